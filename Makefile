@@ -1,0 +1,42 @@
+# Every target does the set-up it needs; the environment is made again when pyproject.toml or constraints.txt change.
+VENV ?= .venv
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types imports docs clean
+
+help:  ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## the paper's counterexample, refuted live
+	$(BIN)/falsefloor demo
+
+test: lint types imports  ## lint, types, import contracts and tests (under five minutes on two cores)
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(READY)  ## what takes minutes
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(READY)  ## import contracts
+	$(BIN)/lint-imports
+
+docs: $(READY)  ## the documentation, into docs/_build
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -W -q docs docs/_build
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build dist

@@ -1,0 +1,277 @@
+"""The contract between falsefloor and everything that plugs into it, version 1.
+
+A plugin imports this module and nothing else of the package, needs no base class, and is registered by an
+entry point. Importing it costs nothing: torch is needed by type checkers only.
+
+Words: a *subject* is a model composed with maskers, plus its domain; an *estimator* maps (subject, inputs,
+norm) to a radius per input and says what it *claims* that radius to be. Shapes: N inputs, K classes,
+``*input`` the shape of one input. Radii are distances in the input's own space and units.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+API_VERSION = 1
+
+Norm = Literal["l1", "l2", "linf"]
+Claim = Literal["lower_estimate", "lower_bound", "upper_bound"]
+Severity = Literal["refuted", "suspect", "vacuous", "note", "error"]
+NORMS: frozenset[Norm] = frozenset(("l1", "l2", "linf"))
+
+Scalar = bool | int | float | str
+T = TypeVar("T")
+
+
+class Cancelled(Exception):  # noqa: N818  (it is a request, not an error)
+    """Raised by `Context.progress` when the user cancelled; let it pass through."""
+
+
+def option(
+    default: T,
+    /,
+    *,
+    help: str,  # noqa: A002  (the field's name in every form and help text)
+    ge: float | None = None,
+    le: float | None = None,
+    gt: float | None = None,
+    choices: Sequence[Scalar] | None = None,
+) -> T:
+    """A dataclass field that is a parameter: default, help and range, read by forms, files and `--help`.
+
+    ``ge``, ``gt`` and ``le`` bound numbers (inclusive, exclusive, inclusive); NaN never passes. ``choices``
+    lists the values a str may take where `Literal` cannot. The core validates on every path, so the class
+    itself need not.
+    """
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "choices": tuple(choices) if choices else None}
+    field: T = dataclasses.field(default=default, metadata={"falsefloor": metadata})
+    return field
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What an estimator returns for N inputs.
+
+    radius: (N,) input-space distances, never NaN or negative; inf from an ``upper_bound``: nothing found.
+    evidence: (N,) each, numbers or words: facts that checks read (see the evidence names in docs/plugins).
+    curves: (N, …) each: stored small (at most 4 kB an estimate), drawn.
+    witness: (N, *input), required for an ``upper_bound``: the adversarial inputs. The core settles them.
+    """
+
+    radius: Tensor
+    evidence: Mapping[str, Tensor | Sequence[str]] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    witness: Tensor | None = None
+
+
+class Context(Protocol):
+    """What the core hands to a running estimator."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """One an input, on the CPU: the only source of randomness allowed."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many points one forward may take; halved on out-of-memory."""
+        ...
+
+    def progress(self, done: int, total: int, /, **series: Tensor) -> None:
+        """Report progress; series are (N,) each, "radius" is the number that moves. Raises `Cancelled`."""
+        ...
+
+    def warn(self, code: str, message: str, *, inputs: Tensor | None = None) -> None:
+        """Attach a note or suspicion to the estimates; ``inputs`` is an (N,) boolean mask, None for all."""
+        ...
+
+
+class Subject(Protocol):
+    """What is judged: an `nn.Module` in eval mode with frozen parameters, whose queries are counted.
+
+    Calling it maps (N, *input) to logits (N, K). Where no gradient path leads from logits to inputs, backward
+    yields zeros and never an exception.
+    """
+
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The domain's lower and upper corner, each broadcastable to one input."""
+        ...
+
+    @property
+    def classes(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def __call__(self, inputs: Tensor, /) -> Tensor: ...
+
+
+class Estimator(Protocol):
+    """A frozen dataclass: its fields are its parameters, each with a default (see `option`)."""
+
+    api_version: ClassVar[int]
+    claim: ClassVar[Claim]
+    norms: ClassVar[frozenset[Norm]]
+
+    def __call__(
+        self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
+    ) -> Estimate:
+        """Radii for inputs (N, *input) with labels (N,), all classified correctly and inside the bounds."""
+        ...
+
+
+class Masker(Protocol):
+    """A frozen dataclass that gets a deep copy of the part at its place and returns it wrapped.
+
+    At ``input`` and ``logits`` the part is an `nn.Identity`. May offer ``displacement() -> float | None``,
+    the supremum of |h(t) - t| where the masker is an elementwise map h.
+    """
+
+    api_version: ClassVar[int]
+
+    def __call__(self, part: nn.Module, /) -> nn.Module: ...
+
+
+class GradientSource(Protocol):
+    """Same forward, another backward: returns a function of (N, *input) to logits (N, K)."""
+
+    api_version: ClassVar[int]
+
+    def __call__(self, subject: Subject, /) -> Callable[[Tensor], Tensor]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model as its source describes it.
+
+    module: (N, *input_shape) to logits (N, classes). bounds: the domain of every coordinate, numbers or
+    tensors broadcastable to one input. units: what one unit of input is, in words ("pixel, 0 to 1").
+    inputs: the reference of the inputs to use when none are named. files: source files that were read and
+    belong to the model's identity.
+    """
+
+    module: nn.Module
+    classes: int
+    input_shape: tuple[int, ...]
+    bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0)
+    units: str = ""
+    inputs: str | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledInputs:
+    """inputs: (N, *input); labels: (N,) integers, or None to take the model's own answers; names: N words."""
+
+    inputs: Tensor
+    labels: Tensor | None = None
+    names: Sequence[str] = ()
+
+
+class ModelSource(Protocol):
+    """Resolves what follows the scheme in "scheme:ref", e.g. "mlp" in "digits:mlp"."""
+
+    api_version: ClassVar[int]
+
+    def __call__(self, ref: str, /) -> LoadedModel: ...
+
+
+class InputSource(Protocol):
+    """Resolves what follows the scheme, e.g. "0-9" in "digits:0-9", for a given model."""
+
+    api_version: ClassVar[int]
+
+    def __call__(self, ref: str, model: LoadedModel, /) -> LabelledInputs: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeInfo:
+    """One row of the catalogue of warnings: what `falsefloor explain CODE` prints."""
+
+    name: str
+    severity: Severity
+    summary: str
+    cure: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One stored estimate of one input: plain numbers and words."""
+
+    estimator: str
+    claim: Claim
+    gradient: str
+    radius: float
+    evidence: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    witness: str | None = None
+    """Name of a stored array; set only where the core settled the witness."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """All that a check may look at: one judged estimate, its siblings on the same subject, norm and input,
+    and what was observed of the subject there."""
+
+    norm: Norm
+    judged: Record
+    others: Sequence[Record]
+    observed: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a check found; users read "warning". ``witness`` names a stored array that contradicts it."""
+
+    code: str
+    severity: Severity
+    message: str
+    evidence: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
+    witness: str | None = None
+
+
+@runtime_checkable
+class Check(Protocol):
+    """Turns stored facts into findings. No torch, no files, no clock: same facts, same findings."""
+
+    api_version: ClassVar[int]
+    codes: ClassVar[Mapping[str, CodeInfo]]
+
+    def __call__(self, facts: Facts, /) -> Iterable[Finding]: ...
+
+
+__all__ = [
+    "API_VERSION",
+    "NORMS",
+    "Cancelled",
+    "Check",
+    "Claim",
+    "CodeInfo",
+    "Context",
+    "Estimate",
+    "Estimator",
+    "Facts",
+    "Finding",
+    "GradientSource",
+    "InputSource",
+    "LabelledInputs",
+    "LoadedModel",
+    "Masker",
+    "ModelSource",
+    "Norm",
+    "Record",
+    "Scalar",
+    "Severity",
+    "Subject",
+    "option",
+]

@@ -1,0 +1,147 @@
+"""FF201 to FF205: does a point, a pair or a planted trap contradict the claim?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.checks.reading import (
+    Ceiling,
+    array,
+    attack_ceiling,
+    ball,
+    evidence,
+    is_lower,
+    number,
+    part,
+    secants,
+    seen_ceiling,
+)
+from falsefloor.checks.rule import Rules, codes_of, found, run
+
+DISTANCE = 1e-6
+"""Relative: two distances nearer than this are the same distance."""
+SLOPE = 1e-3
+
+
+def _above(facts: Facts, top: Ceiling | None, code: str, words: str) -> list[Finding] | None:
+    if top is None:
+        return None
+    radius = facts.judged.radius
+    if not radius > top.distance * (1 + DISTANCE):
+        return []
+    message = f"the claim is {radius:.4g}, but {words.format(finder=top.finder)} at {top.distance:.4g}"
+    return [found(code, message, witness=top.witness, distance=top.distance, finder=top.finder)]
+
+
+def floor_above_ceiling(facts: Facts) -> list[Finding] | None:
+    """FF201."""
+    if facts.judged.claim != "lower_estimate":
+        return None
+    return _above(facts, attack_ceiling(facts), "FF201", "{finder} has a verified adversarial input")
+
+
+def counterexample_inside(facts: Facts) -> list[Finding] | None:
+    """FF203."""
+    if not is_lower(facts.judged) or "counterexample" not in facts.observed:
+        return None
+    words = "{finder} saw a misclassified point"
+    return _above(facts, seen_ceiling(facts), "FF203", words) or []
+
+
+def sandwich_broken(facts: Facts) -> list[Finding] | None:
+    """FF204: of a certified bound, where FF201 speaks of an estimate."""
+    if facts.judged.claim != "lower_bound":
+        return None
+    return _above(facts, attack_ceiling(facts), "FF204", "{finder} has a verified adversarial input")
+
+
+def secant_beats_constant(facts: Facts) -> list[Finding] | None:
+    """FF202. Ratios are stored less rounding; only pairs inside the ball of the constant count."""
+    constant = evidence(facts.judged, "lipschitz")
+    if constant is None or not is_lower(facts.judged):
+        return None
+    radius = ball(facts.judged) * (1 + DISTANCE)
+    target = evidence(facts.judged, "target")
+    steepest: tuple[float, Mapping[str, Any]] | None = None
+    for row in secants(facts):
+        slope = _slope(row, target=target, radius=radius)
+        if slope is not None and (steepest is None or slope > steepest[0]):
+            steepest = slope, row
+    if steepest is None:
+        return None
+    slope, row = steepest
+    if not slope > constant * (1 + SLOPE):
+        return []
+    same = target is None or number(row.get("target")) == target
+    return [
+        found(
+            "FF202",
+            f"two points inside the ball have a slope of {slope:.4g} between them, above the constant"
+            f" {constant:.4g} that the claim rests on",
+            witness=array(facts, row.get("array")) if same else None,
+            slope=slope,
+            lipschitz=constant,
+        )
+    ]
+
+
+def _slope(row: Mapping[str, Any], *, target: float | None, radius: float) -> float | None:
+    """The slope this scale contributes: of the claim's target, or the least of all where it names none."""
+    scale, distance = number(row.get("radius")), number(row.get("distance"))
+    own = number(row.get("target"))
+    if scale is not None and scale <= radius:
+        ratios = row.get("ratios")
+        table = ratios if isinstance(ratios, Mapping) else {}
+        if target is not None:
+            return number(table.get(str(int(target))))
+        known = [value for ratio in table.values() if (value := number(ratio)) is not None]
+        return min(known, default=None)
+    # the scale reaches beyond the ball, but its pair need not
+    if distance is not None and distance <= radius and own is not None and own == target:
+        return number(row.get("ratio"))
+    return None
+
+
+def trap_missed(facts: Facts) -> list[Finding] | None:
+    """FF205: facts of the planted subject, by estimator."""
+    caught = part(facts, "trap").get(facts.judged.estimator)
+    if not isinstance(caught, Mapping) or not is_lower(facts.judged):
+        return None
+    radius, distance = number(caught.get("radius")), number(caught.get("distance"))
+    if radius is None or distance is None:
+        return None
+    if not radius > distance * (1 + DISTANCE):
+        return []
+    message = (
+        f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator claims"
+        f" {radius:.4g}"
+    )
+    witness = array(facts, caught.get("array"))
+    return [found("FF205", message, witness=witness, planted=distance, claimed=radius)]
+
+
+RULES: Rules = {
+    "FF201": floor_above_ceiling,
+    "FF202": secant_beats_constant,
+    "FF203": counterexample_inside,
+    "FF204": sandwich_broken,
+    "FF205": trap_missed,
+}
+
+
+@dataclass(frozen=True)
+class ContradictionCheck:
+    """The family as a plugin sees it."""
+
+    api_version: ClassVar[int] = 1
+    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
+    rules: ClassVar[Rules] = RULES
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        return run(RULES, facts)
+
+
+check = ContradictionCheck()

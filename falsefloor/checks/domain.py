@@ -1,0 +1,79 @@
+"""FF601 to FF603 and FF701: was the question a sensible one, and does the answer say anything?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.checks.reading import attack_ceiling, is_lower, number, seen_ceiling
+from falsefloor.checks.rule import Rules, codes_of, found, run
+
+USELESS = 5.0
+
+
+def misclassified(facts: Facts) -> list[Finding] | None:
+    """FF601."""
+    wrong = facts.observed.get("misclassified")
+    if not isinstance(wrong, bool):
+        return None
+    if not wrong:
+        return []
+    label, answer = facts.observed.get("label"), facts.observed.get("predicted")
+    return [found("FF601", f"the model answers {answer}, the label is {label}: the distance is 0")]
+
+
+def outside(facts: Facts) -> list[Finding] | None:
+    """FF602."""
+    if not facts.observed:
+        return None
+    if facts.observed.get("outside") is not True:
+        return []
+    return [found("FF602", "the input lies outside the domain's bounds, so no distance in it is defined")]
+
+
+def training(facts: Facts) -> list[Finding] | None:
+    """FF603."""
+    if not facts.observed:
+        return None
+    if facts.observed.get("training") is not True:
+        return []
+    return [found("FF603", "the model came in training mode; it was put into evaluation mode")]
+
+
+def vacuous(facts: Facts) -> list[Finding] | None:
+    """FF701. An attack's ceiling counts before a counterexample that was only seen in passing."""
+    judged = facts.judged
+    if not is_lower(judged) or facts.observed.get("misclassified") is True:
+        return None
+    top, grey = attack_ceiling(facts) or seen_ceiling(facts), number(facts.observed.get("grey_level"))
+    if top is None and grey is None:
+        return None
+    if top is not None and top.distance > USELESS * judged.radius:
+        ratio = top.distance / judged.radius if judged.radius > 0 else math.inf
+        message = f"the claim is true, but the nearest known adversarial input is {ratio:.3g} times as far"
+        return [found("FF701", message, ratio=ratio, distance=top.distance)]
+    if grey is not None and judged.radius < grey:
+        message = f"the claim is below one grey level ({grey:.4g}) of an 8-bit image"
+        return [found("FF701", message, grey_level=grey)]
+    return []
+
+
+RULES: Rules = {"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous}
+
+
+@dataclass(frozen=True)
+class DomainCheck:
+    """The family as a plugin sees it."""
+
+    api_version: ClassVar[int] = 1
+    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
+    rules: ClassVar[Rules] = RULES
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        return run(RULES, facts)
+
+
+check = DomainCheck()

@@ -1,0 +1,186 @@
+"""FF101 to FF105: is what the estimator followed a gradient of the function at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.checks.reading import (
+    ball,
+    ceiling,
+    differing_pair,
+    evidence,
+    follows_gradient,
+    nearest_row,
+    number,
+    part,
+    secants,
+)
+from falsefloor.checks.rule import Rules, codes_of, found, run
+
+VANISHED_SHARE = 0.1
+AGREE = (0.75, 1.33)
+AGREE_FINE = (0.5, 2.0)
+FINE = 0.05
+"""Half steps below this share of the radius are judged by the wider band only."""
+CORRELATED = 0.9
+SPIKE = 10.0
+"""Largest over median gradient norm; unmasked models reach 2.7."""
+SHIFT = 1e-4
+"""Relative change of a logit with the batch's composition: AutoAttack's limit for repeats."""
+
+
+def vanished_share(facts: Facts) -> float | None:
+    """The share of samples whose gradient vanished: the estimator's own, else the observed one."""
+    own = evidence(facts.judged, "vanished_share", "zero_share")
+    if own is not None:
+        return own
+    if not follows_gradient(facts.judged):
+        return None
+    row = nearest_row(facts, ball(facts.judged))
+    return None if row is None else number(row.get("vanished"))
+
+
+def vanished(facts: Facts) -> list[Finding] | None:
+    """FF101."""
+    share = vanished_share(facts) if facts.judged.claim == "lower_estimate" else None
+    if share is None:
+        return None
+    if share <= VANISHED_SHARE:
+        return []
+    pair = differing_pair(facts)
+    proof = ", while the margin is known to change" if pair else ""
+    return [
+        found(
+            "FF101",
+            f"on {share:.0%} of the samples the gradient is too small to matter across the whole domain{proof}",
+            witness=pair,
+            vanished_share=share,
+        )
+    ]
+
+
+def scales_disagree(facts: Facts) -> list[Finding] | None:
+    """FF102, at the claim's own ball and at the ceiling."""
+    if not follows_gradient(facts.judged):
+        return None
+    known = ceiling(facts)
+    radii = [ball(facts.judged), *([known.distance] if known else [])]
+    rows = [row for radius in radii if (row := nearest_row(facts, radius)) is not None]
+    if not rows:
+        return None
+    for row in rows:
+        for step in _steps(row):
+            finding = _disagreement(row, step)
+            if finding is not None:
+                return [finding]
+    return []
+
+
+def _steps(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Coarse half steps first: they are the scales that a perturbation lives on."""
+    steps = row.get("steps")
+    table = [s for s in steps if isinstance(s, Mapping)] if isinstance(steps, Sequence) else []
+    yield from sorted(table, key=lambda s: -(number(s.get("h")) or 0.0))
+
+
+def _disagreement(row: Mapping[str, Any], step: Mapping[str, Any]) -> Finding | None:
+    share, ratio = number(step.get("h")), number(step.get("ratio"))
+    correlation, radius = number(step.get("correlation")), number(row.get("radius"))
+    if share is None or ratio is None or radius is None:
+        return None
+    low, high = AGREE_FINE if share < FINE else AGREE
+    weak = share >= FINE and correlation is not None and correlation < CORRELATED
+    if low <= ratio <= high and not weak:
+        return None
+    what = (
+        f"{ratio:.3g} times what the function does" if not low <= ratio <= high else "hardly correlated with it"
+    )
+    return found(
+        "FF102",
+        f"over steps of {share * radius:.3g} the gradient predicts {what}",
+        ratio=ratio,
+        correlation=0.0 if correlation is None else correlation,
+        step=share * radius,
+        radius=radius,
+    )
+
+
+def graph_cut(facts: Facts) -> list[Finding] | None:
+    """FF103."""
+    connected = facts.observed.get("connected")
+    judged = facts.judged
+    if not isinstance(connected, bool) or not follows_gradient(judged) or judged.gradient != "autograd":
+        return None
+    if not any(True for _ in secants(facts)):
+        return None
+    pair = differing_pair(facts)
+    if connected or pair is None:
+        return []
+    message = "no gradient path leads from the input to the logits, yet the margin changes between two points"
+    return [found("FF103", message, witness=pair)]
+
+
+def spiky(facts: Facts) -> list[Finding] | None:
+    """FF104."""
+    judged = facts.judged
+    if judged.claim != "lower_estimate":
+        return None
+    median, largest = evidence(judged, "gradient_norm_median"), evidence(judged, "gradient_norm_max")
+    if median is None or largest is None:
+        row = nearest_row(facts, ball(judged)) if follows_gradient(judged) else None
+        median, largest = (None, None) if row is None else (number(row.get("median")), number(row.get("max")))
+    if median is None or largest is None:
+        return None
+    if largest <= 0 or (median > 0 and largest <= SPIKE * median):
+        return []
+    ratio = largest / median if median > 0 else float("inf")
+    message = (
+        f"the largest sampled gradient is {ratio:.3g} times the median: the score depends on how many samples"
+        " meet a steep piece"
+        if median > 0
+        else "most sampled gradients are exactly zero and some are not: the score depends on luck"
+    )
+    return [found("FF104", message, ratio=ratio, median=median, largest=largest)]
+
+
+def non_deterministic(facts: Facts) -> list[Finding] | None:
+    """FF105. Any change between repeats counts on a CPU; elsewhere, and between batches, 1e-4 does."""
+    repeats, batch = part(facts, "repeats"), part(facts, "batch")
+    moved, mixed = number(repeats.get("shift")), number(batch.get("shift"))
+    if moved is None or mixed is None:
+        return None
+    limit = 0.0 if facts.observed.get("device") == "cpu" else SHIFT
+    if moved > limit or repeats.get("label") is True:
+        message = f"asked again, the model answers differently: logits move by {moved:.2g}, relative"
+        return [found("FF105", message, repeat_shift=moved, batch_shift=mixed)]
+    if mixed > SHIFT or batch.get("label") is True:
+        message = f"alone and in a batch the model answers differently: logits move by {mixed:.2g}, relative"
+        return [found("FF105", message, repeat_shift=moved, batch_shift=mixed)]
+    return []
+
+
+RULES: Rules = {
+    "FF101": vanished,
+    "FF102": scales_disagree,
+    "FF103": graph_cut,
+    "FF104": spiky,
+    "FF105": non_deterministic,
+}
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The family as a plugin sees it."""
+
+    api_version: ClassVar[int] = 1
+    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
+    rules: ClassVar[Rules] = RULES
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        return run(RULES, facts)
+
+
+check = GradientCheck()

@@ -1,0 +1,94 @@
+"""FF401 to FF403: is it the function that was measured, or its floating-point format?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.checks.reading import array, evidence, follows_gradient, is_lower, nearest_row, number, part
+from falsefloor.checks.reading import ball as ball_of
+from falsefloor.checks.rule import Rules, codes_of, found, run
+
+MOVED = 0.01
+SATURATED = 0.1
+
+
+def precision_matters(facts: Facts) -> list[Finding] | None:
+    """FF401. Gradients count only against estimates that follow them."""
+    ladder = part(facts, "precision")
+    margin = number(ladder.get("margin_shift"))
+    follows = follows_gradient(facts.judged)
+    gradient = number(ladder.get("gradient_shift")) if follows else None
+    subnormal = number(ladder.get("subnormal")) if follows else None
+    if margin is None and gradient is None and not subnormal:
+        return None
+    if margin is not None and margin > MOVED:
+        message = f"in float64 the margin is another by {margin:.0%}"
+        return [found("FF401", message, margin_shift=margin)]
+    if gradient is not None and gradient > MOVED:
+        message = f"in float64 the gradient's norm is another by {gradient:.0%}"
+        return [found("FF401", message, gradient_shift=gradient)]
+    if subnormal:
+        message = f"{subnormal:.0%} of the gradient's entries are below the normal range of the format"
+        return [found("FF401", message, subnormal=subnormal)]
+    return []
+
+
+def saturated(facts: Facts) -> list[Finding] | None:
+    """FF402: suspect where saturation meets an estimate that follows gradients, else a note."""
+    seen = part(facts, "outputs")
+    share = number(seen.get("saturated"))
+    if share is None:
+        return None
+    if share > SATURATED:
+        message = f"{share:.0%} of the outputs around the input are stuck at one extreme value"
+        severity = "suspect" if follows_gradient(facts.judged) else "note"
+        return [found("FF402", message, severity=severity, saturated=share)]
+    if seen.get("probabilities") is True:
+        message = "the outputs are probabilities: margins saturate where the model is certain"
+        return [found("FF402", message, severity="note")]
+    return []
+
+
+def non_finite(facts: Facts) -> list[Finding] | None:
+    """FF403."""
+    judged = facts.judged
+    if not facts.observed or not is_lower(judged):
+        return None
+    seen, raised = part(facts, "nonfinite"), part(facts, "raises")
+    distance, name = number(seen.get("distance")), array(facts, seen.get("array"))
+    if distance is not None and name is not None and distance <= judged.radius:
+        message = f"at distance {distance:.4g}, inside the claim, the logits are not finite"
+        return [found("FF403", message, witness=name, distance=distance)]
+    failed = number(raised.get("distance"))
+    if failed is not None and failed <= judged.radius:
+        message = f"at distance {failed:.4g}, inside the claim, the model raises {raised.get('message')}"
+        return [found("FF403", message, severity="suspect", distance=failed)]
+    share = evidence(judged, "nonfinite_share")
+    if share is None and follows_gradient(judged):
+        row = nearest_row(facts, ball_of(judged))
+        share = None if row is None else number(row.get("nonfinite"))
+    if share:
+        message = f"{share:.0%} of the sampled gradients are not finite"
+        return [found("FF403", message, severity="suspect", nonfinite_share=share)]
+    return []
+
+
+RULES: Rules = {"FF401": precision_matters, "FF402": saturated, "FF403": non_finite}
+
+
+@dataclass(frozen=True)
+class NumericsCheck:
+    """The family as a plugin sees it."""
+
+    api_version: ClassVar[int] = 1
+    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
+    rules: ClassVar[Rules] = RULES
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        return run(RULES, facts)
+
+
+check = NumericsCheck()

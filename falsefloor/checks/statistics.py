@@ -1,0 +1,104 @@
+"""FF301 to FF305: does the estimate follow from its own samples?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
+from falsefloor.checks.reading import ball, ceiling, evidence, is_lower, number
+from falsefloor.checks.rule import Rules, codes_of, found, run
+
+SAME = 1e-6
+GROWTH = 1.1
+
+
+def fit_replaced(facts: Facts) -> list[Finding] | None:
+    """FF301: a note where the sample maximum stands in for the fit, suspect where the fit is impossible."""
+    judged = facts.judged
+    fit = judged.evidence.get("fit")
+    if not isinstance(fit, str) or judged.claim != "lower_estimate":
+        return None
+    constant, largest = evidence(judged, "lipschitz"), evidence(judged, "gradient_norm_max")
+    if constant is not None and largest is not None and constant < largest * (1 - SAME):
+        message = f"the constant {constant:.4g} lies below a gradient norm {largest:.4g} that was sampled"
+        return [found("FF301", message, severity="suspect", lipschitz=constant, largest=largest)]
+    if fit != "max":
+        return []
+    reason = judged.evidence.get("fit_reason")
+    because = f": {reason}" if isinstance(reason, str) and reason else ""
+    return [found("FF301", f"the largest sample stands in for the fit{because}", fit=fit)]
+
+
+def unstable(facts: Facts) -> list[Finding] | None:
+    """FF302: the largest sample after half of the batches against the one after all of them."""
+    judged = facts.judged
+    half, full = evidence(judged, "maximum_half"), evidence(judged, "maximum_full", "lipschitz")
+    if half is None or full is None or not is_lower(judged):
+        return None
+    if full <= half * GROWTH:
+        return []
+    growth = full / half - 1 if half > 0 else float("inf")
+    message = f"the second half of the batches raised the largest gradient by {growth:.0%}: draw more"
+    return [found("FF302", message, half=half, full=full)]
+
+
+def capped(facts: Facts) -> list[Finding] | None:
+    """FF303: a score at the end of its range says "at least"; with a vanished gradient it says nothing."""
+    judged = facts.judged
+    cap = evidence(judged, "cap", "sampling_radius")
+    if cap is None or judged.claim != "lower_estimate":
+        return None
+    flag = evidence(judged, "capped")
+    if not (flag == 1 if flag is not None else judged.radius >= cap * (1 - SAME)):
+        return []
+    share, top = vanished_share(facts), ceiling(facts)
+    blind = share is not None and share > VANISHED_SHARE
+    below = top is not None and top.distance < ball(judged)
+    doubt = (
+        " and the gradient vanished on what was sampled"
+        if blind
+        else " and a verified adversarial input lies inside"
+        if below
+        else ""
+    )
+    return [
+        found(
+            "FF303",
+            f"{judged.radius:.4g} is the end of the estimator's range, not a measured distance{doubt}",
+            severity="suspect" if blind or below else "note",
+            cap=cap,
+        )
+    ]
+
+
+def targets_missing(facts: Facts) -> list[Finding] | None:
+    """FF305."""
+    covered = evidence(facts.judged, "targets_covered")
+    classes = number(facts.observed.get("classes"))
+    if covered is None or classes is None or not is_lower(facts.judged):
+        return None
+    if covered >= classes - 1:
+        return []
+    message = f"only {covered:.0f} of {classes - 1:.0f} other classes were looked at"
+    return [found("FF305", message, covered=covered, classes=classes)]
+
+
+RULES: Rules = {"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing}
+
+
+@dataclass(frozen=True)
+class StatisticsCheck:
+    """The family as a plugin sees it."""
+
+    api_version: ClassVar[int] = 1
+    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
+    rules: ClassVar[Rules] = RULES
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        return run(RULES, facts)
+
+
+check = StatisticsCheck()

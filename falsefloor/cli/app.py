@@ -1,0 +1,129 @@
+"""The typer app: all commands, the options before them, and how every error ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from falsefloor.cli import doctor, explain, export, plugins, run, runs, show
+from falsefloor.cli.terminal import interactive, say
+from falsefloor.errors import FalsefloorError
+
+INTERRUPTED = 130
+USAGE = 2
+ANYWHERE = {"--store": True, "--no-plugins": False}
+"""Global options that may also be written after the command; whether they take a value."""
+
+app = typer.Typer(
+    name="falsefloor",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+START = "Start here"
+RUNS = "Runs (RUN is the beginning of an id, a path, or `last`)"
+HELP = "Find out"
+
+app.command("demo", rich_help_panel=START)(run.demo)
+app.command("run", rich_help_panel=START)(run.run)
+app.command("tui", rich_help_panel=START)(run.tui)
+app.command("show", rich_help_panel=RUNS)(show.show)
+app.command("watch", rich_help_panel=RUNS)(show.watch)
+app.add_typer(runs.listing, name="runs", rich_help_panel=RUNS)
+app.command("cancel", rich_help_panel=RUNS)(runs.cancel)
+app.command("pause", rich_help_panel=RUNS)(runs.pause)
+app.command("resume", rich_help_panel=RUNS)(runs.resume)
+app.command("compare", rich_help_panel=RUNS)(export.compare)
+app.command("export", rich_help_panel=RUNS)(export.export)
+app.command("explain", rich_help_panel=HELP)(explain.explain)
+app.command("inputs", rich_help_panel=HELP)(explain.inputs)
+app.add_typer(plugins.listing, name="plugins", rich_help_panel=HELP)
+app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from falsefloor import __version__
+
+        typer.echo(f"falsefloor {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog="Exit codes: 0 ok, 1 a unit failed, 2 usage, 3 --fail-on met,"
+              " 4 plugin unusable, 5 worker lost, 130 interrupted.")  # fmt: skip
+def root(
+    ctx: typer.Context,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Where runs are kept.", envvar="FALSEFLOOR_STORE", file_okay=False),
+    ] = None,
+    no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Only falsefloor's own plugins.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Robustness estimates that say whether they stand.
+
+    falsefloor composes a model with maskers that hide its gradients, runs estimators of its robustness side
+    by side, and refutes the numbers that do not stand. `falsefloor` alone opens the app; try `falsefloor demo`.
+    """
+    if no_plugins:
+        os.environ["FALSEFLOOR_PLUGINS"] = ""  # children inherit it
+    from falsefloor.store.paths import store_root
+
+    ctx.obj = store_root(store)
+    if ctx.invoked_subcommand is None:
+        if not interactive():
+            typer.echo(ctx.get_help())
+            raise typer.Exit
+        run.tui(ctx)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Every foreseen error is one message on stderr."""
+    try:
+        result = app(_hoisted(arguments), prog_name="falsefloor", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except FalsefloorError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    except typer.Exit as stop:
+        return stop.exit_code
+    except Exception as error:
+        # click's usage errors; by shape, since newer typers carry a click of their own
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "falsefloor"
+        say(f"error: {str(describe()).strip()}\nhelp:  {where} --help")
+        return USAGE
+
+
+def _hoisted(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the global options in front, wherever they were written."""
+    front: list[str] = []
+    rest: list[str] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            rest += [word, *left]
+            break
+        if name in ANYWHERE and (ANYWHERE[name] or not equals):
+            front.append(word)
+            if ANYWHERE[name] and not equals and left:
+                front.append(left.pop(0))
+        else:
+            rest.append(word)
+    return front + rest
+
+
+__all__ = ["app", "run_command"]

@@ -1,0 +1,1 @@
+"""One unit of work, from subject to stored record; settling of witnesses."""

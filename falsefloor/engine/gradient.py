@@ -1,0 +1,43 @@
+"""A subject seen through a gradient source: same forward, another backward, the same queries counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.api import GradientSource
+from falsefloor.subjects.subject import ModelSubject
+
+
+class Through(nn.Module):
+    """`falsefloor.api.Subject` whose logits come from ``source(subject)``."""
+
+    def __init__(self, subject: ModelSubject, source: GradientSource) -> None:
+        super().__init__()
+        self.subject = subject
+        self._logits: Callable[[Tensor], Tensor] = source(subject)
+
+    @property
+    def module(self) -> nn.Module:
+        return self.subject.module
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.subject.bounds
+
+    @property
+    def classes(self) -> int:
+        return self.subject.classes
+
+    @property
+    def device(self) -> torch.device:
+        return self.subject.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.subject.dtype
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self._logits(inputs)

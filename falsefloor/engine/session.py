@@ -1,0 +1,233 @@
+"""What a compute process keeps between units: loaded models, their inputs, composed subjects."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.engine.context import ROWS
+from falsefloor.errors import DomainError, FalsefloorError, UsageError
+from falsefloor.plugins.loading import make
+from falsefloor.study.grammar import split_ref
+from falsefloor.study.units import canonical
+from falsefloor.subjects.compose import compose
+from falsefloor.subjects.subject import ModelSubject
+
+# torch.export.load falls back to full unpickling unless this is set (torch 2.13): a planted pickle ran.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel, as part of the model: radii stay in the inputs' own units."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shape = (-1, *([1] * (inputs.ndim - 2)))
+        mean, std = (torch.as_tensor(getattr(self, n)).view(shape) for n in ("mean", "std"))
+        return (inputs - mean) / std
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its inputs on the device. inside: (N,) bool; labels: given, or the model's own answers."""
+
+    module: nn.Module
+    classes: int
+    bounds: tuple[float | Tensor, float | Tensor]
+    inputs: Tensor
+    labels: Tensor
+    predicted: Tensor
+    inside: Tensor
+    facts: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
+
+
+@dataclass
+class Session:
+    """Loads on first use and keeps. `rows` is what one forward may take; out-of-memory halves it for good."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    rows: int = ROWS
+    live: dict[str, tuple[LoadedModel, LabelledInputs]] = field(default_factory=dict)
+    """Models and inputs handed over in process, by reference."""
+    _prepared: dict[str, Prepared] = field(default_factory=dict)
+    _subjects: dict[str, ModelSubject] = field(default_factory=dict)
+
+    def prepared(self, model: Mapping[str, Any], inputs: str) -> Prepared:
+        key = canonical([model, inputs])
+        if key not in self._prepared:
+            self._prepared[key] = self._prepare(model, inputs)
+        return self._prepared[key]
+
+    def subject(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
+        """The composed subject. Raises `UsageError` for a place that does not exist."""
+        key = canonical([model, inputs, stack])
+        if key not in self._subjects:
+            prepared = self.prepared(model, inputs)
+            maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
+            module = compose(prepared.module, maskers).to(self.device)
+            self._subjects[key] = ModelSubject(module, classes=prepared.classes, bounds=prepared.bounds)
+        return self._subjects[key]
+
+    def _prepare(self, model: Mapping[str, Any], inputs: str) -> Prepared:
+        if model["use"] in self.live:
+            loaded, labelled = self.live[model["use"]]
+        else:
+            scheme, ref = split_ref(model["use"])
+            loaded = make("model", scheme, {})(ref)
+            labelled = _load_inputs(inputs or loaded.inputs or "", loaded, model["use"])
+        training = loaded.module.training and any(
+            isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
+        )
+        module = _with_preprocessing(loaded.module, model).to(self.device)
+        bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
+        if "bounds" in model:
+            low, high = model["bounds"]
+            bounds = (float(low), float(high))
+        dtype = ModelSubject(module, classes=0).dtype
+        points = torch.as_tensor(labelled.inputs).to(self.device, dtype)
+        if points.ndim < 2 or not len(points):
+            raise DomainError(
+                f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}."
+            )
+        classes = loaded.classes or _count_classes(module, points)
+        subject = ModelSubject(module, classes=classes, bounds=bounds)
+        low_t, high_t = subject.bounds
+        flat = ((points >= low_t) & (points <= high_t) & points.isfinite()).flatten(1)
+        inside = flat.all(1)
+        predicted = _predict(subject, points, self.rows)
+        labels = _labels(labelled, predicted, classes)
+        facts = {
+            "count": len(points),
+            "classes": classes,
+            "shape": list(points.shape[1:]),
+            "units": loaded.units,
+            "names": list(labelled.names) or [str(n) for n in range(len(points))],
+            "labels": labels.tolist(),
+            "labelled": labelled.labels is not None,
+            "predicted": predicted.tolist(),
+            "inside": inside.tolist(),
+            "dtype": str(dtype).removeprefix("torch."),
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "bounds": [float(low_t.min()), float(high_t.max())],
+            "training": training,
+        }
+        fingerprint = {
+            "weights": _digest_state(module),
+            "files": {str(Path(f).name): _digest_file(Path(f)) for f in loaded.files},
+            "inputs": _digest_tensors(points, labels),
+            "bounds": _digest_tensors(low_t, high_t),
+            "dtype": str(dtype),
+            "device": self.device.type,
+        }
+        return Prepared(module, classes, bounds, points, labels, predicted, inside, facts, fingerprint)
+
+
+_STATEFUL = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+
+
+def _load_inputs(ref: str, loaded: LoadedModel, use: str) -> LabelledInputs:
+    if not ref:
+        raise UsageError(
+            f"{use} names no inputs of its own; say which: --inputs npz:FILE.npz, images:FOLDER …"
+        )
+    scheme, rest = split_ref(ref)
+    source: Any = make("input", scheme, {})
+    given: LabelledInputs = source(rest, loaded)
+    return given
+
+
+def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Module:
+    if "mean" not in model and "std" not in model:
+        return module
+    mean, std = (torch.tensor(model.get(n, [default])) for n, default in (("mean", 0.0), ("std", 1.0)))
+    if (std <= 0).any():
+        raise UsageError(f"std must be positive; not {std.tolist()}.")
+    return nn.Sequential(Normalise(mean, std), module)
+
+
+def _count_classes(module: nn.Module, points: Tensor) -> int:
+    with torch.no_grad():
+        logits = module(points[:1])
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise DomainError(
+            f"the model returned {shape} for one input; expected one tensor of logits (1, classes)."
+            " Wrap it so that it returns logits alone."
+        )
+    return int(logits.shape[1])
+
+
+def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
+    """(N,) the class on top, -1 where the logits are not finite."""
+    answers = []
+    for part in points.split(rows):
+        try:
+            with torch.no_grad():
+                logits = subject(part)
+        except FalsefloorError:
+            raise
+        except Exception as error:
+            raise DomainError(
+                f"the model fails on inputs of shape {tuple(part.shape)}: {type(error).__name__}: {error}"
+            ) from error
+        answers.append(
+            logits.argmax(1).where(logits.isfinite().all(1), torch.tensor(-1, device=logits.device))
+        )
+    return torch.cat(answers)
+
+
+def _labels(labelled: LabelledInputs, predicted: Tensor, classes: int) -> Tensor:
+    if labelled.labels is None:
+        return predicted.clamp(min=0)
+    labels = torch.as_tensor(labelled.labels).to(predicted.device).long()
+    if labels.shape != predicted.shape:
+        raise DomainError(f"{len(predicted)} inputs need as many labels; there are {tuple(labels.shape)}.")
+    if ((labels < 0) | (labels >= classes)).any():
+        wrong = labels[(labels < 0) | (labels >= classes)][0].item()
+        raise DomainError(f"label {wrong} is not a class of this model: classes run from 0 to {classes - 1}.")
+    return labels
+
+
+def _digest_state(module: nn.Module) -> str:
+    sha = hashlib.sha256()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # exported modules warn about their own state
+        for name, tensor in sorted(module.state_dict().items()):
+            sha.update(name.encode())
+            if isinstance(tensor, Tensor):
+                sha.update(_raw(tensor))
+    return sha.hexdigest()[:20]
+
+
+def _digest_tensors(*tensors: Tensor) -> str:
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + _raw(tensor))
+    return sha.hexdigest()[:20]
+
+
+def _raw(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return bytes(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+
+
+def _digest_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]

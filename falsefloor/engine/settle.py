@@ -1,0 +1,111 @@
+"""Settling of witnesses: nobody's adversarial input is believed before it held on its own.
+
+A point that was bisected in a batch sits within rounding of the decision boundary and often falls back when
+it is evaluated alone. So the core walks it outwards until it holds in every way it will be replayed, and
+measures its distance there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.subject import ModelSubject
+
+STEPS = (0.0, *(1e-6 * 2**k for k in range(10)), 1e-3)
+"""Relative walks along the ray from the input through its witness: none, 1e-6 doubling, 1e-3."""
+MARGIN = 64.0
+"""Units of eps * max|logit| by which another class must win."""
+OUTSIDE = 1e-6
+"""Relative to the domain's width: less is rounding and is clamped, more is a witness outside the domain."""
+REPEATS = 2
+"""How often a witness must hold alone: a stochastic subject's lucky draw is no witness."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of N witnesses.
+
+    points: (N, *input), inside the domain; the input itself where nothing settled. radius: (N,) float64, the
+    distance measured at the settled point, inf where nothing settled. predicted: (N,) class at the point.
+    ok: (N,) whether it settled. moved: (N,) by how much it was walked outwards, relative. queries: (N,)
+    forwards spent.
+    """
+
+    points: Tensor
+    radius: Tensor
+    predicted: Tensor
+    ok: Tensor
+    moved: Tensor
+    queries: Tensor
+
+
+def settle(
+    subject: ModelSubject, inputs: Tensor, labels: Tensor, witness: Tensor, *, norm: str, rows: int = 4096
+) -> Settled:
+    """Walk each witness (N, *input) outwards until another class wins, alone and in its batch.
+
+    The class must win by 64 * eps * max|logit| in the subject's own precision. A witness that is not finite,
+    lies outside the domain, does not change the class within a relative 1e-3, or on which the subject raises
+    is not ok. What radius its finder gave plays no part. Never raises for a bad witness.
+    """
+    guard = Guarded(subject, rows=rows)
+    count = len(inputs)
+    lo, hi = subject.bounds
+    given = witness.detach().to(device=inputs.device, dtype=inputs.dtype)
+    slack = OUTSIDE * (hi - lo)
+    inside = ((given >= lo - slack) & (given <= hi + slack)).reshape(count, -1).all(1)
+    differs = (given != inputs).reshape(count, -1).any(1)
+    offset = torch.where(_column(inside, given), given, inputs) - inputs
+
+    points = inputs.clone()
+    ok = torch.zeros(count, dtype=torch.bool, device=inputs.device)
+    predicted = labels.clone()
+    moved = torch.zeros(count, dtype=torch.float64, device=inputs.device)
+    queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
+    pending = inside & differs
+    for step in STEPS:
+        active = pending.nonzero().squeeze(1)
+        if not len(active):
+            break
+        trial = torch.minimum(torch.maximum(inputs[active] + (1.0 + step) * offset[active], lo), hi)
+        if step == 0.0:
+            # x + (w - x) may differ from w in the last bit: the given point itself comes first
+            trial = torch.minimum(torch.maximum(given[active], lo), hi)
+        wins, winner = _wins(guard.first(trial)[0], labels[active])
+        queries[active] += 1
+        for _ in range(REPEATS):
+            standing = wins.nonzero().squeeze(1)
+            if not len(standing):
+                break
+            again, same = _wins(guard.alone(trial[standing]), labels[active][standing])
+            queries[active[standing]] += 1
+            wins[standing] = again & (same == winner[standing])
+        done = active[wins]
+        points[done], predicted[done], moved[done] = trial[wins], winner[wins], step
+        ok[done], pending[done] = True, False
+    distance = vector_norm(points.double() - inputs.double(), norm)
+    radius = torch.where(ok, distance, torch.inf)
+    return Settled(points=points, radius=radius, predicted=predicted, ok=ok, moved=moved, queries=queries)
+
+
+def _wins(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether another class than the label wins by the rounding margin (N,), and which (N,)."""
+    exact = logits.double()
+    own = exact.gather(1, labels[:, None]).squeeze(1)
+    rest = exact.scatter(1, labels[:, None], -torch.inf)
+    best, winner = rest.max(1)
+    finite = exact.isfinite().all(1)
+    needed = MARGIN * torch.finfo(logits.dtype).eps * exact.abs().amax(1)
+    return finite & (best - own >= needed) & (best > own), winner
+
+
+def _column(mask: Tensor, like: Tensor) -> Tensor:
+    return mask.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+__all__ = ["Settled", "settle"]

@@ -1,0 +1,298 @@
+"""One unit of work, from its description to what is stored. The same path for workers, `evaluate` and kits.
+
+spec ─> session: model, inputs, subject ─> which inputs can be judged ─> estimator ─> contract held?
+     ─> witnesses settled ─> UnitResult
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from falsefloor.api import Cancelled, Estimate, Estimator
+from falsefloor.engine.context import RunContext, generators
+from falsefloor.engine.contract import check_estimate
+from falsefloor.engine.gradient import Through
+from falsefloor.engine.session import Prepared, Session
+from falsefloor.engine.settle import settle
+from falsefloor.engine.tensors import curve, pack_tensor, scalar
+from falsefloor.errors import FalsefloorError
+from falsefloor.plugins.loading import load, make
+from falsefloor.plugins.names import discover, resolve
+from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
+from falsefloor.study.units import canonical, digest
+from falsefloor.subjects.observe import observe
+from falsefloor.subjects.subject import ModelSubject
+
+Sink = Callable[[int, int, dict[str, list[float]]], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit's description together with what it needs from the session."""
+
+    spec: Mapping[str, Any]
+    prepared: Prepared
+    subject: ModelSubject
+    numbers: range
+    """the numbers of its inputs"""
+
+    @property
+    def inputs(self) -> Tensor:
+        return self.prepared.inputs[self.numbers.start : self.numbers.stop]
+
+    @property
+    def labels(self) -> Tensor:
+        return self.prepared.labels[self.numbers.start : self.numbers.stop]
+
+
+def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResult:
+    """Compute one unit. Whatever a plugin or a model does becomes a status; nothing but interruption passes."""
+    key = digest(canonical(spec))
+    start = time.perf_counter()
+    try:
+        prepared = session.prepared(spec["model"], spec["inputs"])
+        subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+        task = Task(spec, prepared, subject, range(*spec["chunk"]))
+        before = subject.forward_queries, subject.backward_queries
+        if spec["kind"] == "observe":
+            result = UnitResult(key, observations=_observe(task, session))
+        else:
+            result = UnitResult(key, estimates=_estimate(task, session, sink))
+        result = replace(
+            result,
+            fingerprint=fingerprint(spec, prepared),
+            forward=subject.forward_queries - before[0],
+            backward=subject.backward_queries - before[1],
+        )
+    except Cancelled:
+        result = UnitResult(key, "cancelled", "cancelled while it ran")
+    except FalsefloorError as error:
+        result = UnitResult(key, "failed", str(error))
+    except Exception as error:
+        result = UnitResult(key, "failed", describe_error(error))
+    return replace(result, seconds=round(time.perf_counter() - start, 4))
+
+
+def fingerprint(spec: Mapping[str, Any], prepared: Prepared) -> str:
+    """What the key cannot know: weights, files, inputs, plugin versions, device kind and dtype."""
+    wanted = [("masker", layer["use"]) for layer in spec["stack"]]
+    if "estimator" in spec:
+        wanted += [("estimator", spec["estimator"]["use"]), ("gradient", spec["estimator"]["gradient"])]
+    installed = discover()
+    found = {f"{kind} {name}": resolve(installed, kind, name) for kind, name in wanted if name != "auto"}
+    versions = {word: f"{plugin.dist} {plugin.version}" for word, plugin in found.items()}
+    return digest(canonical([dict(prepared.fingerprint), versions]))
+
+
+def describe_error(error: BaseException) -> str:
+    """The error with the last place outside this package that it passed: what a plugin's author needs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
+
+
+def _estimate(task: Task, session: Session, sink: Sink) -> list[EstimateResult]:
+    spec = task.spec["estimator"]
+    norm = task.spec["norm"]
+    cls = load("estimator", spec["use"])
+    if norm not in cls.norms:
+        why = f"{spec['use']} does not support the norm {norm}; it supports {', '.join(sorted(cls.norms))}"
+        return [_row(task, n, status="skipped", error=why) for n in task.numbers]
+    estimator: Estimator = make("estimator", spec["use"], spec["params"])
+    judged: Any = task.subject
+    if spec["gradient"] != "autograd":
+        judged = Through(task.subject, make("gradient", spec["gradient"], {}))
+    rows, ready = _gate(task, session)
+    if ready:
+        start = time.perf_counter()
+        done = _attempt(task, session, sink, estimator, judged, ready)
+        each = (time.perf_counter() - start) / len(ready)
+        rows |= {n: replace(row, seconds=round(each, 5)) for n, row in done.items()}
+    return [rows[n] for n in task.numbers]
+
+
+def _row(task: Task, number: int, **values: Any) -> EstimateResult:
+    facts = task.prepared.facts
+    return EstimateResult(
+        number, label=facts["labels"][number], predicted=_predicted(facts["predicted"][number]), **values
+    )
+
+
+def _predicted(answer: int) -> int | None:
+    return None if answer < 0 else answer
+
+
+def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list[int]]:
+    """Inputs that never reach an estimator, decided, and the numbers of those that do."""
+    with torch.no_grad():
+        logits = torch.cat([task.subject(part) for part in torch.split(task.inputs, session.rows)])
+    finite = logits.isfinite().all(1)
+    own = logits.gather(1, task.labels[:, None])[:, 0]
+    others = logits.scatter(1, task.labels[:, None], -torch.inf).max(1).values
+    correct = own > others
+    answers = logits.argmax(1)
+    decided: dict[int, EstimateResult] = {}
+    ready = []
+    for at, number in enumerate(task.numbers):
+        row = replace(_row(task, number), predicted=int(answers[at]) if finite[at] else None)
+        if not task.prepared.facts["inside"][number]:
+            low, high = task.prepared.facts["bounds"]
+            why = f"FF602: the input lies outside the domain [{low:g}, {high:g}] or is not finite"
+            decided[number] = replace(row, status="failed", error=f"{why}; declare --bounds or rescale it.")
+        elif not finite[at]:
+            decided[number] = replace(
+                row, status="failed", error="FF403: the logits at the input are not finite."
+            )
+        elif not correct[at]:
+            tied = "ties with" if own[at] == others[at] else "is"
+            said = (
+                f"the subject {tied} class {int(answers[at])}, the label is {int(task.labels[at])}: radius 0"
+            )
+            if tied == "ties with":
+                said = "two classes tie at the input: radius 0"
+            decided[number] = replace(row, radius=0.0, notes=[("FF601", said)])
+        else:
+            ready.append(number)
+            decided[number] = row
+    return decided, ready
+
+
+def _attempt(
+    task: Task, session: Session, sink: Sink, estimator: Estimator, judged: Any, ready: Sequence[int]
+) -> dict[int, EstimateResult]:
+    """Estimate these inputs together; smaller forwards on out-of-memory; one by one where that fails."""
+    while True:
+        try:
+            return _together(task, session, sink, estimator, judged, ready)
+        except (Cancelled, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error) and session.rows > 1:
+                session.rows //= 2
+                if session.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            if len(ready) == 1:
+                said = str(error) if isinstance(error, FalsefloorError) else describe_error(error)
+                if is_out_of_memory(error):
+                    said = f"out of memory with one row a forward: {said}"
+                status = "skipped" if said.startswith("not applicable") else "failed"
+                return {ready[0]: _row(task, ready[0], status=status, error=said)}
+            alone: dict[int, EstimateResult] = {}
+            for number in ready:
+                alone |= _attempt(task, session, sink, estimator, judged, [number])
+            return alone
+
+
+def _together(
+    task: Task, session: Session, sink: Sink, estimator: Estimator, judged: Any, ready: Sequence[int]
+) -> dict[int, EstimateResult]:
+    norm = task.spec["norm"]
+    chosen = torch.tensor([n - task.numbers.start for n in ready], device=task.inputs.device)
+    inputs, labels = task.inputs[chosen], task.labels[chosen]
+    seeds = generators(inputs, seed=task.spec["seed"], norm=norm)
+    context = RunContext(seeds, rows=session.rows, sink=sink)
+    before = task.subject.forward_queries, task.subject.backward_queries
+    kept = inputs.clone()
+    estimate: Estimate = estimator(judged, inputs, labels, norm=norm, context=context)
+    spent = [
+        (now - then) // len(ready)
+        for now, then in zip(
+            (task.subject.forward_queries, task.subject.backward_queries), before, strict=True
+        )
+    ]
+    check_estimate(estimate, inputs, kept, labels, claim=estimator.claim, name=task.spec["estimator"]["use"])
+    radius = estimate.radius.detach().double().cpu()
+    arrays: list[dict[str, Array]] = [{} for _ in ready]
+    notes: list[list[tuple[str, str]]] = [[] for _ in ready]
+    for code, message, mask in context.notes:
+        for at in range(len(ready)):
+            if mask is None or mask[at]:
+                notes[at].append((code, message))
+    if estimate.witness is not None:
+        settled = settle(task.subject, kept, labels, estimate.witness, norm=norm, rows=session.rows)
+        for at in range(len(ready)):
+            claimed = float(radius[at])
+            if bool(settled.ok[at]):
+                facts = {"distance": float(settled.radius[at]), "predicted": int(settled.predicted[at])}
+                arrays[at]["witness"] = pack_tensor(settled.points[at], facts)
+                if estimator.claim == "upper_bound":
+                    radius[at] = settled.radius[at]
+            elif estimator.claim == "upper_bound" and claimed < float("inf"):
+                radius[at] = float("inf")
+                said = (
+                    f"no point within 1e-3 of the witness for {claimed:.4g} changes the class when replayed"
+                )
+                notes[at].append(("FF504", f"{said}; the ceiling was dropped"))
+    for at in range(len(ready)):
+        for name, values in estimate.curves.items():
+            arrays[at][f"curve-{name}"] = curve(values[at])
+    evidence = [
+        {name: scalar(values[at]) for name, values in estimate.evidence.items()} for at in range(len(ready))
+    ]
+    return {
+        number: replace(
+            _row(task, number),
+            predicted=int(labels[at]),
+            radius=float(radius[at]),
+            capped=evidence[at].get("capped") == 1,
+            interval=_interval(evidence[at]),
+            evidence=evidence[at],
+            notes=notes[at],
+            forward=spent[0],
+            backward=spent[1],
+            arrays=arrays[at],
+        )
+        for at, number in enumerate(ready)
+    }
+
+
+def _interval(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = evidence.get("interval_low"), evidence.get("interval_high")
+    if isinstance(low, float) and isinstance(high, float) and low == low and high == high:
+        return low, high
+    return None
+
+
+def _observe(task: Task, session: Session) -> list[ObservationResult]:
+    norm = task.spec["norm"]
+    plain = None
+    if task.spec["stack"]:
+        plain = session.subject(task.spec["model"], task.spec["inputs"], [])
+    inside = [n for n in task.numbers if task.prepared.facts["inside"][n]]
+    found: dict[int, ObservationResult] = {
+        n: ObservationResult(n, None, {"outside": True}) for n in task.numbers if n not in inside
+    }
+    if inside:
+        chosen = torch.tensor([n - task.numbers.start for n in inside], device=task.inputs.device)
+        inputs, labels = task.inputs[chosen], task.labels[chosen]
+        seeds = generators(inputs, seed=task.spec["seed"], norm=f"observe {norm}")
+        seen = observe(task.subject, plain, inputs, labels, norm=norm, generators=seeds)
+        for number, one, point in zip(inside, seen, inputs, strict=True):
+            facts = dict(one.facts)
+            agreement = facts.get("agreement")
+            if task.prepared.facts["training"]:
+                facts["training"] = True
+            arrays = {role: pack_tensor(tensor, _seen(facts, role)) for role, tensor in one.arrays.items()}
+            arrays["input"] = pack_tensor(point, {"distance": 0.0})
+            found[number] = ObservationResult(number, agreement, facts, arrays)
+    return [found[n] for n in task.numbers]
+
+
+def _seen(facts: Mapping[str, Any], role: str) -> dict[str, Any]:
+    described = facts.get(role)
+    if not isinstance(described, Mapping):
+        return {}
+    return {key: described[key] for key in ("distance", "predicted") if key in described}

@@ -1,0 +1,82 @@
+"""Everything falsefloor raises on purpose, as one tree.
+
+    FalsefloorError            exit code
+    ├── UsageError             2   a name, a value, a file or a study that cannot be used
+    │   ├── StudyError         2   the same, with file, line and key
+    │   └── DomainError        2   inputs or models that do not fit each other
+    ├── PluginError            4   a plugin that cannot be loaded or breaks the contract
+    ├── StoreError             2   a run directory that is missing, locked, foreign or damaged
+    └── WorkerError            5   a worker that went away
+
+Each message says what was asked, what exists, and what to do next. `did_you_mean` finds the nearest name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FalsefloorError(Exception):
+    """Base of all errors raised on purpose. ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(FalsefloorError):
+    """What was asked for does not exist or is out of range."""
+
+    exit_code = 2
+
+
+class StudyError(UsageError):
+    """A study file that cannot be used: names the file, the line and the key."""
+
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None) -> None:
+        self.file, self.line = file, line
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class DomainError(UsageError):
+    """Inputs, labels or model outputs that do not fit each other."""
+
+
+class PluginError(FalsefloorError):
+    """A plugin that cannot be loaded or breaks the contract."""
+
+    exit_code = 4
+
+
+class StoreError(FalsefloorError):
+    """A run that cannot be found, read or written."""
+
+    exit_code = 2
+
+
+class WorkerError(FalsefloorError):
+    """The process that was computing went away."""
+
+    exit_code = 5
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word and lists what exists; for the end of an error message."""
+    words = sorted(known)
+    if not words:
+        return "There is none."
+    near = difflib.get_close_matches(asked, words, n=1, cutoff=0.5)
+    listed = ", ".join(words[:20]) + (f" and {len(words) - 20} more" if len(words) > 20 else "")
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"There are: {listed}."
+
+
+__all__ = [
+    "DomainError",
+    "FalsefloorError",
+    "PluginError",
+    "StoreError",
+    "StudyError",
+    "UsageError",
+    "WorkerError",
+    "did_you_mean",
+]

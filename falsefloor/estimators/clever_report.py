@@ -1,0 +1,199 @@
+"""From a measured ball to a radius, and from outcomes to an Estimate with everything that checks read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from falsefloor.api import Estimate
+from falsefloor.estimators.clever_ball import Ball
+from falsefloor.estimators.floor import MOST_BALLS, Floor, at_column
+from falsefloor.estimators.slopes import View
+from falsefloor.numerics import weibull
+
+# 4 kB an estimate hold 1,024 floats: 640 maxima, 128 scores, two times 14 balls
+_KEPT_MAXIMA = 640
+_KEPT_SCORES = 128
+_NAN = math.nan
+
+WORDS = ("fit", "fit_reason")
+NUMBERS = (
+    "target",
+    "margin",
+    "lipschitz",
+    "slope",
+    "sampling_radius",
+    "cap",
+    "capped",
+    "gradient_norm_median",
+    "gradient_norm_max",
+    "zero_share",
+    "vanished_share",
+    "nonfinite_share",
+    "distinct_maxima",
+    "maximum",
+    "maximum_half",
+    "directed_maximum",
+    "fit_location",
+    "fit_shape",
+    "fit_scale",
+    "interval_low",
+    "interval_high",
+    "targets_covered",
+    "curvature",
+)
+"""What every estimate carries; NaN where it does not apply."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One input's result. curves: maxima and score of the binding target, balls (B, 2) of an auto radius."""
+
+    radius: float
+    evidence: Mapping[str, float | str]
+    maxima: Tensor
+    score: Tensor
+    balls: Sequence[tuple[float, float]] = field(default=())
+
+    def with_balls(self, balls: Sequence[tuple[float, float]]) -> Outcome:
+        return dataclasses.replace(self, balls=tuple(balls))
+
+    @staticmethod
+    def nothing_to_lose(view: View, slot: int, cap: float) -> Outcome:
+        """The label does not win: radius 0, and nothing was looked at."""
+        evidence = dict.fromkeys(NUMBERS, _NAN) | {
+            "target": float(view.targets[slot]),
+            "margin": float(view.margin[slot]),
+            "cap": cap,
+            "capped": 0.0,
+            "targets_covered": float(len(view.targets)),
+        }
+        empty = torch.empty(0, dtype=torch.float64)
+        return Outcome(0.0, {**evidence, "fit": "none", "fit_reason": "no positive margin"}, empty, empty)
+
+
+def decide(view: View, ball: Ball, *, cap: float, fitted: bool) -> Outcome:
+    """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form."""
+    floor, slopes, fits = _floor(view, ball, fitted=fitted)
+    column, slot = floor.column, floor.slot
+    plain = ball.maxima.shape[1] - 1
+    lipschitz = slopes[slot]
+    if column != plain:
+        lipschitz = ball.largest[slot, plain].double()
+        if fitted:
+            location = weibull.fit(ball.maxima[slot : slot + 1, plain]).location[0]
+            lipschitz = torch.maximum(lipschitz, location.to(lipschitz.device))
+    maxima = ball.maxima[slot, column].double()
+    margin = float(view.margin[slot])
+    directed = float(ball.directed[slot, column])
+    half = maxima[: max(1, (len(maxima) + 1) // 2)]
+    norms = ball.norms[slot]
+    largest = float(ball.largest[slot, plain])
+    row = {
+        "target": float(view.targets[slot]),
+        "margin": margin,
+        "lipschitz": float(lipschitz),
+        "slope": float(slopes[slot]),
+        "sampling_radius": ball.radius,
+        "cap": cap,
+        "capped": float(floor.radius >= cap),
+        "gradient_norm_median": float(norms.median()),
+        "gradient_norm_max": largest,
+        "zero_share": float(ball.zero[slot]),
+        "vanished_share": float(ball.vanished[slot]),
+        "nonfinite_share": float(ball.nonfinite[slot]),
+        "maximum": float(maxima.amax()),
+        "maximum_half": float(half.amax()),
+        "directed_maximum": directed if directed > -math.inf else _NAN,
+        "targets_covered": float(len(view.targets)),
+        "curvature": _NAN,
+    }
+    words = _fit_evidence(row, fits, slot, maxima, limit=min(ball.radius, cap))
+    running = torch.clamp(maxima.cummax(dim=0).values, min=directed)
+    score = torch.where(running > 0, margin / running, torch.inf).clamp(max=ball.radius)
+    return Outcome(floor.radius, {**row, **words}, maxima.cpu(), score.cpu())
+
+
+def _floor(view: View, ball: Ball, *, fitted: bool) -> tuple[Floor, Tensor, weibull.WeibullFit | None]:
+    """The floor, the slopes (T,) it rests on, and their fits."""
+    largest = ball.largest.double()
+    # S falls with the radius: the largest that passes gives the largest floor
+    order = sorted(range(len(ball.rho)), key=lambda column: -ball.rho[column])
+    columns: list[tuple[int, float | None]] = [(column, ball.rho[column]) for column in order]
+    for column, rho in [*columns, (len(ball.rho), None)]:
+        slopes, fits = largest[:, column], None
+        # a fit never lowers a slope: what fails without it needs none
+        found = at_column(view.margin, slopes, column, rho, ball.radius)
+        if found is not None and fitted:
+            fits = weibull.fit(ball.maxima[:, column])
+            slopes = torch.maximum(slopes, fits.location)
+            found = at_column(view.margin, slopes, column, rho, ball.radius)
+        if found is not None:
+            return found, slopes, fits
+    raise AssertionError("the plain form has no condition to fail")
+
+
+def _fit_evidence(
+    row: dict[str, float], fits: weibull.WeibullFit | None, slot: int, maxima: Tensor, *, limit: float
+) -> dict[str, str]:
+    """Add the fit's numbers to a row of evidence; return its words."""
+    row.update(
+        dict.fromkeys(("fit_location", "fit_shape", "fit_scale", "interval_low", "interval_high"), _NAN)
+    )
+    row["distinct_maxima"] = float(len(maxima.unique()))
+    if fits is None:
+        return {"fit": "max", "fit_reason": "asked for"}
+    row["fit_location"] = float(fits.location[slot])
+    row["fit_shape"] = float(fits.shape[slot])
+    row["fit_scale"] = float(fits.scale[slot])
+    # a slope that was seen at a directed point bounds the interval's slopes from below as well
+    seen = row["directed_maximum"]
+    low, high = (float(end[slot]) for end in (fits.low, fits.high))
+    if not math.isnan(low) and bool(fits.fitted[slot]):
+        low, high = (end if math.isnan(seen) else max(end, seen) for end in (low, high))
+        row["interval_low"] = min(limit, row["margin"] / high)
+        row["interval_high"] = min(limit, row["margin"] / low)
+    reason = weibull.REASONS[int(fits.reason[slot])]
+    return {"fit": "max" if reason else "weibull", "fit_reason": reason}
+
+
+def assemble(outcomes: Sequence[Outcome], *, batches: int, auto: bool, like: Tensor) -> Estimate:
+    """Stack outcomes of N inputs into an Estimate on the inputs' device."""
+    device = like.device
+    radius = torch.tensor([outcome.radius for outcome in outcomes], dtype=torch.float64, device=device)
+    evidence: dict[str, Tensor | Sequence[str]] = {
+        name: torch.tensor([float(o.evidence[name]) for o in outcomes], dtype=torch.float64, device=device)
+        for name in NUMBERS
+    }
+    evidence |= {name: [str(outcome.evidence[name]) for outcome in outcomes] for name in WORDS}
+    kept = min(batches, _KEPT_MAXIMA)
+    curves = {
+        "maxima": torch.stack([_thin(outcome.maxima, kept) for outcome in outcomes]),
+        "score": torch.stack([_thin(outcome.score, min(batches, _KEPT_SCORES)) for outcome in outcomes]),
+    }
+    if auto:
+        for column, name in enumerate(("ball_radius", "ball_slope")):
+            curves[name] = torch.stack(
+                [_padded([ball[column] for ball in outcome.balls], MOST_BALLS) for outcome in outcomes]
+            )
+    return Estimate(radius=radius, evidence=evidence, curves=curves)
+
+
+def _thin(values: Tensor, count: int) -> Tensor:
+    """At most ``count`` of the values, evenly spaced, the last included; padded with NaN."""
+    if len(values) <= count:
+        return _padded(values.tolist(), count)
+    index = (torch.arange(1, count + 1) * len(values)) // count - 1
+    return values[index].float()
+
+
+def _padded(values: Sequence[float], count: int) -> Tensor:
+    return torch.tensor([*values, *[_NAN] * (count - len(values))], dtype=torch.float32)
+
+
+__all__ = ["NUMBERS", "WORDS", "Outcome", "assemble", "decide"]

@@ -1,0 +1,120 @@
+"""The radius that slopes allow: what every estimator of a lower radius concludes from measured maxima.
+
+Along a segment from x₀ the margin falls by at most ‖δ‖ times the largest slope met. With the box's support S_ρ
+in place of the dual norm, the floor on a ball of radius R is the largest ρ ≤ R with
+m_j(x₀) ≥ ρ · sup S_ρ(∇m_j) for every target j. S_ρ falls as ρ grows, so m/S_R is no floor; but at any
+ρ_a that passes, m/S_{ρ_a} is one. The plain form, min(R, m/sup ‖∇m‖), is its limit at ρ = 0 (Weng et al. 2018,
+theorem 3.2).
+
+Radii are float64 numbers of one input here; slopes are tensors (T, …) over its targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from falsefloor.numerics.support import support
+
+MOST_BALLS = 14
+CLOSE = 1.02
+"""Auto radii stop when the smallest ball that failed is within 2 % of the best floor."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """radius; the target (slot) that binds; the column of slopes it rests on (the last is the plain norm)."""
+
+    radius: float
+    slot: int
+    column: int
+
+
+def ratios(margin: Tensor, slopes: Tensor) -> Tensor:
+    """m/L per target, (T,) in float64: inf where the slope is 0, 0 where it is infinite."""
+    quotient = margin.double() / slopes.double()
+    return torch.where(slopes > 0, quotient, torch.inf)
+
+
+def at_column(margin: Tensor, slopes: Tensor, column: int, rho: float | None, limit: float) -> Floor | None:
+    """The floor by one column of slopes (T,): at radius rho of its support, or the plain norm for None.
+
+    None where the column's radius does not pass.
+    """
+    quotient = ratios(margin, slopes)
+    slot = int(quotient.argmin())
+    value = float(quotient[slot])
+    # m/(m/ρ) is one rounding away from ρ
+    if rho is not None and value < rho * (1 - 1e-7):
+        return None
+    return Floor(min(limit, value), slot, column)
+
+
+def linear_crossing(
+    margin: Tensor, gradients: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
+) -> float:
+    """Where the linearised margins (T,), with gradients (T, *input) at the centre, first cross zero in the box.
+
+    Exact for linear models, where it is the distance; inf where no target can be reached inside the box. The
+    decrease ρ·S_ρ is concave in ρ, so the secant through two points left of the crossing stays left of it.
+    """
+    wide = gradients.double()
+    middle, low, high = centre.double().unsqueeze(0), lo.double(), hi.double()
+    goal = margin.double()
+
+    def fall(rho: Tensor) -> Tensor:
+        safe = rho.clamp(min=torch.finfo(torch.float64).tiny)
+        return support(wide, middle, low, high, norm=norm, rho=safe.unsqueeze(1)).squeeze(1) * rho
+
+    far = (high - low).abs().expand(centre.shape).sum().clamp(min=1.0)
+    reachable = fall(far.expand(len(goal))) >= goal
+    if not bool(reachable.any()):
+        return math.inf
+    wide, goal = wide[reachable], goal[reachable]
+    before, fallen = torch.zeros_like(goal), torch.zeros_like(goal)
+    at = goal / wide.reshape(len(wide), -1).norm(dim=1, p={"linf": 1.0, "l2": 2.0, "l1": math.inf}[norm])
+    for _ in range(60):
+        now = fall(at)
+        slope = (now - fallen) / (at - before)
+        step = torch.where((slope > 0) & (at > before), (goal - now) / slope, 0.0).clamp(min=0)
+        before, fallen, at = at, now, at + step
+        if bool((step <= 1e-12 * at).all()):
+            break
+    return float(at.amin())
+
+
+@dataclass
+class Bracket:
+    """The search for an auto radius of one input: balls to try, from the whole domain inwards.
+
+    Every ball that fails still gives a floor by its fixed-radius form, which closes the bracket from below; a
+    ball that passes is a floor itself. Nothing but the estimator's own slopes decides.
+    """
+
+    top: float
+    low: float = 0.0
+    high: float = math.inf
+    tried: list[tuple[float, float]] = field(default_factory=list)
+
+    def radii(self) -> Iterator[float]:
+        """The balls; report each by `note` before asking for the next."""
+        yield self.top
+        while self.high < math.inf and len(self.tried) < MOST_BALLS:
+            if self.low > 0 and self.high <= CLOSE * self.low:
+                return
+            # measured on digits: the failing side's form is near the crossing, so step closer to it
+            yield self.low ** (2 / 3) * self.high ** (1 / 3) if self.low > 0 else self.high / 10
+
+    def note(self, ball: float, floor: float, slope: float) -> None:
+        """A ball gave this floor (equal to the ball where it passed), by this slope."""
+        self.tried.append((ball, slope))
+        self.low = max(self.low, floor)
+        if floor < ball:
+            self.high = min(self.high, ball)
+
+
+__all__ = ["MOST_BALLS", "Bracket", "Floor", "at_column", "linear_crossing", "ratios"]

@@ -1,0 +1,6 @@
+"""The transformations that hide a gradient: each takes a part of a model and returns it wrapped.
+
+Source of all of them: Goodfellow 2018, "Gradient Masking Causes CLEVER to Overestimate Adversarial
+Perturbation Size" (arXiv 1804.07870). t is the part's output; derivatives are whatever torch's own
+operations give, because that is the subject of study.
+"""

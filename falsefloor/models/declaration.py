@@ -1,0 +1,67 @@
+"""What a bare `nn.Module` says of itself: the attributes that make a `LoadedModel` of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from falsefloor.api import LoadedModel
+from falsefloor.errors import DomainError
+
+
+def described(
+    made: nn.Module | LoadedModel, names: Mapping[str, Any], /, *, files: tuple[str, ...] = ()
+) -> LoadedModel:
+    """``made`` with what it declares, else with what ``names`` holds under the same name.
+
+    ``input_shape``: sizes of one input, () if unknown. ``classes``: their number, or a list of their names;
+    0 if unknown. ``bounds``: (lowest, highest) of the domain. ``units``: words. ``inputs``: a reference.
+    Layers and methods that happen to have such a name are no declarations. Raises DomainError.
+    """
+    if isinstance(made, LoadedModel):
+        return dataclasses.replace(made, files=tuple(dict.fromkeys((*made.files, *files))))
+
+    def declared(name: str, unknown: Any) -> Any:
+        for value in (getattr(made, name, None), names.get(name)):
+            if value is not None and not isinstance(value, Tensor) and not callable(value):
+                return value
+        return unknown
+
+    inputs = declared("inputs", None)
+    return LoadedModel(
+        module=made,
+        classes=_classes(declared("classes", 0)),
+        input_shape=_shape(declared("input_shape", ())),
+        bounds=_bounds(declared("bounds", (0.0, 1.0))),
+        units=str(declared("units", "")),
+        inputs=inputs if isinstance(inputs, str) else None,
+        files=files,
+    )
+
+
+def _classes(value: Any) -> int:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return len(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise DomainError(f"The model declares classes = {value!r}; expected a number, or a list of their names.")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, Sequence) and all(isinstance(size, int) and size > 0 for size in value):
+        return tuple(value)
+    raise DomainError(
+        f"The model declares input_shape = {value!r}; expected the sizes of one input, such as (3, 32, 32)."
+    )
+
+
+def _bounds(value: Any) -> tuple[float | Tensor, float | Tensor]:
+    pair = isinstance(value, Sequence) and len(value) == 2
+    if pair and all(isinstance(end, float | int | Tensor) and not isinstance(end, bool) for end in value):
+        return value[0], value[1]
+    raise DomainError(
+        f"The model declares bounds = {value!r}; expected (lowest, highest): numbers or tensors."
+    )

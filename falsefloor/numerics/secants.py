@@ -1,0 +1,120 @@
+"""Secant slopes of a function inside a box: derivatives that need nothing but values.
+
+They are apart from the estimators because a central difference has three traps that each user would meet
+again: it must never leave the box (an integer cast wraps there), it must divide by the step that was really
+taken in the working precision, and next to a face it must not put a point on the face itself, which is a step
+edge of every quantiser.
+
+Shapes: M points, K outputs, d coordinates of one input (``*input`` flattened), k of them differentiated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from falsefloor.numerics.balls import working
+
+WIDEST = 0.15
+"""Largest half step, as a share of the box: a one-sided step of twice that still fits with its offset."""
+
+ELEMENTS = 1 << 24
+"""Input numbers of one forward at most (64 MB in float32): bounds memory where one input is large."""
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower and upper end of a central step of half width ``scale`` in every coordinate, each (M, d).
+
+    points (M, d), scale broadcastable to it, lo and hi (d,). Where z ± h would leave the box the step becomes
+    one-sided, of the same length, and starts up to h/2 inside, differently in each coordinate, so that no end
+    lies on the face. h is cut to `WIDEST` of the box; a box of no width gives a step of no width.
+    """
+    width = hi - lo
+    reach = torch.minimum(scale.expand_as(points), WIDEST * width)
+    offset = torch.arange(1, points.shape[1] + 1, dtype=torch.float64, device=points.device) * _GOLDEN
+    inset = (0.5 * (offset - offset.floor())).to(points.dtype) * reach
+    below, above = points - reach, points + reach
+    leaves_below, leaves_above = below < lo, above > hi
+    start, stop = points + inset, points - inset
+    low = torch.where(leaves_below, start, torch.where(leaves_above, stop - 2 * reach, below))
+    high = torch.where(leaves_below, start + 2 * reach, torch.where(leaves_above, stop, above))
+    # the last rounding may step over a face
+    return torch.maximum(low, lo), torch.minimum(high, hi)
+
+
+def jacobian(
+    function: Callable[[Tensor], Tensor],
+    points: Tensor,
+    *,
+    scale: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    rows: int,
+    coordinates: Tensor | None = None,
+    middles: Tensor | None = None,
+) -> Tensor:
+    """Secant slopes of all outputs along coordinates: (M, K, k), in float32 at least.
+
+    points (M, *input); scale (M,), the half step in the input's units; lo and hi broadcast to one input;
+    coordinates (M, k) picks flattened coordinates of each point, all of them without it. The steps are centred
+    on the points, or on middles (M, d), coordinate by coordinate. ``rows`` limits one forward; it costs 2·k
+    forwards a point. A coordinate whose step is lost to rounding has slope 0.
+    """
+    count, shape = len(points), points.shape[1:]
+    size = math.prod(shape)
+    low, high = (bound.to(points.dtype).expand(shape).reshape(size) for bound in (lo, hi))
+    flat = points.reshape(count, size)
+    middles = flat if middles is None else middles
+    chosen = (
+        torch.arange(size, device=points.device).expand(count, size) if coordinates is None else coordinates
+    )
+    rows = max(2, min(rows, ELEMENTS // max(size, 1)))
+    across = min(chosen.shape[1], rows // 2)
+    down = max(1, rows // (2 * max(across, 1)))
+    blocks = []
+    for start in range(0, count, down):
+        here = slice(start, start + down)
+        below, above = ends(middles[here], scale[here].to(points.dtype).reshape(-1, 1), low, high)
+        strips = [
+            _block(function, flat[here], part, below.gather(1, part), above.gather(1, part), shape)
+            for part in chosen[here].split(max(across, 1), dim=1)
+        ]
+        blocks.append(strips[0] if len(strips) == 1 else torch.cat(strips, dim=2))
+    return torch.cat(blocks)
+
+
+def _block(
+    function: Callable[[Tensor], Tensor],
+    flat: Tensor,
+    part: Tensor,
+    below: Tensor,
+    above: Tensor,
+    shape: torch.Size,
+) -> Tensor:
+    """Slopes (m, K, k) at flat (m, d) along coordinates part (m, k) between the given ends (m, k)."""
+    count, size = flat.shape
+    wide = part.shape[1]
+    moved = flat.unsqueeze(1).repeat(1, 2 * wide, 1)
+    where = part.unsqueeze(2)
+    moved[:, :wide].scatter_(2, where, above.unsqueeze(2))
+    moved[:, wide:].scatter_(2, where, below.unsqueeze(2))
+    with torch.no_grad():
+        outputs = function(moved.reshape(count * 2 * wide, *shape))
+    outputs = outputs.to(working(outputs.dtype)).reshape(count, 2 * wide, -1)
+    step = above.to(outputs.dtype) - below.to(outputs.dtype)
+    taken = step > 0
+    # a product with the inverse: it is one pass over a number per output, and 1/step is as exact as the quotient
+    inverse = torch.where(taken, step, 1.0).reciprocal() * taken
+    return ((outputs[:, :wide] - outputs[:, wide:]) * inverse.unsqueeze(2)).transpose(1, 2)
+
+
+def some_coordinates(size: int, *, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
+    """Random coordinates without repetition, one row an input: (N, count), or None where all d fit in count."""
+    if size <= count:
+        return None
+    return torch.stack([torch.randperm(size, generator=g)[:count].sort().values for g in generators])

@@ -1,0 +1,171 @@
+"""The catalogue: every installed plugin, described, from a cache where nothing changed.
+
+What is shown on screens and used to check a study comes from here, so that no process that shows or plans
+ever loads a plugin. The cache is a file of JSON that may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from falsefloor.errors import PluginError
+from falsefloor.plugins.describe import describe
+from falsefloor.plugins.described import Described
+from falsefloor.plugins.names import Plugin, discover, resolve, trace
+from falsefloor.plugins.state import environment, fingerprint
+
+CACHE = "FALSEFLOOR_CACHE"
+RETRY = 600.0
+"""Seconds after which a plugin that timed out is tried again: the machine may have been busy."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is installed, and the rows of those that were asked for, in the order of discovery."""
+
+    plugins: tuple[Described, ...]
+    installed: tuple[Plugin, ...]
+
+    def of(self, kind: str) -> tuple[Described, ...]:
+        """The rows of one kind."""
+        return tuple(row for row in self.plugins if row.kind == kind)
+
+    def find(self, kind: str, name: str) -> Described:
+        """The usable plugin that a name or ``DIST/NAME`` stands for.
+
+        Raises `UsageError` for a name that nobody or several offer, `PluginError` with the reason for a
+        plugin that cannot be used.
+        """
+        plugin = resolve(self.installed, kind, name)
+        row = next((row for row in self.plugins if row.plugin == plugin), None)
+        if row is None:
+            (row,) = _rows((plugin,))
+        if not row.usable:
+            raise PluginError(
+                f"The {kind} {name!r} ({row.dist} {row.version}) is {row.status}: {row.reason}"
+                f" `falsefloor plugins show {row.spec}` tells more."
+            )
+        return row
+
+
+def catalogue(wanted: Iterable[tuple[str, str]] | None = None, *, refresh: bool = False) -> Catalogue:
+    """Describe what is installed: all, or of third-party plugins only those ``wanted`` as (kind, name).
+
+    Rows come from the cache unless something changed or ``refresh`` is set. Never raises for a plugin's sake.
+    """
+    installed = discover()
+    chosen = installed
+    if wanted is not None:
+        pairs = set(wanted)
+        chosen = tuple(
+            p for p in installed if p.own or (p.kind, p.name) in pairs or (p.kind, p.spec) in pairs
+        )
+    return Catalogue(plugins=_clashes(_rows(chosen, refresh=refresh), installed), installed=installed)
+
+
+def cache_file() -> Path:
+    """Where rows are kept: one file an environment, in `FALSEFLOOR_CACHE` or the platform's folder."""
+    root = os.environ.get(CACHE)
+    if root:
+        folder = Path(root)
+    else:
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("falsefloor")
+    place = hashlib.sha256(f"{sys.prefix}|{sys.version}".encode()).hexdigest()[:12]
+    return folder / f"plugins-{place}.json"
+
+
+def _rows(plugins: tuple[Plugin, ...], *, refresh: bool = False) -> tuple[Described, ...]:
+    path = cache_file()
+    stored = _read(path)
+    states = {plugin: fingerprint(plugin) for plugin in plugins}
+    around, now = environment(), time.time()
+    rows: dict[Plugin, Described] = {}
+    for plugin in plugins if not refresh else ():
+        row = _kept(plugin, stored.get(_key(plugin)), state=states[plugin], around=around, now=now)
+        if row is not None:
+            rows[plugin] = row
+    missing = [plugin for plugin in plugins if plugin not in rows]
+    if missing:
+        trace(f"describing {len(missing)} of {len(plugins)} in a child process")
+        rows.update(zip(missing, describe(missing), strict=True))
+        for plugin in missing:
+            entry = {"state": states[plugin], "around": around, "at": now, "row": rows[plugin].to_json()}
+            stored[_key(plugin)] = entry
+        _write(path, stored)
+    return tuple(rows[plugin] for plugin in plugins)
+
+
+def _kept(plugin: Plugin, entry: Any, *, state: str, around: str, now: float) -> Described | None:
+    try:
+        if entry["state"] != state:
+            return None
+        row = Described.from_json(plugin, entry["row"])
+        late = row.status == "timed out" and not 0 <= now - entry["at"] < RETRY
+        return None if not row.usable and (entry["around"] != around or late) else row
+    except (KeyError, TypeError, PluginError):
+        return None
+
+
+def _clashes(rows: tuple[Described, ...], installed: tuple[Plugin, ...]) -> tuple[Described, ...]:
+    """Healthy plugins whose short name is not theirs alone become duplicates that say who else claims it."""
+    marked: list[Described] = []
+    seen: set[tuple[str, str, str]] = set()
+    for row in rows:
+        rivals = sorted(
+            {p.spec for p in installed if (p.kind, p.name) == (row.kind, row.plugin.name)} - {row.spec}
+        )
+        ours = any(spec.startswith("falsefloor/") for spec in rivals)
+        key = (row.kind, row.dist, row.name)
+        if row.status == "healthy" and key in seen:
+            row = dataclasses.replace(
+                row, status="duplicate", reason=f"{row.dist} declares {row.name!r} twice; the first counts."
+            )
+        elif row.status == "healthy" and rivals:
+            claim = f"also offered as {', '.join(rivals)}"
+            if row.plugin.own:
+                row = dataclasses.replace(row, reason=f"{claim}; the short name means ours.")
+            else:
+                whose = "the short name is falsefloor's own" if ours else "the short name is ambiguous"
+                row = dataclasses.replace(
+                    row, status="duplicate", reason=f"{claim}; {whose}: write {row.spec}."
+                )
+        seen.add(key)
+        marked.append(row)
+    return tuple(marked)
+
+
+def _key(plugin: Plugin) -> str:
+    return f"{plugin.kind}|{plugin.dist}|{plugin.name}|{plugin.target}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+        return dict(data["rows"]) if isinstance(data, Mapping) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # missing or damaged: everything is described anew
+
+
+def _write(path: Path, rows: Mapping[str, Any]) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
+            json.dump({"schema": "falsefloor.plugin-cache/1", "rows": rows}, file)
+        Path(file.name).replace(path)
+    except OSError as error:
+        trace(f"the cache {path} cannot be written ({error}); plugins will be described again")
+
+
+__all__ = ["CACHE", "Catalogue", "cache_file", "catalogue"]

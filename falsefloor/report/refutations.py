@@ -1,0 +1,69 @@
+"""What was refuted, in sentences: one a cell, with the nearest witness and how to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from falsefloor.report.glyphs import Glyphs, as_number, plain
+from falsefloor.store.reader import SeriesRow
+
+
+@dataclass(frozen=True)
+class Refutation:
+    """One estimator on one subject: the input whose witness is nearest, of how many that were refuted."""
+
+    series: SeriesRow
+    count: int
+    input: int
+    code: str
+    message: str
+    radius: float | None
+    distance: float | None
+    predicted: int | None
+
+
+def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any]]) -> list[Refutation]:
+    """One for every refuted cell, in the table's order. ``findings``: as `RunReader.findings` gives them."""
+    inputs: dict[int, set[int]] = {}
+    best: dict[int, tuple[tuple[float, int, str], Mapping[str, Any]]] = {}
+    for found in findings:
+        if found["severity"] != "refuted":
+            continue
+        number = found["series"]
+        inputs.setdefault(number, set()).add(found["input"])
+        distance = as_number((found["witness"] or {}).get("distance"))
+        rank = (float("inf") if distance is None else distance, found["input"], found["code"])
+        if number not in best or rank < best[number][0]:
+            best[number] = (rank, found)
+    return [_one(one, best[one.id][1], len(inputs[one.id])) for one in series if one.id in best]
+
+
+def _one(series: SeriesRow, found: Mapping[str, Any], count: int) -> Refutation:
+    witness = found["witness"] or {}
+    return Refutation(
+        series,
+        count,
+        found["input"],
+        found["code"],
+        found["message"],
+        as_number(found["radius"]),
+        as_number(witness.get("distance")),
+        witness.get("predicted"),
+    )
+
+
+def sentence(one: Refutation, *, glyphs: Glyphs) -> str:
+    """For example: "input 0: 0.3000 is claimed, yet an input of class 8 lies at 0.0379 (FF201)." """
+    radius = "nothing" if one.radius is None else glyphs.number(one.radius)
+    if one.distance is None:
+        return f"input {one.input}: {radius} is claimed. {plain(one.message)} ({plain(one.code)})"
+    what = "an adversarial input" if one.predicted is None else f"an input of class {one.predicted}"
+    return (
+        f"input {one.input}: {radius} is claimed, yet {what} lies at {glyphs.number(one.distance)}"
+        f" ({plain(one.code)})."
+    )
+
+
+__all__ = ["Refutation", "refutations", "sentence"]

@@ -1,0 +1,95 @@
+"""A run in text: its head, the table, what was refuted and where to go on. What `show` prints."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from falsefloor.report.comparison import Comparison
+from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
+from falsefloor.report.refutations import Refutation, sentence
+from falsefloor.report.table import table_lines
+from falsefloor.store.reader import VERDICTS, RunInfo
+
+SHOWN = 8
+"""Refutations told in sentences; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A rich renderable; ``live`` leaves out what only a finished run can say."""
+
+    info: RunInfo
+    comparison: Comparison
+    refuted: tuple[Refutation, ...] = ()
+    live: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        width, glyphs = options.max_width, glyphs_for(options.encoding)
+        yield from _fold(head(self.info, self.comparison, glyphs=glyphs), width)
+        yield Text("")
+        yield from table_lines(self.comparison, width=width, glyphs=glyphs)
+        if self.info.error:
+            yield from _fold(Text(f"error: {plain(self.info.error)}", style="bold red"), width)
+        if not self.live:
+            yield from _refuted(self.refuted, self.comparison, width=width, glyphs=glyphs)
+            yield from _onwards(self.info, self.comparison, self.refuted)
+
+
+def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
+    """ "run 7f3a · digits:mlp · linf · cpu · 24/24 units · 00:01:12 · 3 refuted · done"."""
+    clock = time.strftime("%H:%M:%S", time.gmtime(info.seconds))
+    parts = [Text(f"run {plain(info.id)}", style="bold")]
+    parts += [Text(plain(name)) for name in ([info.tag] if info.tag else [])]
+    parts += [Text(plain(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
+    parts += [Text(plain(info.device)), Text(f"{info.units_done}/{info.units_total} units"), Text(clock)]
+    for verdict in (*VERDICTS, "failed", "skipped", "cancelled"):
+        if count := info.counts.get(verdict, 0):
+            parts.append(Text(f"{count} {verdict}", style=STYLES.get(verdict, "")))
+    parts.append(Text(plain(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
+    return Text(f" {glyphs.dot} ").join(parts)
+
+
+def _refuted(
+    refuted: tuple[Refutation, ...], comparison: Comparison, *, width: int, glyphs: Glyphs
+) -> Iterator[Text]:
+    if not refuted:
+        return
+    yield Text("")
+    for one in refuted[:SHOWN]:
+        model, masker, norm = plain(one.series.model), plain(one.series.masker), one.series.norm
+        subject = [model] * (len(comparison.models) > 1) + [masker] + [norm] * (len(comparison.norms) > 1)
+        name = f"{' '.join(subject)} {glyphs.dot} {plain(one.series.label)}"
+        many = f" {glyphs.dot} {one.count} inputs, the nearest:" if one.count > 1 else ""
+        yield from _fold(Text.assemble(("REFUTED  ", STYLES["refuted"]), (name, "bold"), many), width)
+        yield from (Text(f"  {piece}") for piece in textwrap.wrap(sentence(one, glyphs=glyphs), width - 2))
+    if len(refuted) > SHOWN:
+        yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")
+
+
+def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, ...]) -> Iterator[Text]:
+    codes = [one.code for one in refuted] + [
+        word
+        for row in comparison.rows
+        if row.told is not None and (word := row.told.cell.reason.split(" ")[0]).startswith("FF")
+    ]
+    words = [f"falsefloor tui {info.id}", f"falsefloor export {info.id} --format html"]
+    if info.status in ("lost", "failed", "cancelled") or info.units_failed:
+        words.insert(0, f"falsefloor resume {info.id}")
+    if codes:
+        words.insert(0, f"falsefloor explain {plain(codes[0])}")
+    yield Text("")
+    for at, word in enumerate(words):
+        yield Text(("next: " if at == 0 else "      ") + word, style="dim")
+
+
+def _fold(line: Text, width: int) -> list[Text]:
+    return list(line.wrap(Console(width=width), width)) if line.cell_len > width else [line]
+
+
+__all__ = ["Summary", "head"]

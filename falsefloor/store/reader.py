@@ -1,0 +1,398 @@
+"""Reads a run while it is written or long after: what the app, `watch`, `show` and `export` look at."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from falsefloor.errors import StoreError
+from falsefloor.store.paths import RunDir
+from falsefloor.store.records import Array, finite
+from falsefloor.store.schema import connect_readonly
+
+VERDICTS = ("refuted", "suspect", "vacuous", "unchecked", "held")
+"""Worst first."""
+ENDED = frozenset(("done", "cancelled", "failed", "lost"))
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The head of a run. status is the truth now: a run whose worker is gone reads `lost`."""
+
+    id: str
+    status: str
+    seed: int
+    device: str
+    started: float
+    seconds: float
+    versions: Mapping[str, str]
+    study: Mapping[str, Any]
+    tag: str
+    error: str | None
+    counts: Mapping[str, int]
+    """verdict to number of estimates, and failed / skipped / cancelled where there are any"""
+    units_done: int
+    units_total: int
+    units_failed: int
+    forward: int
+    backward: int
+    busy_seconds: float
+    """sum of the finished units' seconds"""
+
+
+@dataclass(frozen=True)
+class SeriesRow:
+    """One cell of the comparison, as planned."""
+
+    id: int
+    model: str
+    masker: str
+    stack: list[dict[str, Any]]
+    norm: str
+    estimator: str
+    label: str
+    params: Mapping[str, Any]
+    gradient: str
+    recovers: str | None
+    claim: str
+    plugin: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a series shows in one cell: over its inputs, or live while it runs.
+
+    radius: the median; worst: the worst verdict and worst_count how many have it; reason: the most frequent
+    reason among those. live: (share done, median of the moving radii or None) while a unit runs.
+    """
+
+    series: int
+    total: int
+    radius: float | None
+    capped: bool
+    verdicts: Mapping[str, int]
+    worst: str | None
+    worst_count: int
+    reason: str
+    live: tuple[float, float | None] | None
+
+
+class RunReader:
+    """A read-only connection to one run. Close it, or use it in a `with`."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run_dir = run
+        self._db = connect_readonly(run.db)
+        self._version = -1
+
+    def __enter__(self) -> RunReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def changed(self) -> bool:
+        """Whether anything was written since the last call; microseconds."""
+        version = int(self._one("PRAGMA data_version")[0])
+        moved, self._version = version != self._version, version
+        return moved
+
+    def info(self) -> RunInfo:
+        meta = self.meta()
+        status = str(meta.get("status", "queued"))
+        if status not in ENDED and not meta.get("in_process") and not self.run_dir.is_alive():
+            # A worker takes its lock a moment after the directory appears.
+            young = time.time() - float(meta.get("created", 0)) < 10 and status == "queued"
+            status = status if young else "lost"
+        counts = {r[0]: r[1] for r in self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")}
+        done, failed, total, forward, backward, busy = self._one(
+            "SELECT count(*) FILTER (WHERE status NOT IN ('queued', 'running')),"
+            " count(*) FILTER (WHERE status = 'failed'), count(*),"
+            " coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0) FROM unit"
+        )
+        started = float(meta.get("started", meta.get("created", 0.0)))
+        ended = meta.get("ended")
+        return RunInfo(
+            id=str(meta.get("id", self.run_dir.id)),
+            status=status,
+            seed=int(meta.get("seed", 0)),
+            device=str(meta.get("device", "cpu")),
+            started=started,
+            seconds=max(0.0, (float(ended) if ended else self._last_seen(status)) - started),
+            versions=meta.get("versions", {}),
+            study=meta.get("study", {}),
+            tag=str(meta.get("tag", "")),
+            error=meta.get("error"),
+            counts=counts,
+            units_done=done,
+            units_total=total,
+            units_failed=failed,
+            forward=forward,
+            backward=backward,
+            busy_seconds=busy,
+        )
+
+    def _last_seen(self, status: str) -> float:
+        if status != "lost":
+            return time.time()
+        last = self._one("SELECT max(finished) FROM unit")[0]
+        return float(last or 0.0)
+
+    def meta(self) -> dict[str, Any]:
+        return {r["key"]: json.loads(r["value"]) for r in self._all("SELECT key, value FROM meta")}
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """Model name to what was found when it was loaded: count, classes, units, shape, names, labels."""
+        return {r["name"]: json.loads(r["facts"]) for r in self._all("SELECT name, facts FROM model")}
+
+    def series(self) -> list[SeriesRow]:
+        """All cells, in the table's order."""
+        return [_series(row) for row in self._all("SELECT * FROM series ORDER BY id")]
+
+    def cells(self) -> dict[int, Cell]:
+        """Every series' summary, by series id. Costs little even over a million estimates."""
+        tallies: dict[int, dict[str, int]] = {}
+        for series, verdict, count in self._all("SELECT series, verdict, count FROM tally WHERE count > 0"):
+            tallies.setdefault(series, {})[verdict] = count
+        live: dict[int, tuple[float, float | None]] = {}
+        for series, done, total, radius in self._all(
+            "SELECT u.series, p.done, p.total, p.radius FROM progress p JOIN unit u ON u.id = p.unit"
+            " WHERE u.series IS NOT NULL"
+        ):
+            moving = sorted(float(r) for r in json.loads(radius))
+            live[series] = (done / max(total, 1), moving[len(moving) // 2] if moving else None)
+        planned = dict(
+            tuple(row)
+            for row in self._all(
+                "SELECT series, sum(stop - first) FROM unit WHERE series IS NOT NULL AND kind != 'observe'"
+                " GROUP BY series"
+            )
+        )
+        return {
+            series: self._cell(series, planned.get(series, 0), tallies.get(series, {}), live.get(series))
+            for series in (row[0] for row in self._all("SELECT id FROM series ORDER BY id"))
+        }
+
+    def _cell(
+        self, series: int, total: int, counts: Mapping[str, int], live: tuple[float, float | None] | None
+    ) -> Cell:
+        worst = next((verdict for verdict in VERDICTS if counts.get(verdict)), None)
+        valued = sum(counts.get(verdict, 0) for verdict in VERDICTS)
+        radius, capped, reason = None, False, ""
+        if valued:
+            middle = self._one(
+                "SELECT radius, capped FROM estimate WHERE series = ? AND radius IS NOT NULL"
+                " ORDER BY radius LIMIT 1 OFFSET ?",
+                series,
+                (valued - 1) // 2,
+            )
+            radius, capped = (float(middle[0]), bool(middle[1])) if middle else (None, False)
+            row = self._one(
+                "SELECT reason FROM (SELECT reason FROM estimate WHERE series = ? AND verdict = ? LIMIT 1000)"
+                " GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1",
+                series,
+                worst,
+            )
+            reason = row[0] if row else ""
+        elif counts:
+            row = self._one(
+                "SELECT error FROM estimate WHERE series = ? AND error IS NOT NULL LIMIT 1", series
+            )
+            reason = (row[0] if row else "") or ""
+        return Cell(series, total, radius, capped, counts, worst, counts.get(worst or "", 0), reason, live)
+
+    def estimates(self, **where: Any) -> Iterator[dict[str, Any]]:
+        """Records as in the JSON of a run, in the table's order. ``where``: series=, input=, unit=, id=."""
+        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
+        rows = self._db.execute(
+            "SELECT e.*, u.key AS unit_key, s.model, s.masker, s.stack, s.norm, s.estimator, s.label AS cell,"
+            " s.params, s.gradient, s.recovers, s.claim, s.plugin FROM estimate e"
+            " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
+            + (f" WHERE {clause}" if clause else "")
+            + " ORDER BY e.series, e.input",
+            tuple(where.values()),
+        )
+        warnings = self._warnings(where)
+        for row in rows:
+            yield _estimate(row, warnings.get(row["id"], []))
+
+    def _warnings(self, where: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
+        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
+        made: dict[int, list[dict[str, Any]]] = {}
+        rows = self._db.execute(
+            "SELECT f.*, a.facts AS seen FROM finding f JOIN estimate e ON e.id = f.estimate"
+            " LEFT JOIN array a ON a.name = f.witness" + (f" WHERE {clause}" if clause else ""),
+            tuple(where.values()),
+        )
+        for row in rows:
+            made.setdefault(row["estimate"], []).append(_warning(row))
+        for found in made.values():
+            found.sort(key=lambda w: (_RANK.get(w["severity"], 9), w["code"], w["id"]))
+        return made
+
+    def findings(self) -> Iterator[dict[str, Any]]:
+        """Every warning of the run with its series and input, worst first."""
+        rows = self._db.execute(
+            "SELECT f.*, a.facts AS seen, e.series, e.input, e.radius FROM finding f"
+            " JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness"
+            " ORDER BY CASE f.severity WHEN 'refuted' THEN 0 WHEN 'suspect' THEN 1 WHEN 'vacuous' THEN 2"
+            " WHEN 'error' THEN 3 ELSE 4 END, f.code, e.series, e.input"
+        )
+        for row in rows:
+            yield _warning(row) | {"series": row["series"], "input": row["input"], "radius": row["radius"]}
+
+    def observations(self, **where: Any) -> Iterator[dict[str, Any]]:
+        """As in the JSON of a run. ``where``: model=, masker=, norm=, input=."""
+        clause = " AND ".join(f"{_column(name)} = ?" for name in where)
+        for row in self._db.execute(
+            "SELECT * FROM observation" + (f" WHERE {clause}" if clause else "") + " ORDER BY id",
+            tuple(where.values()),
+        ):
+            agreement = None if row["agreement"] is None else bool(row["agreement"])
+            yield {
+                "model": row["model"],
+                "masker": row["masker"],
+                "norm": row["norm"],
+                "input": row["input"],
+                "agreement": agreement,
+                "facts": json.loads(row["facts"]),
+            }
+
+    def units(self, status: str | None = None) -> list[dict[str, Any]]:
+        clause, given = (" WHERE status = ?", (status,)) if status else ("", ())
+        return [dict(row) for row in self._db.execute(f"SELECT * FROM unit{clause} ORDER BY id", given)]
+
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """What happened to the run, in words: (id, at, kind, message)."""
+        return [dict(row) for row in self._all("SELECT * FROM event WHERE id > ? ORDER BY id", after)]
+
+    def array(self, name: str) -> Array | None:
+        """A stored tensor by its name, or None."""
+        row = self._one("SELECT * FROM array WHERE name = ?", name)
+        if row is None:
+            return None
+        return Array(row["dtype"], tuple(json.loads(row["shape"])), row["data"], json.loads(row["facts"]))
+
+    def array_names(self, prefix: str) -> list[str]:
+        return [
+            row[0]
+            for row in self._all(
+                "SELECT name FROM array WHERE name >= ? AND name < ? ORDER BY name",
+                prefix,
+                prefix + "\U0010ffff",
+            )
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """The whole run as the JSON document falsefloor.run/1."""
+        info = self.info()
+        return {
+            "schema": "falsefloor.run/1",
+            "run": {
+                "id": info.id,
+                "status": info.status,
+                "seed": info.seed,
+                "device": info.device,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(info.started)),
+                "seconds": round(info.seconds, 3),
+                "versions": dict(info.versions),
+                "study": finite(info.study),
+                "counts": dict(info.counts),
+                "units": {"done": info.units_done, "total": info.units_total, "failed": info.units_failed},
+                "tag": info.tag,
+                "error": info.error,
+            },
+            "estimates": list(self.estimates()),
+            "observations": list(self.observations()),
+        }
+
+    def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        return self._db.execute(sql, values).fetchall()
+
+    def _one(self, sql: str, *values: Any) -> Any:
+        return self._db.execute(sql, values).fetchone()
+
+
+_RANK = {"refuted": 0, "suspect": 1, "vacuous": 2, "error": 3, "note": 4}
+_COLUMNS = frozenset(("series", "input", "unit", "id", "model", "masker", "norm"))
+
+
+def _column(name: str) -> str:
+    if name not in _COLUMNS:
+        raise StoreError(f"cannot select by {name!r}")
+    return name
+
+
+def _series(row: sqlite3.Row) -> SeriesRow:
+    return SeriesRow(
+        row["id"],
+        row["model"],
+        row["masker"],
+        json.loads(row["stack"]),
+        row["norm"],
+        row["estimator"],
+        row["label"],
+        json.loads(row["params"]),
+        row["gradient"],
+        row["recovers"],
+        row["claim"],
+        json.loads(row["plugin"]),
+    )
+
+
+def _estimate(row: sqlite3.Row, warnings: list[dict[str, Any]]) -> dict[str, Any]:
+    interval = None if row["low"] is None else [finite(row["low"]), finite(row["high"])]
+    return {
+        "id": row["id"],
+        "series": row["series"],
+        "model": row["model"],
+        "masker": row["masker"],
+        "stack": json.loads(row["stack"]),
+        "norm": row["norm"],
+        "estimator": row["estimator"],
+        "name": row["cell"],
+        "params": json.loads(row["params"]),
+        "gradient": row["gradient"],
+        "recovers": row["recovers"],
+        "input": row["input"],
+        "label": row["label"],
+        "predicted": row["predicted"],
+        "claim": row["claim"],
+        "radius": finite(row["radius"]),
+        "capped": bool(row["capped"]),
+        "interval": interval,
+        "verdict": row["verdict"],
+        "reason": row["reason"],
+        "warnings": warnings,
+        "evidence": json.loads(row["evidence"]),
+        "curves": json.loads(row["curves"]),
+        "witness": row["witness"],
+        "queries": {"forward": row["forward"], "backward": row["backward"]},
+        "plugin": json.loads(row["plugin"]),
+        "unit": row["unit_key"],
+        "seconds": row["seconds"],
+        "status": row["status"],
+        "error": row["error"],
+    }
+
+
+def _warning(row: sqlite3.Row) -> dict[str, Any]:
+    witness = None
+    if row["witness"]:
+        seen = json.loads(row["seen"]) if row["seen"] else {}
+        witness = {"array": row["witness"], **seen}
+    return {
+        "id": row["id"],
+        "code": row["code"],
+        "severity": row["severity"],
+        "message": row["message"],
+        "evidence": json.loads(row["evidence"]),
+        "witness": witness,
+    }

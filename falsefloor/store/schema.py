@@ -1,0 +1,126 @@
+"""The tables of run.db and its append-only migrations: each released schema can be brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from falsefloor.errors import StoreError
+
+_V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- A model as loaded: facts (count, classes, labels, units …) and the fingerprint resuming compares.
+CREATE TABLE model (
+    name TEXT PRIMARY KEY, spec TEXT NOT NULL, facts TEXT NOT NULL, fingerprint TEXT NOT NULL);
+
+-- One cell of the comparison: subject × norm × estimator.
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, model TEXT NOT NULL, masker TEXT NOT NULL, stack TEXT NOT NULL,
+    norm TEXT NOT NULL, estimator TEXT NOT NULL, label TEXT NOT NULL, params TEXT NOT NULL,
+    gradient TEXT NOT NULL, recovers TEXT,
+    claim TEXT NOT NULL, plugin TEXT NOT NULL,
+    UNIQUE (model, masker, norm, label));
+
+CREATE TABLE unit (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, spec TEXT NOT NULL,
+    model TEXT NOT NULL, masker TEXT NOT NULL, norm TEXT NOT NULL, series INTEGER REFERENCES series(id),
+    first INTEGER NOT NULL, stop INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'queued', fingerprint TEXT NOT NULL DEFAULT '', error TEXT,
+    forward INTEGER NOT NULL DEFAULT 0, backward INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0, finished REAL);
+CREATE INDEX unit_status ON unit (status);
+
+CREATE TABLE estimate (
+    id INTEGER PRIMARY KEY, unit INTEGER NOT NULL REFERENCES unit(id), series INTEGER NOT NULL,
+    input INTEGER NOT NULL, label INTEGER, predicted INTEGER, radius REAL, capped INTEGER NOT NULL DEFAULT 0,
+    low REAL, high REAL, verdict TEXT, reason TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL,
+    curves TEXT NOT NULL DEFAULT '[]', notes TEXT NOT NULL DEFAULT '[]', witness TEXT,
+    forward INTEGER NOT NULL, backward INTEGER NOT NULL, seconds REAL NOT NULL,
+    status TEXT NOT NULL, error TEXT,
+    UNIQUE (series, input));
+CREATE INDEX estimate_radius ON estimate (series, radius);
+
+CREATE TABLE observation (
+    id INTEGER PRIMARY KEY, unit INTEGER NOT NULL REFERENCES unit(id),
+    model TEXT NOT NULL, masker TEXT NOT NULL, norm TEXT NOT NULL, input INTEGER NOT NULL,
+    agreement INTEGER, facts TEXT NOT NULL, UNIQUE (model, masker, norm, input));
+
+CREATE TABLE finding (
+    id TEXT PRIMARY KEY, estimate INTEGER NOT NULL REFERENCES estimate(id), code TEXT NOT NULL,
+    severity TEXT NOT NULL, message TEXT NOT NULL, evidence TEXT NOT NULL, witness TEXT) WITHOUT ROWID;
+CREATE INDEX finding_estimate ON finding (estimate);
+CREATE INDEX finding_code ON finding (code);
+
+-- Tensors by name (UNIT/INPUT/ROLE); facts: what was measured there (distance, predicted).
+CREATE TABLE array (
+    name TEXT PRIMARY KEY, unit INTEGER NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL,
+    facts TEXT NOT NULL DEFAULT '{}', data BLOB NOT NULL);
+
+-- Kept by the writer, so that counts over a million estimates cost nothing.
+CREATE TABLE tally (series INTEGER NOT NULL, verdict TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (series, verdict)) WITHOUT ROWID;
+
+-- What moves while a unit runs; emptied when it ends.
+CREATE TABLE progress (unit INTEGER PRIMARY KEY, done INTEGER NOT NULL, total INTEGER NOT NULL,
+    radius TEXT NOT NULL, at REAL NOT NULL);
+
+CREATE TABLE event (id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL);
+"""
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    connection.executescript(_V1)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+"""Append only. The n-th brings a file from version n to n + 1."""
+
+VERSION = len(MIGRATIONS)
+APPLICATION_ID = 0x66666C72  # "fflr"
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database to the current version. Raises `StoreError` for one from a newer falsefloor."""
+    version = check_version(connection)
+    for number in range(version, VERSION):
+        MIGRATIONS[number](connection)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+    if version < VERSION:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.commit()
+
+
+def check_version(connection: sqlite3.Connection) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise StoreError(
+            f"this run was written by a newer falsefloor (schema {version}; this one reads up to {VERSION})."
+            " Upgrade falsefloor to open it."
+        )
+    return version
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write and trusts nothing in the file. Raises `StoreError`."""
+    if not path.exists():
+        raise StoreError(f"no run.db at {path.parent}.")
+    quoted = path.resolve().as_uri()
+    for options in ("?mode=ro", "?mode=ro&immutable=1"):
+        # immutable: a finished run in a directory that may not be written
+        try:
+            connection = sqlite3.connect(quoted + options, uri=True, timeout=5.0, check_same_thread=False)
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT count(*) FROM meta").fetchone()
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error) and "unable to open" not in str(error):
+                raise StoreError(f"cannot read {path}: {error}.") from error
+            continue
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} is not a falsefloor run: {error}.") from error
+        check_version(connection)
+        connection.row_factory = sqlite3.Row
+        return connection
+    raise StoreError(f"cannot open {path}; is the directory readable?")

@@ -1,0 +1,151 @@
+"""Verdicts follow facts: judges stored estimates again whenever anything beside them was stored."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from falsefloor.api import Facts, Finding, Record
+from falsefloor.checks.catalogue import CATALOGUE
+from falsefloor.checks.judge import Judgement
+from falsefloor.study.units import digest
+
+Judge = Callable[[Facts, Sequence[Finding]], Judgement]
+Group = tuple[str, str, str, int]
+"""model, masker, norm, input: estimates that bear on each other."""
+
+_ESTIMATES = (
+    "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.key,"
+    " s.label AS name, s.claim, s.gradient FROM series s"
+    " JOIN estimate e ON e.series = s.id AND e.input = ? JOIN unit u ON u.id = e.unit"
+    " WHERE s.model = ? AND s.masker = ? AND s.norm = ? ORDER BY s.id"
+)
+
+
+class _Row(NamedTuple):
+    """A row of _ESTIMATES."""
+
+    id: int
+    series: int
+    radius: float | None
+    evidence: str
+    notes: str
+    witness: str | None
+    verdict: str | None
+    status: str
+    input: int
+    key: str
+    name: str
+    claim: Any
+    gradient: str
+
+
+def rejudge(db: sqlite3.Connection, groups: Iterable[Group], judge: Judge) -> None:
+    """Judge every estimate of these groups from what is stored, inside the caller's transaction."""
+    for model, masker, norm, input_ in groups:
+        rows = [_Row(*row) for row in db.execute(_ESTIMATES, (input_, model, masker, norm))]
+        observed = _observed(db, model, masker, norm, input_)
+        records = {row.id: _record(db, row) for row in rows if row.status == "ok"}
+        for row in rows:
+            if row.status != "ok":
+                continue
+            others = [record for id_, record in records.items() if id_ != row.id]
+            facts = Facts(norm, records[row.id], others, observed)  # type: ignore[arg-type]
+            notes = [note(code, message) for code, message in json.loads(row.notes)]
+            _write(db, row, judge(facts, notes))
+
+
+def note(code: str, message: str) -> Finding:
+    """An estimator's own remark as a finding; a code that is not ours weighs nothing."""
+    known = CATALOGUE.get(code)
+    return Finding(code, known.severity if known else "note", message)
+
+
+def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:
+    if row.verdict != judged.verdict:
+        if row.verdict is not None:
+            tally(db, row.series, row.verdict, -1)
+        tally(db, row.series, judged.verdict, 1)
+    db.execute(
+        "UPDATE estimate SET verdict = ?, reason = ? WHERE id = ?", (judged.verdict, judged.reason, row.id)
+    )
+    db.execute("DELETE FROM finding WHERE estimate = ?", (row.id,))
+    seen: dict[str, int] = {}
+    for finding in judged.findings:
+        nth = seen[finding.code] = seen.get(finding.code, 0) + 1
+        name = digest(f"{row.key}|{row.input}|{finding.code}|{nth}")[:10]
+        db.execute(
+            "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                row.id,
+                finding.code,
+                finding.severity,
+                finding.message,
+                json.dumps(dict(finding.evidence)),
+                finding.witness,
+            ),
+        )
+
+
+def tally(db: sqlite3.Connection, series: int, verdict: str, change: int) -> None:
+    db.execute(
+        "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        (series, verdict, change),
+    )
+
+
+def _observed(db: sqlite3.Connection, model: str, masker: str, norm: str, input_: int) -> dict[str, Any]:
+    row = db.execute(
+        "SELECT facts FROM observation WHERE model = ? AND masker = ? AND norm = ? AND input = ?",
+        (model, masker, norm, input_),
+    ).fetchone()
+    found: dict[str, Any] = revive(json.loads(row[0])) if row else {}
+    return found
+
+
+def _record(db: sqlite3.Connection, row: _Row) -> Record:
+    radius = math.inf if row.radius is None else row.radius
+    curves = Curves(db, f"{row.key}/{row.input}/curve-")
+    return Record(
+        row.name, row.claim, row.gradient, radius, revive(json.loads(row.evidence)), curves, row.witness
+    )
+
+
+_WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+def revive(value: Any) -> Any:
+    """Infinities and NaN as numbers again (see `falsefloor.store.records.finite`)."""
+    if isinstance(value, str):
+        return _WORDS.get(value, value)
+    if isinstance(value, dict):
+        return {key: revive(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [revive(item) for item in value]
+    return value
+
+
+class Curves(Mapping[str, Sequence[float]]):
+    """An estimate's curves, read from the database only where a check asks for one."""
+
+    def __init__(self, db: sqlite3.Connection, prefix: str) -> None:
+        self._db, self._prefix = db, prefix
+
+    def __getitem__(self, name: str) -> Sequence[float]:
+        row = self._db.execute("SELECT data FROM array WHERE name = ?", (self._prefix + name,)).fetchone()
+        if row is None:
+            raise KeyError(name)
+        return array("f", row[0])
+
+    def __iter__(self) -> Iterator[str]:
+        end = self._prefix + "\U0010ffff"
+        rows = self._db.execute("SELECT name FROM array WHERE name >= ? AND name < ?", (self._prefix, end))
+        return (row[0].removeprefix(self._prefix) for row in rows)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

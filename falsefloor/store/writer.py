@@ -1,0 +1,271 @@
+"""The one writer of a run: creates run.db, stores each unit in one transaction, keeps the tally."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from falsefloor.errors import StoreError
+from falsefloor.store.records import Array, EstimateResult, UnitResult, finite
+from falsefloor.store.schema import migrate
+from falsefloor.store.verdicts import Group, Judge, rejudge, tally
+from falsefloor.study.units import Series, Unit, stack_json
+
+UNFINISHED = ("queued", "running")
+
+
+class RunWriter:
+    """Writes one run.db. Each public method is one transaction, safe against a kill at any moment."""
+
+    def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+        path.chmod(0o600)
+        migrate(self._db)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        self._judge = judge
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def set_meta(self, **values: Any) -> None:
+        with self._transaction() as db:
+            for key, value in values.items():
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(finite(value))))
+
+    def meta(self) -> dict[str, Any]:
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+
+    def event(self, kind: str, message: str) -> None:
+        with self._transaction() as db:
+            db.execute("INSERT INTO event (at, kind, message) VALUES (?, ?, ?)", (time.time(), kind, message))
+
+    def add_model(self, name: str, *, spec: Any, facts: Any, fingerprint: Mapping[str, Any]) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?)",
+                (name, json.dumps(spec), json.dumps(finite(facts)), json.dumps(fingerprint, sort_keys=True)),
+            )
+
+    def fingerprint(self, model: str) -> dict[str, Any] | None:
+        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def add_series(self, series: Iterable[Series]) -> None:
+        with self._transaction() as db:
+            for one in series:
+                db.execute(
+                    "INSERT OR IGNORE INTO series (model, masker, stack, norm, estimator, label, params,"
+                    " gradient, recovers, claim, plugin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        one.model.name,
+                        one.stack.name,
+                        json.dumps(stack_json(one.stack)),
+                        one.norm,
+                        one.estimator.use,
+                        one.label,
+                        json.dumps(dict(one.params)),
+                        one.estimator.gradient,
+                        one.recovers,
+                        one.claim,
+                        json.dumps(dict(one.plugin)),
+                    ),
+                )
+
+    def add_units(self, units: Iterable[Unit]) -> None:
+        """Plan units; those that are there already stay as they are."""
+        with self._transaction() as db:
+            ids = {
+                (model, masker, norm, label): id_
+                for id_, model, masker, norm, label in db.execute(
+                    "SELECT id, model, masker, norm, label FROM series"
+                )
+            }
+            for unit in units:
+                place = (unit.model.name, unit.stack.name, unit.norm)
+                series = ids[*place, unit.series.label] if unit.series else None
+                db.execute(
+                    "INSERT OR IGNORE INTO unit (key, kind, spec, model, masker, norm, series, first, stop)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (unit.key, unit.kind, json.dumps(unit.spec()), *place, series, *unit.inputs),
+                )
+
+    def queued(self) -> list[tuple[int, dict[str, Any]]]:
+        """(id, spec) of all units still to be computed, in order."""
+        rows = self._db.execute("SELECT id, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id")
+        return [(id_, json.loads(spec)) for id_, spec in rows]
+
+    def requeue(self, statuses: Sequence[str]) -> int:
+        """Put units of these statuses back in the queue, forgetting what they stored. Returns how many."""
+        marks = ", ".join("?" * len(statuses))
+        with self._transaction() as db:
+            ids = [
+                r[0] for r in db.execute(f"SELECT id FROM unit WHERE status IN ({marks})", tuple(statuses))
+            ]
+            for unit in ids:
+                self._forget(db, unit)
+                db.execute("UPDATE unit SET status = 'queued', error = NULL WHERE id = ?", (unit,))
+            db.execute("DELETE FROM progress")
+        return len(ids)
+
+    def _forget(self, db: sqlite3.Connection, unit: int) -> None:
+        for series, verdict, status in db.execute(
+            "SELECT series, verdict, status FROM estimate WHERE unit = ?", (unit,)
+        ).fetchall():
+            tally(db, series, verdict or status, -1)
+        db.execute("DELETE FROM finding WHERE estimate IN (SELECT id FROM estimate WHERE unit = ?)", (unit,))
+        for table in ("estimate", "observation", "array"):
+            db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,))
+
+    def running(self, unit: int) -> None:
+        with self._transaction() as db:
+            db.execute("UPDATE unit SET status = 'running' WHERE id = ?", (unit,))
+
+    def progress(self, moves: Mapping[int, tuple[int, int, Sequence[float]]]) -> None:
+        """What moves, for all running units at once: unit to (done, total, radii so far)."""
+        now = time.time()
+        with self._transaction() as db:
+            for unit, (done, total, radius) in moves.items():
+                row = (unit, done, total, json.dumps(finite(list(radius))), now)
+                db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)", row)
+
+    def store(self, unit: int, result: UnitResult) -> None:
+        """Store a unit and judge what it touches, its siblings too, in one transaction.
+
+        Storing a unit that is stored already changes nothing, so a repeated delivery does no harm.
+        """
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT status, model, masker, norm, series, key, first, stop FROM unit WHERE id = ?", (unit,)
+            ).fetchone()
+            if row is None or row[0] not in UNFINISHED:
+                return
+            _, model, masker, norm, series, key, first, stop = row
+            for estimate in result.estimates:
+                self._estimate(db, unit, key, series, estimate)
+            if series is not None and result.status != "ok" and not result.estimates:
+                for input_ in range(first, stop):
+                    missing = EstimateResult(input_, status=result.status, error=result.error)
+                    self._estimate(db, unit, key, series, missing)
+            for seen in result.observations:
+                names = {role: f"{key}/{seen.input}/{role}" for role in seen.arrays}
+                facts = {**seen.facts, "arrays": names}
+                agreement = None if seen.agreement is None else int(seen.agreement)
+                db.execute(
+                    "INSERT OR REPLACE INTO observation (unit, model, masker, norm, input, agreement, facts)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (unit, model, masker, norm, seen.input, agreement, json.dumps(finite(facts))),
+                )
+                self._arrays(db, unit, key, seen.input, seen.arrays)
+            db.execute(
+                "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
+                " seconds = ?, finished = ? WHERE id = ?",
+                (
+                    result.status,
+                    result.error,
+                    result.fingerprint,
+                    result.forward,
+                    result.backward,
+                    result.seconds,
+                    time.time(),
+                    unit,
+                ),
+            )
+            db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
+            touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
+            groups: list[Group] = [(model, masker, norm, input_) for input_ in sorted(touched)]
+            rejudge(db, groups, self._judge)
+
+    def _estimate(self, db: sqlite3.Connection, unit: int, key: str, series: int, e: EstimateResult) -> None:
+        witness = f"{key}/{e.input}/witness" if "witness" in e.arrays else None
+        curves = sorted(n.removeprefix("curve-") for n in e.arrays if n.startswith("curve-"))
+        low, high = e.interval if e.interval else (None, None)
+        db.execute(
+            "INSERT INTO estimate (unit, series, input, label, predicted, radius, capped, low, high,"
+            " evidence, curves, notes, witness, forward, backward, seconds, status, error)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                unit,
+                series,
+                e.input,
+                e.label,
+                e.predicted,
+                e.radius,
+                int(e.capped),
+                low,
+                high,
+                json.dumps(finite(e.evidence)),
+                json.dumps(curves),
+                json.dumps(e.notes),
+                witness,
+                e.forward,
+                e.backward,
+                e.seconds,
+                e.status,
+                e.error,
+            ),
+        )
+        if e.status != "ok":
+            tally(db, series, e.status, 1)
+        self._arrays(db, unit, key, e.input, e.arrays)
+
+    def _arrays(
+        self, db: sqlite3.Connection, unit: int, key: str, input_: int, arrays: Mapping[str, Array]
+    ) -> None:
+        for role, a in arrays.items():
+            facts = json.dumps(finite(a.facts))
+            row = (f"{key}/{input_}/{role}", unit, a.dtype, json.dumps(a.shape), facts, a.data)
+            db.execute("INSERT OR REPLACE INTO array VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def judge_all(self) -> int:
+        """Judge the whole run again from what is stored. Returns the number of groups judged."""
+        groups: list[Group] = [
+            (model, masker, norm, input_)
+            for model, masker, norm, input_ in self._db.execute(
+                "SELECT DISTINCT s.model, s.masker, s.norm, e.input FROM estimate e"
+                " JOIN series s ON s.id = e.series"
+            )
+        ]
+        with self._transaction() as db:
+            rejudge(db, groups, self._judge)
+        return len(groups)
+
+    def finish(self, status: str, *, error: str | None = None, exit_code: int = 0) -> None:
+        """End the run: one file from now on, unless a viewer is still attached."""
+        self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
+        with self._transaction() as db:
+            db.execute("DELETE FROM progress")
+        for _ in range(20):
+            try:
+                self._db.execute("PRAGMA journal_mode = DELETE")
+                return
+            except sqlite3.OperationalError:
+                time.sleep(0.05)
+
+
+def copy_run(source: Path, target: Path) -> None:
+    """A consistent copy of a live or finished run.db. Raises `StoreError` where the target exists."""
+    if target.exists():
+        raise StoreError(f"{target} exists already; name another file.")
+    temporary = target.with_suffix(".part")
+    with sqlite3.connect(source.resolve().as_uri() + "?mode=ro", uri=True) as live:
+        copy = sqlite3.connect(temporary)
+        live.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.close()
+    temporary.replace(target)

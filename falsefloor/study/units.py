@@ -1,0 +1,187 @@
+"""Units: the smallest pieces of work that are stored and resumed, and the keys that name them.
+
+A unit is self-contained JSON: whoever holds it can compute it. Its *key* is a digest of all that decides its
+result and can be known without loading anything; its *fingerprint*, computed beside the model, covers the
+rest (weights, source files, inputs, plugin versions).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from falsefloor.api import Scalar
+from falsefloor.errors import UsageError
+from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study
+
+FORMAT = 1
+"""Version of what a unit means; a change makes stored units of older versions another key."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One cell of the comparison: a subject, a norm and an estimator, over all inputs.
+
+    params are complete: defaults filled in. ``recovers`` is the label of the raw series that a repaired
+    gradient was run for.
+    """
+
+    model: ModelSpec
+    stack: StackSpec
+    norm: str
+    estimator: EstimatorSpec
+    params: Mapping[str, Scalar]
+    claim: str
+    plugin: Mapping[str, str]
+    recovers: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.estimator.name
+
+
+@dataclass(frozen=True)
+class Unit:
+    """``kind``: observe, estimate or follow-up. ``inputs``: half-open range of input numbers."""
+
+    kind: str
+    model: ModelSpec
+    stack: StackSpec
+    norm: str
+    refs: str
+    inputs: tuple[int, int]
+    seed: int
+    series: Series | None = None
+    extra: Mapping[str, Any] | None = None
+
+    def spec(self) -> dict[str, Any]:
+        """The self-contained description that a compute child gets."""
+        spec: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "model": model_json(self.model),
+            "stack": stack_json(self.stack),
+            "norm": self.norm,
+            "inputs": self.refs,
+            "chunk": list(self.inputs),
+            "seed": self.seed,
+        }
+        if self.series is not None:
+            spec["estimator"] = {
+                "use": self.series.estimator.use,
+                "params": dict(self.series.params),
+                "gradient": self.series.estimator.gradient,
+            }
+            if self.series.recovers is not None:
+                spec["recovers"] = self.series.recovers
+        if self.extra:
+            spec["extra"] = dict(self.extra)
+        return spec
+
+    @property
+    def key(self) -> str:
+        return digest(canonical(self.spec()))
+
+
+def model_json(model: ModelSpec) -> dict[str, Any]:
+    """What decides the model: its label does not."""
+    spec: dict[str, Any] = {"use": model.use}
+    for name in ("bounds", "mean", "std"):
+        if (value := getattr(model, name)) is not None:
+            spec[name] = list(value)
+    return spec
+
+
+def stack_json(stack: StackSpec) -> list[dict[str, Any]]:
+    return [{"use": layer.use, "at": layer.at, "params": dict(layer.params)} for layer in stack.layers]
+
+
+class Catalogue(Protocol):
+    """What planning asks of the plugins: complete parameters, or a `UsageError` that names the nearest."""
+
+    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]: ...
+    def claim(self, name: str) -> str: ...
+    def origin(self, kind: str, name: str) -> dict[str, str]: ...
+
+
+def resolve(study: Study, catalogue: Catalogue) -> Study:
+    """The study with every masker's parameters complete. Raises `UsageError` and `PluginError`."""
+    stacks = []
+    for stack in study.maskers:
+        layers = []
+        for layer in stack.layers:
+            params = catalogue.params("masker", layer.use, layer.params)
+            layers.append(replace(layer, params=params))
+        stacks.append(StackSpec(tuple(layers), stack.name))
+    return replace(study, maskers=tuple(stacks))
+
+
+def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
+    """All cells of a study, in the order of the table. Raises `UsageError` and `PluginError`."""
+    complete = [
+        (
+            e,
+            catalogue.params("estimator", e.use, e.params),
+            catalogue.claim(e.use),
+            catalogue.origin("estimator", e.use),
+        )
+        for e in study.estimators
+    ]
+    for estimator in study.estimators:
+        if estimator.gradient != "auto":
+            catalogue.params("gradient", estimator.gradient, {})
+    resolved = resolve(study, catalogue)
+    all_series = [
+        Series(model, stack, norm, estimator, params, claim, origin)
+        for model in resolved.models
+        for norm in resolved.norms
+        for stack in resolved.maskers
+        for estimator, params, claim, origin in complete
+    ]
+    seen: dict[str, Series] = {}
+    for one in all_series:
+        key = Unit("estimate", one.model, one.stack, one.norm, "", (0, 0), 0, series=one).key
+        if (twin := seen.setdefault(key, one)) is not one:
+            names = [(o.model.name, o.stack.name, o.label) for o in (twin, one)]
+            raise UsageError(f"{names[0]} and {names[1]} are the same once defaults are filled in; drop one.")
+    return all_series
+
+
+def plan(study: Study, series: Sequence[Series], counts: Mapping[str, int]) -> Iterator[Unit]:
+    """Observe and estimate units in the order that fills the table from the top.
+
+    counts: model label to number of inputs. Upper bounds come first within a subject, so that a floor is
+    judged against its ceiling the moment it arrives.
+    """
+    for model, count in counts.items():
+        for start in range(0, count, study.chunk):
+            chunk = (start, min(start + study.chunk, count))
+            last = None
+            for one in sorted_series([s for s in series if s.model.name == model]):
+                subject = (one.stack.name, one.norm)
+                if subject != last:
+                    yield Unit("observe", one.model, one.stack, one.norm, study.inputs, chunk, study.seed)
+                    last = subject
+                yield Unit(
+                    "estimate", one.model, one.stack, one.norm, study.inputs, chunk, study.seed, series=one
+                )
+
+
+def sorted_series(series: Sequence[Series]) -> list[Series]:
+    """Subjects in table order; within one, upper bounds first. Stable."""
+    order: dict[tuple[str, str], int] = {}
+    for one in series:
+        order.setdefault((one.stack.name, one.norm), len(order))
+    return sorted(series, key=lambda s: (order[s.stack.name, s.norm], s.claim != "upper_bound"))

@@ -1,0 +1,1 @@
+"""What is judged: composition and placement, observation, the planted trap, locating a mask."""

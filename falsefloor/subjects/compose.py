@@ -1,0 +1,63 @@
+"""Places maskers on a copy of a model: at its input, its logits, the whole of it, or any named submodule."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from falsefloor.api import Masker
+from falsefloor.errors import UsageError, did_you_mean
+
+
+class Composed(nn.Module):
+    """input maskers, then the model, then logits maskers; absent parts are an empty Sequential."""
+
+    def __init__(self, input: nn.Sequential, model: nn.Module, logits: nn.Sequential) -> None:  # noqa: A002
+        super().__init__()
+        self.input, self.model, self.logits = input, model, logits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.logits(self.model(self.input(inputs)))
+        return outputs
+
+
+def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
+    """A copy of ``model`` wrapped by each (masker, place), left to right in the direction of the data.
+
+    The model itself is never changed. A submodule with several names is replaced under all of them. Raises
+    `UsageError` for a place that does not exist.
+    """
+    with warnings.catch_warnings():
+        # Exported modules warn about their own internals when copied; nothing there is the user's to act on.
+        warnings.simplefilter("ignore")
+        body = copy.deepcopy(model)
+    if not stack:
+        return body
+    ends: dict[str, list[nn.Module]] = {"input": [], "logits": []}
+    for masker, place in stack:
+        if place in ends:
+            ends[place].append(masker(nn.Identity()))
+        elif place == "model":
+            body = masker(body)
+        else:
+            body = _wrap_submodule(body, masker, place)
+    return Composed(nn.Sequential(*ends["input"]), body, nn.Sequential(*ends["logits"]))
+
+
+def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:
+    names = dict(body.named_modules(remove_duplicate=False))
+    names.pop("")
+    if place not in names:
+        known = [*names, "input", "logits", "model"]
+        raise UsageError(f"no place {place!r} to put a masker at. {did_you_mean(place, known)}")
+    part = names[place]
+    wrapped = masker(part)
+    for name, module in list(names.items()):
+        if module is part:
+            parent_name, _, attribute = name.rpartition(".")
+            parent = names[parent_name] if parent_name else body
+            setattr(parent, attribute, wrapped)
+    return body

@@ -1,0 +1,93 @@
+"""The nearest point that an observation saw change class: what contradicts a floor without any attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from falsefloor.engine.settle import Settled, settle
+from falsefloor.subjects.site import Site
+
+CANDIDATES = 6
+BISECTIONS = 14
+"""Halvings of the segment from the input: the boundary along it within 1e-4 of its length."""
+TRIED = 3
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """points (N, M, *input) that changed class where ``flipped`` (N, M), at ``distance`` (N, M)."""
+
+    points: Tensor
+    flipped: Tensor
+    distance: Tensor
+
+    def nearest(self, count: int) -> Sighting:
+        """The ``count`` nearest that changed class, nearest first."""
+        keys = torch.where(self.flipped, self.distance, torch.inf)
+        order = keys.argsort(dim=1, stable=True)[:, :count]
+        return Sighting(take(self.points, order), self.flipped.gather(1, order), self.distance.gather(1, order))
+
+
+def take(points: Tensor, index: Tensor) -> Tensor:
+    """Points (N, m, *input) picked from (N, M, *input) by index (N, m)."""
+    wide = index.reshape(*index.shape, *([1] * (points.ndim - 2)))
+    return points.gather(1, wide.expand(*index.shape, *points.shape[2:]))
+
+
+def nearest_counterexample(site: Site, sightings: list[Sighting]) -> tuple[Settled, int]:
+    """Bisect towards the nearest sightings, settle the nearest that settles.
+
+    Returns what settled and how many forwards an input the bisection took. The segment's crossing is refined
+    jointly for `CANDIDATES` sightings, since the nearest sighting is seldom the nearest crossing.
+    """
+    near = [sighting.nearest(CANDIDATES) for sighting in sightings]
+    best = Sighting(
+        torch.cat([s.points for s in near], 1),
+        torch.cat([s.flipped for s in near], 1),
+        torch.cat([s.distance for s in near], 1),
+    ).nearest(CANDIDATES)
+    each = best.points.shape[1]
+    start = site.inputs.unsqueeze(1).expand_as(best.points)
+    low = torch.zeros_like(best.distance)
+    high = torch.ones_like(best.distance)
+    points = best.points
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        trial = start + _wide(middle, start).to(start.dtype) * (best.points - start)
+        changed = site.of_all(site.guard(trial)).amin(2) < 0
+        points = torch.where(_wide(changed, start), trial, points)
+        high, low = torch.where(changed, middle, high), torch.where(changed, low, middle)
+    refined = Sighting(points, best.flipped, site.away(points)).nearest(TRIED)
+    settled = _settle(site, refined.points[:, 0])
+    for other in range(1, min(TRIED, each)):
+        if bool(settled.ok.all()):
+            break
+        settled = _better(settled, _settle(site, refined.points[:, other]))
+    return settled, BISECTIONS * each
+
+
+def _settle(site: Site, points: Tensor) -> Settled:
+    return settle(site.subject, site.inputs, site.labels, points, norm=site.norm, rows=site.rows)
+
+
+def _better(first: Settled, second: Settled) -> Settled:
+    """Each input's first settled witness."""
+    use = first.ok | ~second.ok
+    return Settled(
+        points=torch.where(_wide(use, first.points), first.points, second.points),
+        radius=torch.where(use, first.radius, second.radius),
+        predicted=torch.where(use, first.predicted, second.predicted),
+        ok=first.ok | second.ok,
+        moved=torch.where(use, first.moved, second.moved),
+        queries=first.queries + second.queries,
+    )
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))
+
+
+__all__ = ["Sighting", "nearest_counterexample", "take"]

@@ -1,0 +1,109 @@
+"""The subject: a composed model behind the one interface that estimators see.
+
+It keeps three promises that a bare module does not: small forwards are filled up, so that an input's logits
+do not depend on its neighbours; a cut graph yields zero gradients, so that an estimator is refuted rather
+than failed; every query is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.errors import DomainError
+
+FILL = 16
+"""torch's CPU kernels give a row the same bits in every batch of a multiple of 16 rows, not below."""
+
+
+class _Attach(torch.autograd.Function):
+    """Logits unchanged; a gradient of zeros for inputs that no path leads to."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs)
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (inputs,) = ctx.saved_tensors
+        return grads[0], torch.zeros_like(inputs)
+
+
+class ModelSubject(nn.Module):
+    """`falsefloor.api.Subject` over a module, which is put in eval mode and frozen.
+
+    bounds are the domain's corners, numbers or tensors that broadcast to one input. Calling it maps
+    (N, *input) to logits (N, K). Raises `DomainError` where the module returns anything else.
+    """
+
+    module: nn.Module
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(
+        self, module: nn.Module, *, classes: int, bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0)
+    ) -> None:
+        super().__init__()
+        self.module = module.eval().requires_grad_(False)
+        self.classes = classes
+        tensors = [*module.parameters(), *module.buffers()]
+        first = next((t for t in tensors if t.is_floating_point()), torch.zeros(0))
+        self.device, self.dtype = first.device, first.dtype
+        lower, upper = (torch.as_tensor(b).to(self.device, self.dtype) for b in bounds)
+        self.register_buffer("lower", lower, persistent=False)
+        self.register_buffer("upper", upper, persistent=False)
+        self.forward_queries = 0
+        self.backward_queries = 0
+        self._foreign_leaf: bool | None = None
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.lower, self.upper
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        count = inputs.shape[0]
+        short = -count % FILL
+        if not short or not count:
+            return self.unfilled(inputs)
+        filler = inputs[-1:].detach().expand(short, *inputs.shape[1:])
+        logits = self._logits(torch.cat([inputs, filler]), asked=count)
+        return self._watched(logits[:count], inputs)
+
+    def unfilled(self, inputs: Tensor) -> Tensor:
+        """The forward on exactly these rows: what a caller of the bare model would see."""
+        return self._watched(self._logits(inputs, asked=inputs.shape[0]), inputs)
+
+    def _logits(self, inputs: Tensor, *, asked: int) -> Tensor:
+        count = inputs.shape[0]
+        logits: Tensor = self.module(inputs)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape != (count, self.classes):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise DomainError(
+                f"the model returned {shape} for {count} inputs; expected one tensor of logits"
+                f" ({count}, {self.classes}). Wrap it so that it returns logits alone."
+            )
+        self.forward_queries += asked
+        return logits
+
+    def _watched(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and inputs.requires_grad:
+            if not self._connected(logits, inputs):
+                logits = _Attach.apply(logits, inputs)  # type: ignore[no-untyped-call]
+            count = inputs.shape[0]
+            logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
+        return logits
+
+    def _connected(self, logits: Tensor, inputs: Tensor) -> bool:
+        if not logits.requires_grad:
+            return False
+        if self._foreign_leaf is None:
+            # Parameters are frozen: a graph without the inputs means a leaf made in the forward.
+            (grad,) = torch.autograd.grad(logits.sum(), inputs, retain_graph=True, allow_unused=True)
+            self._foreign_leaf = grad is None
+        return not self._foreign_leaf
+
+    def _count_backward(self, count: int) -> None:
+        self.backward_queries += count

@@ -1,0 +1,1 @@
+"""What screens are made of: the live table, pictures, plots, forms."""

@@ -1,0 +1,459 @@
+"""A table for numbers that move: it repaints the cells that changed and nothing else.
+
+`DataTable.update_cell` repaints all that is visible, which costs tens of milliseconds an update and sends the
+whole screen over the line (Textualize/textual#6457). Here each row keeps its finished strip, a change drops
+the strips of the rows it touches and refreshes the rectangles of the cells it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+GAP = 2
+"""Blank cells after a column."""
+WIDEST = 44
+"""A column never takes more cells than this; the last one takes what is left."""
+TONES = ("refuted", "suspect", "vacuous", "unchecked", "held", "error", "dim", "live", "strong")
+
+
+class Cell(NamedTuple):
+    """Text (one line, harmless), a tone from `TONES` or "", and what it sorts by (None sorts last)."""
+
+    text: str
+    tone: str = ""
+    value: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """frozen columns stay when the table scrolls sideways; the cursor stops at selectable ones."""
+
+    key: str
+    label: str
+    align: Literal["left", "right"] = "left"
+    frozen: bool = False
+    selectable: bool = False
+    narrowest: int = 0
+
+
+class Row(NamedTuple):
+    key: Hashable
+    cells: tuple[Cell, ...]
+
+
+class LiveTable(ScrollView, can_focus=True):
+    """Rows of cells with a cursor. Feed it with `show` (everything, cheaply compared) or `change`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "live-table--header",
+        "live-table--cursor-row",
+        "live-table--cursor-cell",
+        *(f"live-table--{tone}" for tone in TONES),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("left", "aside(-1)", "Left", show=False),
+        Binding("right", "aside(1)", "Right", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "end(-1)", "First", show=False),
+        Binding("end", "end(1)", "Last", show=False),
+        Binding("enter", "select", "Open", show=False),
+    ]
+
+    cursor: reactive[int] = reactive(0, repaint=False)
+    """Which of the shown rows the cursor is on."""
+    cursor_column: reactive[int] = reactive(0, repaint=False)
+    """Which of the columns the cursor is on."""
+
+    class Moved(Message):
+        """The cursor is on another row or column."""
+
+        def __init__(self, table: LiveTable, row: Hashable, column: str) -> None:
+            super().__init__()
+            self.table, self.row, self.column = table, row, column
+
+        @property
+        def control(self) -> LiveTable:
+            return self.table
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, LiveTable.Moved) and message.table is self.table
+
+    class Selected(Moved):
+        """Enter, or a click where the cursor already was."""
+
+        def can_replace(self, message: Message) -> bool:
+            return False
+
+    class HeaderClicked(Message):
+        def __init__(self, table: LiveTable, column: str) -> None:
+            super().__init__()
+            self.table, self.column = table, column
+
+        @property
+        def control(self) -> LiveTable:
+            return self.table
+
+    def __init__(self, *, id: str | None = None, marks: tuple[str, str, str] = ("▸", "▲", "▼")) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._mark, self._up, self._down = marks
+        self._columns: tuple[Column, ...] = ()
+        self._rows: dict[Hashable, tuple[Cell, ...]] = {}
+        self._order: list[Hashable] = []
+        self._places: dict[Hashable, int] = {}
+        self._widths: list[int] = []
+        self._starts: list[int] = []
+        self._frozen = 0
+        self._strips: dict[Hashable, Strip] = {}
+        self._tones: dict[str, Style] = {}
+        self._needle = ""
+        self._sorted: tuple[str, bool] | None = None
+
+    # What is shown
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self._columns
+
+    @property
+    def shown(self) -> Sequence[Hashable]:
+        """Keys of the rows that pass the filter, in the order shown."""
+        return self._order
+
+    @property
+    def count(self) -> int:
+        """How many rows there are, filtered out or not."""
+        return len(self._rows)
+
+    @property
+    def current(self) -> Hashable | None:
+        """Key of the row under the cursor."""
+        return self._order[self.cursor] if 0 <= self.cursor < len(self._order) else None
+
+    @property
+    def current_column(self) -> str:
+        return self._columns[self.cursor_column].key if 0 <= self.cursor_column < len(self._columns) else ""
+
+    @property
+    def sorted_by(self) -> tuple[str, bool] | None:
+        """(column, whether largest first), or None for the order given."""
+        return self._sorted
+
+    def row(self, key: Hashable) -> tuple[Cell, ...]:
+        return self._rows[key]
+
+    def show(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+        """Everything anew; only what differs from before is painted. The cursor stays on its row."""
+        columns, given = tuple(columns), {row.key: row.cells for row in rows}
+        same = columns == self._columns and len(given) == len(self._rows)
+        if same and all(a == b for a, b in zip(given, self._rows, strict=True)):
+            old = self._rows
+            self._apply({key: cells for key, cells in given.items() if cells != old[key]})
+            return
+        before, at = self.current, self.current_column
+        self._columns, self._rows = columns, given
+        keys = [column.key for column in columns]
+        if self._sorted and self._sorted[0] not in keys:
+            self._sorted = None
+        stops = [n for n, column in enumerate(columns) if column.selectable]
+        place = keys.index(at) if at in keys else -1
+        self.set_reactive(LiveTable.cursor_column, place if place in stops else next(iter(stops), 0))
+        self._rearrange(before)
+
+    def change(self, changes: Iterable[tuple[Hashable, str, Cell]]) -> None:
+        """Set single cells: (row key, column key, cell)."""
+        places = {column.key: n for n, column in enumerate(self._columns)}
+        touched: dict[Hashable, list[Cell]] = {}
+        for key, column, cell in changes:
+            touched.setdefault(key, list(self._rows[key]))[places[column]] = cell
+        self._apply({key: tuple(cells) for key, cells in touched.items()})
+
+    def sort_by(self, column: str | None, *, largest_first: bool = False) -> None:
+        """Sort by a column's values, or go back to the order given."""
+        self._sorted = None if column is None else (column, largest_first)
+        self._rearrange(self.current)
+
+    def filter(self, needle: str) -> None:
+        """Show only the rows of which all words of the needle are a part, in any cell and any case."""
+        self._needle = needle
+        self._rearrange(self.current)
+
+    def _apply(self, changed: dict[Hashable, tuple[Cell, ...]]) -> None:
+        if not changed:
+            return
+        regions: list[Region] = []
+        offset, height = round(self.scroll_y), self.size.height
+        last, wider = len(self._columns) - 1, False
+        for key, cells in changed.items():
+            old, self._rows[key] = self._rows[key], cells
+            self._strips.pop(key, None)
+            y = self._places.get(key, -1) - offset + 1
+            for column, (before, after) in enumerate(zip(old, cells, strict=True)):
+                if before == after:
+                    continue
+                if column < last and cell_len(after.text) > self._widths[column] < WIDEST:
+                    wider = True
+                if 1 <= y < height and (region := self._region(column, y)):
+                    regions.append(region)
+        # Where sorting or filtering could tell another story, look again.
+        if wider or ((self._sorted or self._needle) and self._arranged() != self._order):
+            self._rearrange(self.current)
+        elif regions:
+            self.refresh(*regions)
+
+    def _region(self, column: int, y: int) -> Region | None:
+        x, width = self._starts[column], self._widths[column] + GAP
+        if column >= self._frozen_columns:
+            x -= round(self.scroll_x)
+            hidden = max(0, self._frozen - x)
+            x, width = x + hidden, width - hidden
+        if column == len(self._columns) - 1:
+            width = max(width, self.size.width - x)
+        return Region(x, y, width, 1) if width > 0 and x < self.size.width else None
+
+    # Order and layout
+
+    def _arranged(self) -> list[Hashable]:
+        keys: list[Hashable] = list(self._rows)
+        if self._needle.strip():
+            words = self._needle.lower().split()
+            keys = [key for key in keys if self._matches(key, words)]
+        if self._sorted:
+            column, largest_first = self._sorted
+            at = next(n for n, c in enumerate(self._columns) if c.key == column)
+            known = [key for key in keys if self._rows[key][at].value is not None]
+            rest = [key for key in keys if self._rows[key][at].value is None]
+            known.sort(key=lambda key: _rank(self._rows[key][at].value), reverse=largest_first)
+            keys = known + rest
+        return keys
+
+    def _matches(self, key: Hashable, words: list[str]) -> bool:
+        text = " ".join(cell.text for cell in self._rows[key]).lower()
+        return all(word in text for word in words)
+
+    def _rearrange(self, cursor_on: Hashable | None) -> None:
+        self._order = self._arranged()
+        self._places = {key: n for n, key in enumerate(self._order)}
+        self._strips.clear()
+        self._measure()
+        last = max(0, len(self._order) - 1)
+        place = self._places.get(cursor_on, min(self.cursor, last))
+        self.set_reactive(LiveTable.cursor, place)
+        self.refresh()
+        self._keep_in_sight()
+        self.post_message(self.Moved(self, self.current, self.current_column))
+
+    def _measure(self) -> None:
+        """Widths from the content; columns that are frozen must leave room for one that is not."""
+        self._widths = []
+        for n, column in enumerate(self._columns):
+            texts = {cells[n].text for cells in self._rows.values()}
+            wanted = max((cell_len(text) for text in texts), default=0)
+            mark = 2 if self._sorted and self._sorted[0] == column.key else 0
+            self._widths.append(max(min(wanted, WIDEST), cell_len(column.label) + mark, column.narrowest))
+        self._starts, x = [], 2
+        for width in self._widths:
+            self._starts.append(x)
+            x += width + GAP
+        self._frozen_columns = sum(column.frozen for column in self._columns)
+        while self._frozen_columns > 1 and self._end_of_frozen() > 0.6 * max(1, self.size.width):
+            self._frozen_columns -= 1
+        self._frozen = self._end_of_frozen() if self._frozen_columns else 0
+        if self._columns and (room := self.size.width - self._starts[-1]) > 12:
+            self._widths[-1] = min(self._widths[-1], room)
+            x = self._starts[-1] + self._widths[-1]
+        self.virtual_size = Size(max(x, 1), len(self._order) + 1)
+
+    _frozen_columns = 0
+
+    def _end_of_frozen(self) -> int:
+        n = self._frozen_columns
+        return self._starts[n] if n < len(self._starts) else 0
+
+    def on_resize(self) -> None:
+        self._strips.clear()
+        self._measure()
+        self._keep_in_sight()
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._tones.clear()
+        self._strips.clear()
+
+    # Painting
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self._tone("")
+        if y == 0:
+            return self._scrolled(self._header(), self._tone("header"), width)
+        place = round(self.scroll_y) + y - 1
+        if place >= len(self._order):
+            return Strip.blank(width, base)
+        key = self._order[place]
+        if place == self.cursor:
+            return self._scrolled(self._painted(key, True), self._tone("cursor-row"), width)
+        strip = self._strips.get(key)
+        if strip is None:
+            strip = self._strips[key] = self._painted(key, False)
+        return self._scrolled(strip, base, width)
+
+    def _scrolled(self, strip: Strip, fill: Style, width: int) -> Strip:
+        x = round(self.scroll_x)
+        if x:
+            kept = strip.crop(0, self._frozen)
+            strip = Strip.join([kept, strip.crop(self._frozen + x, x + width)])
+        return strip.adjust_cell_length(width, fill)
+
+    def _header(self) -> Strip:
+        style = self._tone("header")
+        segments = [Segment("  ", style)]
+        for n, column in enumerate(self._columns):
+            label = column.label
+            if self._sorted and self._sorted[0] == column.key:
+                label += f" {self._down if self._sorted[1] else self._up}"
+            segments.append(Segment(_fit(label, self._widths[n], column.align) + " " * GAP, style))
+        return Strip(segments)
+
+    def _painted(self, key: Hashable, under_cursor: bool) -> Strip:
+        over = self._tone("cursor-row") if under_cursor else None
+        mark = f"{self._mark} " if under_cursor else "  "
+        segments = [Segment(mark, over or self._tone(""))]
+        for n, (column, cell) in enumerate(zip(self._columns, self._rows[key], strict=True)):
+            style = self._tone(cell.tone)
+            if over is not None:
+                here = column.selectable and n == self.cursor_column and self.has_focus
+                style += self._tone("cursor-cell") if here else Style(bgcolor=over.bgcolor)
+            segments.append(Segment(_fit(cell.text, self._widths[n], column.align), style))
+            segments.append(Segment(" " * GAP, over or self._tone("")))
+        return Strip(segments).simplify()
+
+    def _tone(self, name: str) -> Style:
+        style = self._tones.get(name)
+        if style is None:
+            part = name in TONES
+            component = f"live-table--{name}"
+            style = self.get_component_rich_style(component, partial=False) if name else self.rich_style
+            if part:
+                style = Style(color=style.color, bgcolor=self.rich_style.bgcolor, bold=style.bold, dim=style.dim)
+            self._tones[name] = style
+        return style
+
+    # The cursor
+
+    def watch_cursor(self, old: int, new: int) -> None:
+        self._refresh_rows(old, new)
+        self._keep_in_sight()
+        self.post_message(self.Moved(self, self.current, self.current_column))
+
+    def watch_cursor_column(self) -> None:
+        self._refresh_rows(self.cursor)
+        self._keep_in_sight()
+        self.post_message(self.Moved(self, self.current, self.current_column))
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self._refresh_rows(self.cursor)
+
+    def _refresh_rows(self, *places: int) -> None:
+        offset, (width, height) = round(self.scroll_y), self.size
+        lines = [place - offset + 1 for place in places]
+        if regions := [Region(0, y, width, 1) for y in lines if 1 <= y < height]:
+            self.refresh(*regions)
+
+    def _keep_in_sight(self) -> None:
+        rows = self.scrollable_content_region.height - 1
+        x, y = None, None
+        if self.cursor < self.scroll_y:
+            y = self.cursor
+        elif rows > 0 and self.cursor > self.scroll_y + rows - 1:
+            y = self.cursor - rows + 1
+        if self._frozen_columns <= self.cursor_column < len(self._columns) and self._columns[self.cursor_column].selectable:
+            start = self._starts[self.cursor_column]
+            end = start + self._widths[self.cursor_column] + GAP
+            if start - self.scroll_x < self._frozen:
+                x = start - self._frozen
+            elif end - self.scroll_x > self.scrollable_content_region.width:
+                x = end - self.scrollable_content_region.width
+        if x is not None or y is not None:
+            self.scroll_to(x, y, animate=False)
+
+    def move_to(self, key: Hashable, column: str | None = None) -> None:
+        """Put the cursor on a row, if it is shown, and on a column."""
+        self.cursor = self._places.get(key, self.cursor)
+        if column is not None:
+            self.cursor_column = next((n for n, c in enumerate(self._columns) if c.key == column), self.cursor_column)
+
+    def action_move(self, by: int) -> None:
+        self.cursor = max(0, min(len(self._order) - 1, self.cursor + by))
+
+    def action_page(self, by: int) -> None:
+        self.action_move(by * max(1, self.size.height - 2))
+
+    def action_end(self, by: int) -> None:
+        self.cursor = 0 if by < 0 else max(0, len(self._order) - 1)
+
+    def action_aside(self, by: int) -> None:
+        stops = [n for n, column in enumerate(self._columns) if column.selectable]
+        ahead = [n for n in stops if (n - self.cursor_column) * by > 0]
+        if ahead:
+            self.cursor_column = min(ahead) if by > 0 else max(ahead)
+        else:
+            # Beyond the last stop there may still be columns to see.
+            self.scroll_to(x=self.max_scroll_x if by > 0 else 0, animate=False)
+
+    def action_select(self) -> None:
+        if self.current is not None:
+            self.post_message(self.Selected(self, self.current, self.current_column))
+
+    def on_click(self, event: events.Click) -> None:
+        column = self._column_at(event.x)
+        if event.y == 0:
+            if column is not None:
+                self.post_message(self.HeaderClicked(self, self._columns[column].key))
+            return
+        place = round(self.scroll_y) + event.y - 1
+        if place >= len(self._order):
+            return
+        same = place == self.cursor
+        self.cursor = place
+        if column is not None and self._columns[column].selectable:
+            same = same and column == self.cursor_column
+            self.cursor_column = column
+        if same:
+            self.action_select()
+
+    def _column_at(self, x: int) -> int | None:
+        if x >= self._frozen:
+            x += round(self.scroll_x)
+        return next((n for n in reversed(range(len(self._starts))) if x >= self._starts[n]), None)
+
+
+def _fit(text: str, width: int, align: str) -> str:
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
+    blank = " " * (width - length)
+    return blank + text if align == "right" else text + blank
+
+
+def _rank(value: float | str | None) -> tuple[int, float, str]:
+    return (1, 0.0, value.lower()) if isinstance(value, str) else (0, float(value or 0.0), "")
+
+
+__all__ = ["TONES", "Cell", "Column", "LiveTable", "Row"]

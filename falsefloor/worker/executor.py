@@ -1,0 +1,69 @@
+"""The one small interface between the supervisor and whatever computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from falsefloor.store.records import UnitResult
+
+
+@dataclass(frozen=True)
+class Started:
+    """A unit is being computed now."""
+
+    unit: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A running unit moved. radius: the numbers that move, one an input, perhaps none yet."""
+
+    unit: int
+    done: int
+    total: int
+    radius: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A unit is done, in whatever status; delivered at least once."""
+
+    unit: int
+    result: UnitResult
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Who computed this unit went away, and why. It may be submitted again."""
+
+    unit: int
+    reason: str
+
+
+Event = Started | Progressed | Finished | Lost
+
+
+class Executor(Protocol):
+    """Computes units. `submit` never blocks; `capacity` says how many more it wants now."""
+
+    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+        """Load a model with its inputs and place every stack. Returns {"facts", "fingerprint", "device",
+        "versions", "threads"}, or {"error", "exit_code"}."""
+        ...
+
+    @property
+    def capacity(self) -> int: ...
+    def submit(self, unit: int, spec: Mapping[str, Any]) -> None: ...
+    def events(self, timeout: float) -> list[Event]:
+        """What happened; waits up to ``timeout`` seconds for the first."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop what runs; every submitted unit still ends in an event."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind that computes."""
+        ...

@@ -1,0 +1,144 @@
+"""Starts runs: checks a study against what is installed, makes its directory, sets the supervisor going."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from falsefloor import __version__
+from falsefloor.errors import FalsefloorError, StoreError, WorkerError
+from falsefloor.plugins import catalogue
+from falsefloor.store.paths import RunDir, create_run
+from falsefloor.store.reader import RunReader
+from falsefloor.store.writer import RunWriter
+from falsefloor.study.file import study_from, write_study
+from falsefloor.study.grammar import split_ref
+from falsefloor.study.study import Study, with_ceiling
+from falsefloor.study.units import series_of
+from falsefloor.worker.judging import make_judge
+from falsefloor.worker.planning import Planner
+
+START_LIMIT = 30.0
+"""Seconds within which a supervisor takes its lock."""
+
+
+def check(study: Study) -> tuple[Study, list[str]]:
+    """The study as it will run (a ceiling added where it wants one), and what to tell the user.
+
+    Everything that can be known without loading a model is checked here: names, parameters, ranges. Raises
+    `UsageError` and `PluginError`.
+    """
+    planner = Planner(catalogue())
+    for model in study.models:
+        planner.plugins.find("model", split_ref(model.use)[0])
+    if study.inputs:
+        planner.plugins.find("input", split_ref(study.inputs)[0])
+    claims = {e.use: planner.claim(e.use) for e in study.estimators}
+    completed, added = with_ceiling(study, claims)
+    series_of(completed, planner)
+    said = []
+    if added:
+        said.append(
+            "added the estimator attack: without an upper bound nothing could be refuted (--no-ceiling)"
+        )
+    return completed, said
+
+
+def start(study: Study, root: Path) -> tuple[RunDir, list[str]]:
+    """Check a study, store it as a new run and set its supervisor going. Returns the run and what to say."""
+    completed, said = check(study)
+    run = create_run(root)
+    _write(run, completed)
+    launch(run)
+    return run, said
+
+
+def _write(run: RunDir, study: Study) -> None:
+    run.study.write_text(write_study(study), encoding="utf-8")
+    run.study.chmod(0o600)
+    writer = RunWriter(run.db, make_judge())
+    writer.set_meta(
+        id=run.id,
+        status="queued",
+        created=time.time(),
+        seed=study.seed,
+        study=study.to_json(),
+        tag=study.tag,
+        device=study.device,
+        versions={"falsefloor": __version__},
+        cwd=str(Path.cwd()),
+    )
+    writer.close()
+
+
+def launch(run: RunDir) -> None:
+    """A detached supervisor for this run; returns once it holds the lock. Raises `WorkerError`."""
+    with RunReader(run) as reader:
+        cwd = Path(str(reader.meta().get("cwd", ".")))
+    with run.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "falsefloor.worker.supervisor", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=cwd if cwd.is_dir() else None,  # python: and npz: references are relative to where it began
+        )
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        if run.is_alive():
+            return
+        if process.poll() is not None:
+            if _ended(run):
+                return
+            raise WorkerError(f"the worker of run {run.id} ended at once; see {run.log}")
+        time.sleep(0.02)
+    raise WorkerError(f"the worker of run {run.id} did not start within {START_LIMIT:.0f} s; see {run.log}")
+
+
+def _ended(run: RunDir) -> bool:
+    with RunReader(run) as reader:
+        return reader.info().status in ("done", "cancelled", "failed")
+
+
+def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> int:
+    """Go on with a run that was lost, cancelled or paused; failed units are tried again.
+
+    Returns how many units are still to be computed, as far as they are planned. Raises `StoreError` where the
+    run is being computed, or was finished.
+    """
+    if run.is_alive():
+        with RunReader(run) as reader:
+            if reader.info().status == "paused":
+                run.command("resume")
+                return reader.info().units_total - reader.info().units_done
+        raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
+    writer = RunWriter(run.db, make_judge())
+    try:
+        writer.requeue((*retry, "running"))
+        waiting = len(writer.queued())
+        study_from(writer.meta()["study"])
+        for entry in run.commands.glob("*"):
+            entry.unlink(missing_ok=True)
+        writer.set_meta(status="queued", created=time.time(), ended=None, error=None, exit_code=0)
+    finally:
+        writer.close()
+    launch(run)
+    return waiting
+
+
+def wait_code(run: RunDir) -> int:
+    """The exit code of an ended run: 130 cancelled · 5 lost · what stopped it · 1 a unit failed · 0."""
+    with RunReader(run) as reader:
+        info, meta = reader.info(), reader.meta()
+    if info.status == "cancelled":
+        return 130
+    if info.status == "lost":
+        return WorkerError.exit_code
+    code = int(meta.get("exit_code") or 0)
+    if code or info.status == "failed":
+        return code or FalsefloorError.exit_code
+    return 1 if info.units_failed else 0

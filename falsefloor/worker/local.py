@@ -1,0 +1,192 @@
+"""Computes on this machine: one child process a device, replaced when it hangs or dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from falsefloor.errors import WorkerError
+from falsefloor.store.records import unpack
+from falsefloor.worker.executor import Event, Finished, Lost, Progressed, Started
+
+AHEAD = 2
+"""Units a child holds: one running, one waiting, so that it never waits for the supervisor."""
+GRACE = 3.0
+"""Seconds a cancelled unit gets to notice before its child is killed."""
+PREPARE_LIMIT = 600.0
+"""Seconds that loading a model may take."""
+
+
+@dataclass
+class _Child:
+    """A compute process and what it holds. ``since``: when it began what runs."""
+
+    device: str
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    held: list[int] = field(default_factory=list)
+    since: float = 0.0
+    stop_by: float = float("inf")
+
+
+class LocalExecutor:
+    """`falsefloor.worker.executor.Executor` over child processes, one for each of ``devices``."""
+
+    def __init__(self, devices: Sequence[str], *, time_limit: float = 0.0) -> None:
+        self._limit = time_limit or float("inf")
+        self._children = [_spawn(device) for device in devices]
+
+    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+        command = {"do": "prepare", "model": dict(model), "inputs": inputs, "stacks": list(stacks)}
+        answer: dict[str, Any] = {}
+        for child in self._children:
+            # Every child loads now, so that no unit's seconds count the loading.
+            _send(child, command)
+        for at, child in enumerate(self._children):
+            answer = self._answer(at, child)
+            if "error" in answer:
+                break
+        return answer
+
+    def _answer(self, at: int, child: _Child) -> dict[str, Any]:
+        try:
+            if child.pipe.poll(PREPARE_LIMIT):
+                answer: dict[str, Any] = json.loads(child.pipe.recv_bytes()[1:])
+                return answer
+            said = f"loading took more than {PREPARE_LIMIT:.0f} seconds"
+        except (EOFError, OSError):
+            said = f"the process that loaded it died: {_obituary(child)}"
+        _kill(child)
+        self._children[at] = _spawn(child.device)
+        return {"error": said, "exit_code": 5}
+
+    @property
+    def capacity(self) -> int:
+        return sum(AHEAD - len(child.held) for child in self._children)
+
+    def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
+        child = min(self._children, key=lambda c: len(c.held))
+        if not child.held:
+            child.since = time.monotonic()
+        child.held.append(unit)
+        _send(child, {"do": "unit", "unit": unit, "spec": dict(spec)})
+
+    def events(self, timeout: float) -> list[Event]:
+        found: list[Event] = []
+        ready = wait([child.pipe for child in self._children], timeout)
+        for at, child in enumerate(self._children):
+            if child.pipe in ready:
+                try:
+                    while child.pipe.poll():
+                        found.append(self._read(child))
+                except (EOFError, OSError):
+                    found += self._replace(at, f"its process died: {_obituary(child)}")
+                    continue
+            now = time.monotonic()
+            if child.held and now - child.since > self._limit:
+                found += self._replace(
+                    at, f"stopped at its time limit of {self._limit:g} seconds", fatal=True
+                )
+            elif now > child.stop_by:
+                found += self._replace(at, "cancelled", fatal=True)
+        return found
+
+    def _read(self, child: _Child) -> Event:
+        data = child.pipe.recv_bytes()
+        if data[:1] == b"R":
+            (unit,) = struct.unpack_from("<q", data, 1)
+            child.held.remove(unit)
+            child.since, child.stop_by = time.monotonic(), float("inf")
+            return Finished(unit, unpack(data[9:]))
+        message = json.loads(data[1:])
+        if message["event"] == "started":
+            child.since = time.monotonic()
+            return Started(message["unit"])
+        return Progressed(message["unit"], message["done"], message["total"], _numbers(message["radius"]))
+
+    def _replace(self, at: int, why: str, *, fatal: bool = False) -> list[Event]:
+        """A new child for one that hangs or died; its first unit is to blame, the others go back."""
+        child = self._children[at]
+        _kill(child)
+        self._children[at] = _spawn(child.device)
+        del fatal
+        return [Lost(unit, why if n == 0 else "") for n, unit in enumerate(child.held)]
+
+    def cancel(self) -> None:
+        for child in self._children:
+            if child.held:
+                child.stop_by = time.monotonic() + GRACE
+                _send(child, {"do": "cancel"})
+
+    def close(self) -> None:
+        for child in self._children:
+            _kill(child)
+
+
+def _spawn(device: str) -> _Child:
+    ours, theirs = socket.socketpair()
+    arguments = [sys.executable, "-m", "falsefloor.worker.child", str(theirs.fileno()), device]
+    process = subprocess.Popen(arguments, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+    theirs.close()
+    return _Child(device, process, Connection(ours.detach()))
+
+
+def _send(child: _Child, command: Mapping[str, Any]) -> None:
+    try:
+        child.pipe.send_bytes(json.dumps(command).encode())
+    except OSError:
+        if child.process.poll() is None:
+            raise WorkerError("cannot reach the compute process.") from None
+        # Dead: reading its pipe reports that, with what it held.
+
+
+def _kill(child: _Child) -> None:
+    child.process.kill()
+    child.process.wait()
+    child.pipe.close()
+
+
+def _obituary(child: _Child) -> str:
+    try:
+        code = child.process.wait(timeout=2.0)
+    except subprocess.TimeoutExpired:
+        return "it closed its pipe"
+    if code >= 0:
+        return f"it exited with {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def devices(wanted: str) -> list[str]:
+    """Devices to compute on. `auto` asks the driver's own listing, without importing torch."""
+    if wanted != "auto":
+        return [wanted]
+    cards = _cuda_cards()
+    return [f"cuda:{n}" for n in range(cards)] or ["cpu"]
+
+
+def _cuda_cards() -> int:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([card for card in named.split(",") if card.strip() not in ("", "-1")])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
