@@ -36,7 +36,9 @@ class Terminal:
     def __init__(self, words: list[str], *, size: tuple[int, int] = SIZE, **environ: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-        given = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"} | environ
+        given = (
+            os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"} | environ
+        )
         given.pop("NO_COLOR", None)
         self.started = time.perf_counter()
         self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=given)

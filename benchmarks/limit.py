@@ -3,7 +3,7 @@
 Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (sampling, gradients, norms, fit,
 interval, directed points) over the time of one forward and ten class backwards on as many points and nothing
 else. The bare loop takes the same chunks of points, so that a cache does not flatter either side. Medians of
-several interleaved runs; written as JSON with --json FILE.
+several interleaved runs, in processor time, which other programs disturb less; written as JSON with --json FILE.
 
     python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--json limit.json]
 """
@@ -48,9 +48,9 @@ def bare(module: torch.nn.Module, points: Tensor, classes: int) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def compare(name: str, form: str, estimator: Clever, *, norm: str, inputs: int, runs: int) -> dict[str, object]:

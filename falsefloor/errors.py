@@ -24,9 +24,13 @@ class FalsefloorError(Exception):
 
 
 class UsageError(FalsefloorError):
-    """What was asked for does not exist or is out of range."""
+    """What was asked for does not exist or is out of range; ``key`` names the setting at fault, if one is."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        self.key = key
+        super().__init__(message)
 
 
 class StudyError(UsageError):

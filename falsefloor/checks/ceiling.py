@@ -60,7 +60,7 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
     return [
         found(
             "FF504",
-            "the adversarial input does not hold when evaluated alone, also 0.1 % further out: it is not used",
+            "alone, the adversarial input does not hold, nor 0.1 % further out: it is not used",
         )
     ]
 

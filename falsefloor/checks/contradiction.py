@@ -59,9 +59,12 @@ def sandwich_broken(facts: Facts) -> list[Finding] | None:
 
 
 def secant_beats_constant(facts: Facts) -> list[Finding] | None:
-    """FF202. Ratios are stored less rounding; only pairs inside the ball of the constant count."""
+    """FF202. Ratios are stored less rounding; only pairs inside the ball of the constant count.
+
+    Not asked of an estimate that says it measured across steps: a staircase has no constant at its edges.
+    """
     constant = evidence(facts.judged, "lipschitz")
-    if constant is None or not is_lower(facts.judged):
+    if constant is None or not is_lower(facts.judged) or (evidence(facts.judged, "levels") or 0.0) > 0:
         return None
     radius = ball(facts.judged) * (1 + DISTANCE)
     target = evidence(facts.judged, "target")

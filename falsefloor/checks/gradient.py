@@ -13,6 +13,7 @@ from falsefloor.checks.reading import (
     differing_pair,
     evidence,
     follows_gradient,
+    inner_row,
     nearest_row,
     number,
     part,
@@ -55,7 +56,7 @@ def vanished(facts: Facts) -> list[Finding] | None:
     return [
         found(
             "FF101",
-            f"on {share:.0%} of the samples the gradient is too small to matter across the whole domain{proof}",
+            f"on {share:.0%} of the samples the gradient is too small to matter anywhere{proof}",
             witness=pair,
             vanished_share=share,
         )
@@ -68,7 +69,7 @@ def scales_disagree(facts: Facts) -> list[Finding] | None:
         return None
     known = ceiling(facts)
     radii = [ball(facts.judged), *([known.distance] if known else [])]
-    rows = [row for radius in radii if (row := nearest_row(facts, radius)) is not None]
+    rows = [row for radius in radii if (row := inner_row(facts, radius)) is not None]
     if not rows:
         return None
     for row in rows:
@@ -96,11 +97,13 @@ def _disagreement(row: Mapping[str, Any], step: Mapping[str, Any]) -> Finding | 
     if low <= ratio <= high and not weak:
         return None
     what = (
-        f"{ratio:.3g} times what the function does" if not low <= ratio <= high else "hardly correlated with it"
+        f"{ratio:.3g} times what the function does"
+        if not low <= ratio <= high
+        else "hardly correlated with it"
     )
     return found(
         "FF102",
-        f"over steps of {share * radius:.3g} the gradient predicts {what}",
+        f"over steps of {share * radius:.3g} the gradient {what}",
         ratio=ratio,
         correlation=0.0 if correlation is None else correlation,
         step=share * radius,

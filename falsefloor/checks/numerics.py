@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.api import CodeInfo, Facts, Finding, Severity
 from falsefloor.checks.reading import array, evidence, follows_gradient, is_lower, nearest_row, number, part
 from falsefloor.checks.reading import ball as ball_of
 from falsefloor.checks.rule import Rules, codes_of, found, run
@@ -44,7 +44,7 @@ def saturated(facts: Facts) -> list[Finding] | None:
         return None
     if share > SATURATED:
         message = f"{share:.0%} of the outputs around the input are stuck at one extreme value"
-        severity = "suspect" if follows_gradient(facts.judged) else "note"
+        severity: Severity = "suspect" if follows_gradient(facts.judged) else "note"
         return [found("FF402", message, severity=severity, saturated=share)]
     if seen.get("probabilities") is True:
         message = "the outputs are probabilities: margins saturate where the model is certain"

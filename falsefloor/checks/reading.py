@@ -111,6 +111,17 @@ def nearest_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
     return min(rows, key=lambda row: abs(math.log(row[0] / radius)))[1]
 
 
+def inner_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
+    """The observed gradients at the widest scale inside ``radius``, or at the narrowest of all.
+
+    A wider scale than the claim's own sees curvature that the claim is not about: with the nearest scale
+    instead, 5 of 72 fixed-radius estimates on unmasked models were flagged.
+    """
+    rows = sorted(gradient_rows(facts), key=lambda row: row[0])
+    inside = [row for scale, row in rows if scale <= radius * (1 + 1e-6)]
+    return inside[-1] if inside else (rows[0][1] if rows else None)
+
+
 def secants(facts: Facts) -> Iterator[Mapping[str, Any]]:
     """The observed secants, smallest scale first."""
     table = facts.observed.get("secants")
@@ -139,6 +150,7 @@ __all__ = [
     "evidence",
     "follows_gradient",
     "gradient_rows",
+    "inner_row",
     "is_lower",
     "nearest_row",
     "number",

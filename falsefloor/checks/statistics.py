@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from falsefloor.api import CodeInfo, Facts, Finding
 from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
-from falsefloor.checks.reading import ball, ceiling, evidence, is_lower, number
+from falsefloor.checks.reading import ceiling, evidence, follows_gradient, is_lower, number
 from falsefloor.checks.rule import Rules, codes_of, found, run
 
 SAME = 1e-6
@@ -33,11 +33,19 @@ def fit_replaced(facts: Facts) -> list[Finding] | None:
 
 
 def unstable(facts: Facts) -> list[Finding] | None:
-    """FF302: the largest sample after half of the batches against the one after all of them."""
+    """FF302: the largest sample after half of the batches against the one after all of them.
+
+    Where directed points had reached that height already, the score did not depend on the second half.
+    """
     judged = facts.judged
-    half, full = evidence(judged, "maximum_half"), evidence(judged, "maximum_full", "lipschitz")
+    half, full = evidence(judged, "maximum_half"), evidence(judged, "maximum", "lipschitz")
     if half is None or full is None or not is_lower(judged):
         return None
+    half = max(half, evidence(judged, "directed_maximum") or 0.0)
+    constant = evidence(judged, "lipschitz") or 0.0
+    if not follows_gradient(judged) and constant > full:
+        # differences are measured without a fit: a larger constant is a directed point's
+        return []
     if full <= half * GROWTH:
         return []
     growth = full / half - 1 if half > 0 else float("inf")
@@ -56,7 +64,7 @@ def capped(facts: Facts) -> list[Finding] | None:
         return []
     share, top = vanished_share(facts), ceiling(facts)
     blind = share is not None and share > VANISHED_SHARE
-    below = top is not None and top.distance < ball(judged)
+    below = top is not None and top.distance < cap
     doubt = (
         " and the gradient vanished on what was sampled"
         if blind

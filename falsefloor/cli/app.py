@@ -54,8 +54,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog="Exit codes: 0 ok, 1 a unit failed, 2 usage, 3 --fail-on met,"
-              " 4 plugin unusable, 5 worker lost, 130 interrupted.")  # fmt: skip
+EPILOG = (
+    "Exit codes: 0 ok, 1 a unit failed, 2 usage, 3 --fail-on met, 4 plugin unusable, 5 worker lost,"
+    " 130 interrupted."
+)
+
+
+@app.callback(invoke_without_command=True, epilog=EPILOG)
 def root(
     ctx: typer.Context,
     store: Annotated[
@@ -63,12 +68,15 @@ def root(
         typer.Option(help="Where runs are kept.", envvar="FALSEFLOOR_STORE", file_okay=False),
     ] = None,
     no_plugins: Annotated[bool, typer.Option("--no-plugins", help="Only falsefloor's own plugins.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Robustness estimates that say whether they stand.
 
-    falsefloor composes a model with maskers that hide its gradients, runs estimators of its robustness side
-    by side, and refutes the numbers that do not stand. `falsefloor` alone opens the app; try `falsefloor demo`.
+    Composes a model with maskers that hide its gradients, runs estimators
+    side by side, and refutes the numbers that do not stand.
+    Without a command it opens the app. To begin: falsefloor demo
     """
     if no_plugins:
         os.environ["FALSEFLOOR_PLUGINS"] = ""  # children inherit it

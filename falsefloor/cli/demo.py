@@ -1,7 +1,7 @@
 """The demo's study: the note's experiment on the embedded digits model, in one place.
 
-Goodfellow 2018, "Gradient Masking Causes CLEVER to Overestimate Adversarial Perturbation Size": a staircase at
-the input (§3, 8-bit quantisation), its ramp with finite slopes (Fig. 1), saturation (§4) and finite precision.
+Goodfellow 2018, "Gradient Masking Causes CLEVER to Overestimate Adversarial Perturbation Size": a staircase
+at the input (§3, 8-bit quantisation), its ramp with finite slopes (Fig. 1), saturation (§4), finite types.
 CLEVER runs once with a fixed radius, so that a score at its cap is seen, and once finding its own.
 """
 

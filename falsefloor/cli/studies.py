@@ -42,7 +42,11 @@ def build_study(
     data |= {key: value for key, value in values.items() if value is not None}
     if not data.get("models"):
         raise UsageError(f"what is to be judged? Give --model or a study file, for example: {EXAMPLE}")
-    domain = {"bounds": numbers(bounds, "--bounds"), "mean": numbers(mean, "--mean"), "std": numbers(std, "--std")}
+    domain = {
+        "bounds": numbers(bounds, "--bounds"),
+        "mean": numbers(mean, "--mean"),
+        "std": numbers(std, "--std"),
+    }
     given_domain = {key: value for key, value in domain.items() if value is not None}
     if given_domain:
         data["models"] = [_table(model) | given_domain for model in data["models"]]
@@ -56,7 +60,9 @@ def numbers(text: str | None, flag: str) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{flag} takes numbers joined by commas, for example {flag} 0,1; not {text!r}.") from None
+        raise UsageError(
+            f"{flag} takes numbers joined by commas, for example {flag} 0,1; not {text!r}."
+        ) from None
 
 
 def _table(model: str | dict[str, Any]) -> dict[str, Any]:

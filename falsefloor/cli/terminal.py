@@ -64,7 +64,7 @@ def say(message: str) -> None:
 def _tolerant(stream: TextIO) -> None:
     """Signs that the encoding lacks become escapes rather than errors."""
     with suppress(AttributeError, OSError, ValueError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def check_estimate(
     if claim == "upper_bound" and witness is None:
         raise PluginError(f"{name} claims upper bounds without a witness; return the adversarial inputs.")
     if witness is not None and (not isinstance(witness, Tensor) or witness.shape != inputs.shape):
-        got = tuple(witness.shape) if isinstance(witness, Tensor) else type(witness).__name__
+        had = str(tuple(witness.shape)) if isinstance(witness, Tensor) else type(witness).__name__
         raise PluginError(
-            f"{name} returned a witness {got}; expected the inputs' shape {tuple(inputs.shape)}."
+            f"{name} returned a witness {had}; expected the inputs' shape {tuple(inputs.shape)}."
         )

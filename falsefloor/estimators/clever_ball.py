@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.slopes import Ruler, View, gradients, measure
+from falsefloor.estimators.slopes import Ruler, View, gradients, measure, sound
 from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.support import vertex
 
@@ -112,14 +112,26 @@ def guide(view: View) -> Guide:
     """One look at the input itself: all targets' dual norms, and the gradients of those nearest by them."""
     ruler = Ruler(view, torch.empty(0, device=view.centre.device))
     point = view.centre.unsqueeze(0)
+    size, targets = view.centre.numel(), len(view.targets)
+    if targets * size <= UNIT_ELEMENTS:
+        found = torch.cat([block[:, 0] for _, _, block in gradients(view, point)])
+        norms = sound(ruler(found.unsqueeze(1), 0))[:, 0, -1]
+        nearest = _nearest(view, norms)
+        return Guide(dict(zip(nearest, found.nan_to_num(0.0, 0.0, 0.0)[nearest], strict=True)), norms)
     norms = measure(view, point, ruler)[:, 0, -1]
-    nearest = (view.margin / norms.to(view.margin.dtype)).nan_to_num(nan=0.0).argsort(stable=True)
-    size = view.centre.numel()
-    room = len(nearest) if len(nearest) * size <= UNIT_ELEMENTS else DIRECTED_TARGETS
-    wanted = set(nearest[:room].tolist())
-    kept = {slot: flat[0].clone() for slot, _, flat in gradients(view, point) if slot in wanted}
-    order = {slot: kept[slot].nan_to_num(0.0, 0.0, 0.0) for slot in nearest.tolist() if slot in kept}
-    return Guide(order, norms)
+    wanted = _nearest(view, norms)[:DIRECTED_TARGETS]
+    kept = {}
+    for slot, _, block in gradients(view, point):
+        for index in range(block.shape[0]):
+            if slot + index in wanted:
+                kept[slot + index] = block[index, 0].nan_to_num(0.0, 0.0, 0.0)
+    return Guide({slot: kept[slot] for slot in wanted}, norms)
+
+
+def _nearest(view: View, norms: Tensor) -> list[int]:
+    """Slots in the order of margin over dual norm."""
+    order: list[int] = (view.margin / norms).nan_to_num(nan=0.0).argsort(stable=True).tolist()
+    return order
 
 
 def units(budget: Budget, size: int) -> list[int]:
@@ -192,26 +204,31 @@ def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     wide = working(view.centre.dtype)
     along = ALONG.to(centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
     largest = measure(view, centre, ruler).amax(dim=1)
+    rows = torch.tensor(slots, device=centre.device)
     for _ in range(DIRECTED_STEPS):
         delta = vertex(current.reshape(-1, *view.centre.shape), centre, lo, hi, norm=view.norm, rho=radius)
         points = centre.to(wide).unsqueeze(1) + along * delta.unsqueeze(1)
         points = points.to(centre.dtype).flatten(0, 1)
         points = torch.maximum(torch.minimum(points, hi), lo)
-        for slot, covered, flat in gradients(view, points):
-            found = ruler(flat, slot).amax(dim=0)
-            largest[slot] = torch.maximum(largest[slot], found)
-            if slot in slots:
-                index = slots.index(slot)
-                own = _overlap(covered, index * len(ALONG), len(ALONG))
-                if own is not None:
-                    current[index] = flat[own].nan_to_num(0.0, 0.0, 0.0).mean(dim=0)
+        own = torch.zeros_like(current).unsqueeze(1).repeat(1, len(ALONG), 1)
+        for slot, start, block in gradients(view, points):
+            last = slot + block.shape[0]
+            found = sound(ruler(block, slot)).amax(dim=1)
+            largest[slot:last] = torch.maximum(largest[slot:last], found)
+            _collect(own, rows, block, slot, start)
+        current = own.nan_to_num_(0.0, 0.0, 0.0).mean(dim=1)
     return largest
 
 
-def _overlap(covered: slice, start: int, length: int) -> slice | None:
-    """The part of [start, start + length) inside ``covered``, counted from its beginning."""
-    first, last = max(start, covered.start), min(start + length, covered.stop)
-    return slice(first - covered.start, last - covered.start) if first < last else None
+def _collect(own: Tensor, rows: Tensor, block: Tensor, slot: int, start: int) -> None:
+    """Copy each directed target's gradients at its own points out of a block, into own (T', 6, d)."""
+    count = own.shape[1]
+    for index in ((rows >= slot) & (rows < slot + block.shape[0])).nonzero().flatten().tolist():
+        first = max(index * count, start)
+        last = min((index + 1) * count, start + block.shape[1])
+        if first < last:
+            part = block[int(rows[index]) - slot, first - start : last - start]
+            own[index, first - index * count : last - index * count] = part
 
 
 __all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

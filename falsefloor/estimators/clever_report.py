@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,9 +59,6 @@ class Outcome:
     score: Tensor
     balls: Sequence[tuple[float, float]] = field(default=())
 
-    def with_balls(self, balls: Sequence[tuple[float, float]]) -> Outcome:
-        return dataclasses.replace(self, balls=tuple(balls))
-
     @staticmethod
     def nothing_to_lose(view: View, slot: int, cap: float) -> Outcome:
         """The label does not win: radius 0, and nothing was looked at."""
@@ -77,17 +73,52 @@ class Outcome:
         return Outcome(0.0, {**evidence, "fit": "none", "fit_reason": "no positive margin"}, empty, empty)
 
 
-def decide(view: View, ball: Ball, *, cap: float, fitted: bool) -> Outcome:
+@dataclass(frozen=True)
+class Decision:
+    """The floor of one ball, the slopes (T,) it rests on, and their fits where there are any."""
+
+    ball: Ball
+    floor: Floor
+    slopes: Tensor
+    fits: weibull.WeibullFit | None
+
+    @property
+    def ball_slope(self) -> float:
+        """The slope of the binding target at the ball's own radius."""
+        return float(self.ball.largest[self.floor.slot, 0])
+
+
+def decide(view: View, ball: Ball, *, fitted: bool) -> Decision:
     """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form."""
-    floor, slopes, fits = _floor(view, ball, fitted=fitted)
+    largest = ball.largest.double()
+    # S falls with the radius: the largest that passes gives the largest floor
+    columns: list[tuple[int, float | None]] = [*enumerate(ball.rho), (len(ball.rho), None)]
+    for column, rho in columns:
+        slopes, fits = largest[:, column], None
+        # a fit never lowers a slope: what fails without it needs none
+        found = at_column(view.margin, slopes, column, rho, ball.radius)
+        if found is not None and fitted:
+            fits = weibull.fit(ball.maxima[:, column])
+            slopes = torch.maximum(slopes, fits.location)
+            found = at_column(view.margin, slopes, column, rho, ball.radius)
+        if found is not None:
+            return Decision(ball, found, slopes, fits)
+    raise AssertionError("the plain form has no condition to fail")
+
+
+def report(
+    view: View, decision: Decision, *, cap: float, balls: Sequence[tuple[float, float]] = ()
+) -> Outcome:
+    """Everything that checks read of the deciding ball, for the binding target."""
+    ball, floor, slopes, fits = decision.ball, decision.floor, decision.slopes, decision.fits
     column, slot = floor.column, floor.slot
-    plain = ball.maxima.shape[1] - 1
+    plain = len(ball.rho)
     lipschitz = slopes[slot]
     if column != plain:
         lipschitz = ball.largest[slot, plain].double()
-        if fitted:
+        if fits is not None:
             location = weibull.fit(ball.maxima[slot : slot + 1, plain]).location[0]
-            lipschitz = torch.maximum(lipschitz, location.to(lipschitz.device))
+            lipschitz = torch.maximum(lipschitz, location)
     maxima = ball.maxima[slot, column].double()
     margin = float(view.margin[slot])
     directed = float(ball.directed[slot, column])
@@ -116,26 +147,7 @@ def decide(view: View, ball: Ball, *, cap: float, fitted: bool) -> Outcome:
     words = _fit_evidence(row, fits, slot, maxima, limit=min(ball.radius, cap))
     running = torch.clamp(maxima.cummax(dim=0).values, min=directed)
     score = torch.where(running > 0, margin / running, torch.inf).clamp(max=ball.radius)
-    return Outcome(floor.radius, {**row, **words}, maxima.cpu(), score.cpu())
-
-
-def _floor(view: View, ball: Ball, *, fitted: bool) -> tuple[Floor, Tensor, weibull.WeibullFit | None]:
-    """The floor, the slopes (T,) it rests on, and their fits."""
-    largest = ball.largest.double()
-    # S falls with the radius: the largest that passes gives the largest floor
-    order = sorted(range(len(ball.rho)), key=lambda column: -ball.rho[column])
-    columns: list[tuple[int, float | None]] = [(column, ball.rho[column]) for column in order]
-    for column, rho in [*columns, (len(ball.rho), None)]:
-        slopes, fits = largest[:, column], None
-        # a fit never lowers a slope: what fails without it needs none
-        found = at_column(view.margin, slopes, column, rho, ball.radius)
-        if found is not None and fitted:
-            fits = weibull.fit(ball.maxima[:, column])
-            slopes = torch.maximum(slopes, fits.location)
-            found = at_column(view.margin, slopes, column, rho, ball.radius)
-        if found is not None:
-            return found, slopes, fits
-    raise AssertionError("the plain form has no condition to fail")
+    return Outcome(floor.radius, {**row, **words}, maxima.cpu(), score.cpu(), tuple(balls))
 
 
 def _fit_evidence(
@@ -145,7 +157,7 @@ def _fit_evidence(
     row.update(
         dict.fromkeys(("fit_location", "fit_shape", "fit_scale", "interval_low", "interval_high"), _NAN)
     )
-    row["distinct_maxima"] = float(len(maxima.unique()))
+    row["distinct_maxima"] = float((maxima.sort().values.diff() > 0).sum() + 1)
     if fits is None:
         return {"fit": "max", "fit_reason": "asked for"}
     row["fit_location"] = float(fits.location[slot])
@@ -196,4 +208,4 @@ def _padded(values: Sequence[float], count: int) -> Tensor:
     return torch.tensor([*values, *[_NAN] * (count - len(values))], dtype=torch.float32)
 
 
-__all__ = ["NUMBERS", "WORDS", "Outcome", "assemble", "decide"]
+__all__ = ["NUMBERS", "WORDS", "Decision", "Outcome", "assemble", "decide", "report"]

@@ -50,7 +50,12 @@ def second_order(
             view.centre.unsqueeze(0), norm="l2", radius=cap, count=size, generators=[generator], lo=lo, hi=hi
         )[0]
         for slot in range(len(view.targets)):
-            found = torch.cat([_spectral(view, piece, slot, start) for piece in points.split(view.rows)])
+            found = torch.cat(
+                [
+                    _spectral(view, points[at : at + view.rows], slot, start)
+                    for at in range(0, size, view.rows)
+                ]
+            )
             batch = (seen + torch.arange(size)) // budget.samples
             maxima[slot].scatter_reduce_(0, batch, found.double().cpu(), "amax")
         seen += size
@@ -106,9 +111,7 @@ def _spectral(view: View, points: Tensor, slot: int, start: Tensor) -> Tensor:
     vector = start.to(points).expand_as(points)
     size = torch.zeros(len(points), dtype=dtype, device=points.device)
     for _ in range(_POWER_STEPS):
-        (product,) = torch.autograd.grad(slope, inputs, vector, retain_graph=True, allow_unused=True)
-        if product is None:
-            return torch.zeros_like(size)
+        (product,) = torch.autograd.grad(slope, inputs, vector, retain_graph=True, materialize_grads=True)
         flat = product.reshape(len(points), -1).to(dtype)
         size = torch.linalg.vector_norm(flat, dim=1)
         shape = (-1, *([1] * (points.ndim - 1)))

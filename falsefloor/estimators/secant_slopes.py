@@ -8,6 +8,7 @@ points are measured again with many fresh coordinates.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import torch
@@ -103,14 +104,15 @@ class Sampling:
 class Ball:
     """What was measured on one ball, over T targets and columns rho, then plain.
 
-    slopes (T, C): the largest at any point. norms (T, P): the plain dual norms of the random points, in order.
-    extremes (E, *input): the points whose slopes bind most, most extreme first.
+    slopes (T, C): the largest at any point. norms (T, P): the plain dual norms of the random points, in order;
+    maxima (T, batches): the largest of each batch. extremes (E, *input): the points whose slopes bind most, most extreme first.
     """
 
     radius: float
     rho: list[float]
     slopes: Tensor
     norms: Tensor
+    maxima: Tensor
     extremes: Tensor
 
 
@@ -158,7 +160,8 @@ def look(
     # how much of its margin a point's slope uses up, for the target it threatens most
     demand = (table[:, :, 0] / probe.margin.to(table.dtype).unsqueeze(1)).amax(dim=0)
     most = demand.argsort(descending=True, stable=True)[:extremes]
-    return Ball(radius, rho, table.amax(dim=1), norms, where[most])
+    maxima = norms.reshape(len(norms), sampling.batches, sampling.samples).amax(dim=2)
+    return Ball(radius, rho, table.amax(dim=1), norms, maxima, where[most])
 
 
 def _directed(probe: Probe, radius: float, rho: list[float], at_centre: Tensor, gathered: _Gathered) -> None:
@@ -193,7 +196,7 @@ def measure_again(probe: Probe, ball: Ball, *, queries: int, generator: Generato
     wide = min(size, max(2, queries // (2 * len(ball.extremes))))
     picked = torch.randperm(size, generator=generator)[:wide].sort().values.to(probe.centre.device)
     found = probe.lengths(probe.gradients(ball.extremes, picked), ball.rho, picked)
-    return Ball(ball.radius, ball.rho, found.amax(dim=1), ball.norms, ball.extremes), wide / size
+    return dataclasses.replace(ball, slopes=found.amax(dim=1)), wide / size
 
 
 __all__ = ["Ball", "Probe", "Sampling", "look", "measure_again"]

@@ -1,9 +1,9 @@
 """How steep each target's margin is at given points: gradients taken and reduced to a few numbers a point.
 
-One forward serves all targets; each target costs one backward on the same graph. A gradient is turned into its
-dual norm and its supports at a few radii at once and dropped, so memory grows with neither samples nor targets.
-Everything here looks at one input at a time, in shapes that depend on that input alone: torch's matrix products
-give other bits in other shapes and at other alignments.
+One forward serves all targets; each target costs one backward on the same graph. A gradient is turned into
+its dual norm and its supports at a few radii at once and dropped, so memory grows with neither samples nor
+targets. Everything here looks at one input at a time, in shapes that depend on that input alone: torch's
+matrix products give other bits in other shapes and at other alignments.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from falsefloor.numerics.support import common_support, cube_weights
 class View:
     """One input as its margins see it.
 
-    centre (*input); label; targets (T,) classes other than the label; margin (T,), all positive, in float32 at
-    least; rows: how many points one forward may take.
+    centre (*input); label; targets (T,) classes other than the label; margin (T,), in float32 at least; rows:
+    how many points one forward may take.
     """
 
     subject: Subject
@@ -41,91 +41,96 @@ class View:
         return dataclasses.replace(self, targets=self.targets[slots], margin=self.margin[slots])
 
 
-def gradients(view: View, points: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
-    """Margin gradients at points (P, *input): (target's slot, points covered, gradients (·, d)), in turn."""
+def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Margin gradients at points (P, *input), block by block: (first target's slot, first point, (T', P', d)).
+
+    Each block is contiguous and a tensor of its own, which is what makes its products reproducible.
+    """
     count, targets = len(points), len(view.targets)
     if targets > 1 and count * targets <= view.rows:
-        # many small backward calls cost more than one forward on repeated points
+        # many small backward calls cost more than one on repeated points
         repeated = points.repeat(targets, *([1] * (points.ndim - 1)))
-        where = view.targets.repeat_interleave(count)
-        flat = next(_backward(view, repeated, [where]))
-        for slot in range(targets):
-            yield slot, slice(0, count), flat[slot * count : (slot + 1) * count]
+        slots = torch.arange(targets, device=points.device).repeat_interleave(count)
+        flat = next(_backward(view, repeated, [slots]))
+        yield 0, 0, flat.reshape(targets, count, -1)
         return
     for start in range(0, count, view.rows):
         piece = points[start : start + view.rows]
-        wanted = [target.expand(len(piece)) for target in view.targets]
-        for slot, flat in enumerate(_backward(view, piece, wanted)):
-            yield slot, slice(start, start + len(piece)), flat
+        each = [torch.full((1,), slot, device=points.device) for slot in range(targets)]
+        for slot, flat in enumerate(_backward(view, piece, each)):
+            yield slot, start, flat.unsqueeze(0)
 
 
 def _backward(view: View, points: Tensor, wanted: list[Tensor]) -> Iterator[Tensor]:
-    """Gradients (P, d) of f_label - f_target, for each entry (P,) of wanted, on one graph."""
+    """Gradients (P, d) of f_label - f_target for each entry of wanted, slots (P,) or (1,), on one graph."""
     inputs = points.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = view.subject(inputs)
-    # seeding the backward with +1 and -1 gives the margin's gradient itself: K - 1 backwards instead of K
-    seed = torch.zeros_like(logits)
-    seed[:, view.label] = 1
-    for index, target in enumerate(wanted):
-        column = target.reshape(-1, 1)
-        seed.scatter_(1, column, -1.0)
+    # seeded with +1 and -1, the backward gives the margin's gradient itself: K - 1 backwards instead of K
+    seeds = torch.zeros(len(view.targets), logits.shape[1], dtype=logits.dtype, device=logits.device)
+    seeds.scatter_(1, view.targets.reshape(-1, 1), -1.0)[:, view.label] = 1
+    for index, slots in enumerate(wanted):
+        seed = seeds[slots].expand(logits.shape).contiguous()
         last = index == len(wanted) - 1
         (found,) = torch.autograd.grad(logits, inputs, seed, retain_graph=not last)
-        seed.scatter_(1, column, 0.0)
-        yield found.detach().reshape(len(points), -1).to(working(found.dtype))
+        yield found.detach().reshape(len(points), -1).to(working(found.dtype)).contiguous()
 
 
 class Ruler:
     """Measures gradients at one centre: supports at radii rho (A,), and the plain dual norm as last column.
 
-    Without radii there is only the dual norm. ``guide`` (T, d) are gradients of the same targets that the others
-    are expected to resemble; they set the Lagrange multipliers that l1 and l2 share (see `common_support`).
+    Without radii there is only the dual norm. ``guide`` has gradients (d,) by slot that others of the same
+    target are expected to resemble; they set the multipliers that l1 and l2 share (see `common_support`).
     """
 
     def __init__(self, view: View, rho: Tensor, guide: Mapping[int, Tensor] | None = None) -> None:
-        self.norm, self.rho, self.guide = view.norm, rho, guide
+        self.norm, self.rho, self.guide = view.norm, rho, guide or {}
         self.columns = len(rho) + 1
         lo, hi = view.subject.bounds
         centre = view.centre
         dtype = working(centre.dtype)
         self.down, self.up = ((side.reshape(-1).to(dtype)) for side in (centre - lo, hi - centre))
         if self.norm == "linf":
-            both, difference = cube_weights(centre, lo, hi, rho=rho.to(dtype))
+            both, self.difference = cube_weights(centre, lo, hi, rho=rho.to(dtype))
             ones = torch.ones_like(self.down).unsqueeze(1)
             # a lone column would be a matrix-vector product, whose bits depend on the alignment
-            self.both = torch.cat([both, ones, ones[:, : 1 if not len(rho) else 0]], dim=1)
-            self.difference = torch.cat([difference, ones * 0], dim=1)
+            self.both = torch.cat([both, ones] if len(rho) else [ones, ones], dim=1)
+            self.difference = torch.cat([self.difference, ones * 0], dim=1)
 
-    def __call__(self, flat: Tensor, slot: int) -> Tensor:
-        """(P, A + 1) of gradients (P, d) of one target. What is not finite becomes inf: never a small slope."""
+    def __call__(self, block: Tensor, slot: int) -> Tensor:
+        """(T', P', A + 1) of a block of gradients (T', P', d) whose first target is ``slot``."""
+        flat = block.flatten(0, 1)
         if self.norm == "linf":
-            size = flat.abs()
-            table = size @ self.both
+            table = flat.abs() @ self.both
             if len(self.rho):
-                # a fresh tensor is aligned, a slice need not be
-                table = torch.addmm(table, flat.clone(), self.difference)
-            table = table[:, : self.columns]
-        else:
-            plain = vector_norm(flat, dual(self.norm)).unsqueeze(1)
-            if not len(self.rho):
-                table = plain
-            else:
-                guide = None if self.guide is None else self.guide.get(slot)
-                found = common_support(
-                    flat, self.down, self.up, norm=self.norm, rho=self.rho.to(flat.dtype), guide=guide
-                )
-                table = torch.cat([torch.minimum(found, plain), plain], dim=1)
-        return torch.where(table.isfinite(), table, torch.inf).clamp_(min=0)
+                table.addmm_(flat, self.difference)
+            return table[:, : self.columns].reshape(*block.shape[:2], -1)
+        plain = vector_norm(flat, dual(self.norm)).reshape(*block.shape[:2], 1)
+        if not len(self.rho):
+            return plain
+        found = torch.stack([self._supports(rows, slot + index) for index, rows in enumerate(block)])
+        return torch.cat([torch.minimum(found, plain), plain], dim=2)
+
+    def _supports(self, flat: Tensor, slot: int) -> Tensor:
+        rho = self.rho.to(flat.dtype)
+        return common_support(flat, self.down, self.up, norm=self.norm, rho=rho, guide=self.guide.get(slot))
 
 
 def measure(view: View, points: Tensor, ruler: Ruler) -> Tensor:
-    """The ruler's columns for every target and point: (T, P, A + 1)."""
+    """The ruler's columns for every target and point: (T, P, A + 1). See `sound` for what is not finite."""
     dtype = working(view.centre.dtype)
     table = torch.empty(len(view.targets), len(points), ruler.columns, dtype=dtype, device=points.device)
-    for slot, covered, flat in gradients(view, points):
-        table[slot, covered] = ruler(flat, slot)
-    return table
+    for slot, start, block in gradients(view, points):
+        table[slot : slot + block.shape[0], start : start + block.shape[1]] = ruler(block, slot)
+    return sound(table)
 
 
-__all__ = ["Ruler", "View", "gradients", "measure"]
+def sound(slopes: Tensor) -> Tensor:
+    """What is not finite becomes inf, never a small slope; rounding below 0 becomes 0. In place."""
+    slopes.clamp_(min=0)
+    if not bool(slopes.sum().isfinite()):
+        slopes.masked_fill_(~slopes.isfinite(), torch.inf)
+    return slopes
+
+
+__all__ = ["Ruler", "View", "gradients", "measure", "sound"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,6 +70,12 @@ class RunIn(nn.Module):
         home = next((x.dtype for x in tensors), self.home)
         named = {key: _cast(value, kind) for key, value in kwargs.items()}
         return _cast(self.part(*(_cast(value, kind) for value in args), **named), home)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RunIn:
+        """What `to`, `double` and their like call: the part changes device, but stays in its type."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.part.to(RUNNABLE[self.to_name])
+        return self
 
     def extra_repr(self) -> str:
         return f"to={self.to_name}"

@@ -152,6 +152,10 @@ class RunReader:
         """Model name to what was found when it was loaded: count, classes, units, shape, names, labels."""
         return {r["name"]: json.loads(r["facts"]) for r in self._all("SELECT name, facts FROM model")}
 
+    def fingerprints(self) -> dict[str, Any]:
+        """Model name to the digests of its weights, files, inputs and bounds."""
+        return {r["name"]: json.loads(r["fingerprint"]) for r in self._all("SELECT * FROM model")}
+
     def series(self) -> list[SeriesRow]:
         """All cells, in the table's order."""
         return [_series(row) for row in self._all("SELECT * FROM series ORDER BY id")]

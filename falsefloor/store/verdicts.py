@@ -62,7 +62,7 @@ def rejudge(db: sqlite3.Connection, groups: Iterable[Group], judge: Judge) -> No
 def note(code: str, message: str) -> Finding:
     """An estimator's own remark as a finding; a code that is not ours weighs nothing."""
     known = CATALOGUE.get(code)
-    return Finding(code, known.severity if known else "note", message)
+    return Finding(code, known.info.severity if known else "note", message)
 
 
 def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:

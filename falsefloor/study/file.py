@@ -44,7 +44,8 @@ def read_study(path: Path) -> Study:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         at = re.search(r"line (\d+)", str(error))
-        raise StudyError(f"not TOML: {error}.", file=str(path), line=int(at[1]) if at else None) from error
+        line = int(at[1]) if at else len(text.splitlines()) if "end of document" in str(error) else None
+        raise StudyError(f"not TOML: {error}.", file=str(path), line=line) from error
     return study_from(data, file=str(path), text=text)
 
 
@@ -79,7 +80,7 @@ def study_from(data: Mapping[str, Any], *, file: str | None = None, text: str = 
     try:
         return Study(**given)
     except UsageError as error:
-        raise fail(str(error), next((k for k in KEYS if k in str(error)), "")) from error
+        raise fail(str(error), error.key) from error
 
 
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
@@ -88,16 +89,8 @@ _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def _each(build: Callable[[Any], Built], item: Any, fail: Callable[..., StudyError]) -> Built:
     try:
         return build(item)
-    except _KeyError as error:
-        raise fail(str(error), error.key) from error
     except UsageError as error:
-        raise fail(str(error), item if isinstance(item, str) else "") from error
-
-
-class _KeyError(UsageError):
-    def __init__(self, message: str, key: str) -> None:
-        super().__init__(message)
-        self.key = key
+        raise fail(str(error), error.key or (item if isinstance(item, str) else "")) from error
 
 
 def _table(item: Any, known: tuple[str, ...] | None, *, what: str) -> dict[str, Any]:
@@ -106,10 +99,10 @@ def _table(item: Any, known: tuple[str, ...] | None, *, what: str) -> dict[str, 
     if known is not None:
         for key in item:
             if key not in known:
-                raise _KeyError(f"no key {key!r} in {what}. {did_you_mean(key, known)}", key)
+                raise UsageError(f"no key {key!r} in {what}. {did_you_mean(key, known)}", key=key)
     for key in ("use", "label", "at", "gradient"):
         if key in item and not isinstance(item[key], str):
-            raise _KeyError(f"{key} takes text; not {item[key]!r}.", key)
+            raise UsageError(f"{key} takes text; not {item[key]!r}.", key=key)
     return dict(item)
 
 
@@ -118,7 +111,7 @@ def _model(item: Any) -> ModelSpec:
         return ModelSpec(item)
     table = _table(item, MODEL_KEYS, what="a model")
     if "use" not in table:
-        raise _KeyError('a model needs use, for example use = "digits:mlp".', "models")
+        raise UsageError('a model needs use, for example use = "digits:mlp".', key="models")
     for key in ("bounds", "mean", "std"):
         if key in table:
             table[key] = _numbers(table[key], key)
@@ -128,9 +121,9 @@ def _model(item: Any) -> ModelSpec:
 def _numbers(value: Any, key: str) -> tuple[float, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
-        raise _KeyError(f"{key} takes numbers, for example {key} = [0, 1]; not {value!r}.", key)
+        raise UsageError(f"{key} takes numbers, for example {key} = [0, 1]; not {value!r}.", key=key)
     if key == "bounds" and (len(values) != 2 or not values[0] < values[1]):
-        raise _KeyError(f"bounds are two numbers, low then high; not {value!r}.", key)
+        raise UsageError(f"bounds are two numbers, low then high; not {value!r}.", key=key)
     return tuple(float(v) for v in values)
 
 
@@ -145,7 +138,7 @@ def _stack(item: Any) -> StackSpec:
     for entry in table.get("stack", ()):
         layer = _table(entry, None, what="a masker")
         if "use" not in layer:
-            raise _KeyError('a masker needs use, for example use = "staircase".', "stack")
+            raise UsageError('a masker needs use, for example use = "staircase".', key="stack")
         use, at = layer.pop("use"), layer.pop("at", "input")
         layers.append(Layer(use, at, _params(layer)))
     return _bare(StackSpec(tuple(layers), label))
@@ -163,7 +156,7 @@ def _estimator(item: Any) -> EstimatorSpec:
         return EstimatorSpec.parse(item)
     table = _table(item, None, what="an estimator")
     if "use" not in table:
-        raise _KeyError('an estimator needs use, for example use = "clever".', "estimators")
+        raise UsageError('an estimator needs use, for example use = "clever".', key="estimators")
     use, label = table.pop("use"), table.pop("label", "")
     gradient = table.pop("gradient", "autograd")
     return EstimatorSpec(use, _params(table), gradient, label)
@@ -172,7 +165,7 @@ def _estimator(item: Any) -> EstimatorSpec:
 def _params(table: Mapping[str, Any]) -> dict[str, Scalar]:
     for key, value in table.items():
         if not isinstance(value, bool | int | float | str):
-            raise _KeyError(f"{key} takes a number, text, true or false; not {value!r}.", key)
+            raise UsageError(f"{key} takes a number, text, true or false; not {value!r}.", key=key)
     return dict(table)
 
 

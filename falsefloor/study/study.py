@@ -115,22 +115,26 @@ class Study:
     def __post_init__(self) -> None:
         for what in ("models", "maskers", "estimators", "norms"):
             if not getattr(self, what):
-                raise UsageError(f"a study needs at least one of {what}; none was given.")
+                raise UsageError(f"a study needs at least one of {what}; none was given.", key=what)
         for norm in self.norms:
             if norm not in NORMS:
-                raise UsageError(f"no norm {norm!r}. {did_you_mean(norm, NORMS)}")
+                raise UsageError(f"no norm {norm!r}. {did_you_mean(norm, NORMS)}", key="norms")
         if self.recover not in RECOVER:
-            raise UsageError(f"recover is one of {', '.join(RECOVER)}; not {self.recover!r}.")
+            raise UsageError(f"recover is one of {', '.join(RECOVER)}; not {self.recover!r}.", key="recover")
         if self.chunk < 1:
-            raise UsageError(f"chunk is how many inputs a unit takes, at least 1; not {self.chunk}.")
+            raise UsageError(
+                f"chunk is how many inputs a unit takes, at least 1; not {self.chunk}.", key="chunk"
+            )
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is a whole number from 0 to 2^63 - 1; not {self.seed}.")
+            raise UsageError(f"seed is a whole number from 0 to 2^63 - 1; not {self.seed}.", key="seed")
         if not self.time_limit >= 0:
-            raise UsageError(f"time_limit is seconds a unit may take, 0 for none; not {self.time_limit}.")
-        _unique("model", [model.name for model in self.models])
-        _unique("masker stack", [stack.name for stack in self.maskers])
-        _unique("estimator", [estimator.name for estimator in self.estimators])
-        _unique("norm", list(self.norms))
+            raise UsageError(
+                f"time_limit is seconds a unit may take, 0 for none; not {self.time_limit}.", key="time_limit"
+            )
+        _unique("model", "models", [model.name for model in self.models])
+        _unique("masker stack", "maskers", [stack.name for stack in self.maskers])
+        _unique("estimator", "estimators", [estimator.name for estimator in self.estimators])
+        _unique("norm", "norms", list(self.norms))
 
     def to_json(self) -> dict[str, Any]:
         """The study as a study file's keys and values; `from_json` reads it back."""
@@ -199,10 +203,10 @@ def with_ceiling(study: Study, claims: Mapping[str, str]) -> tuple[Study, bool]:
     return replace(study, estimators=(*study.estimators, EstimatorSpec("attack"))), True
 
 
-def _unique(what: str, names: Sequence[str]) -> None:
+def _unique(what: str, key: str, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"the {what} {name!r} is given twice; give one of them another label.")
+            raise UsageError(f"the {what} {name!r} is given twice; give one of them another label.", key=key)
 
 
 def _sparse(model: ModelSpec) -> dict[str, Any]:

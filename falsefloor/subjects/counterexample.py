@@ -28,7 +28,9 @@ class Sighting:
         """The ``count`` nearest that changed class, nearest first."""
         keys = torch.where(self.flipped, self.distance, torch.inf)
         order = keys.argsort(dim=1, stable=True)[:, :count]
-        return Sighting(take(self.points, order), self.flipped.gather(1, order), self.distance.gather(1, order))
+        return Sighting(
+            take(self.points, order), self.flipped.gather(1, order), self.distance.gather(1, order)
+        )
 
 
 def take(points: Tensor, index: Tensor) -> Tensor:

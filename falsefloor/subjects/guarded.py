@@ -29,7 +29,7 @@ class Guarded:
         flat = points.reshape(count * each, *points.shape[2:])
         self.forwards += len(flat)
         with torch.no_grad():
-            parts = [self._survive(part)[0] for part in flat.split(self.rows)]
+            parts = [self._survive(part)[0] for part in torch.split(flat, self.rows)]
         return torch.cat(parts).reshape(count, each, self.subject.classes)
 
     def first(self, inputs: Tensor) -> tuple[Tensor, list[str | None]]:
@@ -38,7 +38,7 @@ class Guarded:
         parts = []
         self.forwards += len(inputs)
         with torch.no_grad():
-            for part in inputs.split(self.rows):
+            for part in torch.split(inputs, self.rows):
                 logits, raised = self._survive(part)
                 parts.append(logits)
                 errors.extend(raised)

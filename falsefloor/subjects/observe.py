@@ -141,10 +141,7 @@ def _measure(site: Site, sources: Mapping[str, Source]) -> list[Observation]:
     agreements = [scale_agreement(site, radius, sources=sources) for radius in _radii(site, pairs)]
     sightings = [
         Sighting(pairs.points, pairs.margins.amin(2) < 0, pairs.distance),
-        *(
-            Sighting(a.points, site.of_all(a.logits).amin(2) < 0, site.away(a.points))
-            for a in agreements
-        ),
+        *(Sighting(a.points, site.of_all(a.logits).amin(2) < 0, site.away(a.points)) for a in agreements),
     ]
     settled, _ = nearest_counterexample(site, sightings)
     logits = torch.cat([pairs.logits, *(a.logits for a in agreements)], 1)

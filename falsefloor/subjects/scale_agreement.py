@@ -39,7 +39,7 @@ class Agreement:
 def scale_agreement(
     site: Site, radius: Tensor, *, sources: Mapping[str, Callable[[Tensor], Tensor]]
 ) -> Agreement:
-    """Pairs in the ball of ``radius`` (N,) around each input, and each source's gradients at their middles."""
+    """Pairs in the ball of ``radius`` (N,) around each input, and each source's gradients between them."""
     lo, hi = site.subject.bounds
     shape = tuple(site.inputs.shape[1:])
     total = sum(STEPS.values())
@@ -96,7 +96,12 @@ def _steps(change: Tensor, predicted: Tensor, *, rounding: float) -> list[dict[s
         start += count
         usable = seen.isfinite() & said.isfinite()
         seen, said = seen[usable], said[usable]
-        row: dict[str, float | None] = {"h": share, "pairs": float(len(seen)), "ratio": None, "correlation": None}
+        row: dict[str, float | None] = {
+            "h": share,
+            "pairs": float(len(seen)),
+            "ratio": None,
+            "correlation": None,
+        }
         if len(seen):
             size, told = float(seen.square().mean().sqrt()), float(said.square().mean().sqrt())
             if max(size, told) > rounding:

@@ -28,7 +28,7 @@ FEW = 64
 
 @dataclass(frozen=True)
 class SecantPairs:
-    """points: (N, P, *input); distance: (N, P) from the input; logits: (N, P, K); margins: the same, float64; ratio: (N, P, K),
+    """points: (N, P, *input); distance: (N, P) from the input; logits, margins: (N, P, K); ratio: (N, P, K),
     |m(x0) - m(b)| less rounding, over the distance; 0 where the distance is."""
 
     points: Tensor

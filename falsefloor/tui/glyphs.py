@@ -40,9 +40,15 @@ class Glyphs:
     cross: str
     bar: str
 
+    def mark(self, verdict: str | None) -> str:
+        """A letter beside a number that has no room for the verdict's word."""
+        return {"refuted": self.cross[0], "suspect": "?", "vacuous": "~"}.get(verdict or "", " ")
+
 
 UNICODE = Glyphs("≳", "≥", "≤", "–", "▸", "▲", "▼", "·", "─", "…", "×", "∞", "↵", "—", "✓", "✗", "█")
-ASCII = Glyphs(">~", ">=", "<=", "-", ">", "^", "v", "|", "-", "~", "x", "inf", "enter", "--", "ok", "no", "#")
+ASCII = Glyphs(
+    ">~", ">=", "<=", "-", ">", "^", "v", "|", "-", "~", "x", "inf", "enter", "--", "ok", "no", "#"
+)
 
 
 def speaks_utf8(environ: Mapping[str, str]) -> bool:
@@ -52,7 +58,9 @@ def speaks_utf8(environ: Mapping[str, str]) -> bool:
     """
     for name in ("LC_ALL", "LC_CTYPE", "LANG"):
         if value := environ.get(name):
-            return value.lower().replace("-", "").endswith("utf8") or ".utf8" in value.lower().replace("-", "")
+            return value.lower().replace("-", "").endswith("utf8") or ".utf8" in value.lower().replace(
+                "-", ""
+            )
     return True
 
 

@@ -34,6 +34,8 @@ def main(fd: int, device: str) -> None:
     os.dup2(2, 1)
     with contextlib.suppress(OSError):
         os.nice(5)
+    # torch.export.load falls back to full unpickling without it (torch 2.13: a planted pickle ran).
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stop = Stop()
     threading.Thread(target=_listen, args=(pipe, commands, stop), daemon=True).start()

@@ -12,7 +12,7 @@ from falsefloor import __version__
 from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
 from falsefloor.store.paths import RunDir, create_run
-from falsefloor.store.reader import RunReader
+from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref
@@ -23,6 +23,10 @@ from falsefloor.worker.planning import Planner
 
 START_LIMIT = 30.0
 """Seconds within which a supervisor takes its lock."""
+LEAVING = 10.0
+"""Seconds that a worker whose run has ended may take to go."""
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Kept so that ended ones are reaped: a supervisor outlives whoever started it, not the other way round."""
 
 
 def check(study: Study) -> tuple[Study, list[str]]:
@@ -87,6 +91,7 @@ def launch(run: RunDir) -> None:
             start_new_session=True,
             cwd=cwd if cwd.is_dir() else None,  # python: and npz: references are relative to where it began
         )
+    _STARTED[:] = [*(p for p in _STARTED if p.poll() is None), process]
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if run.is_alive():
@@ -110,12 +115,16 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
     Returns how many units are still to be computed, as far as they are planned. Raises `StoreError` where the
     run is being computed, or was finished.
     """
-    if run.is_alive():
+    deadline = time.monotonic() + LEAVING
+    while run.is_alive():
         with RunReader(run) as reader:
-            if reader.info().status == "paused":
-                run.command("resume")
-                return reader.info().units_total - reader.info().units_done
-        raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
+            info = reader.info()
+        if info.status == "paused":
+            run.command("resume")
+            return info.units_total - info.units_done
+        if info.status not in ENDED or time.monotonic() > deadline:
+            raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
+        time.sleep(0.02)
     writer = RunWriter(run.db, make_judge())
     try:
         writer.requeue((*retry, "running"))

@@ -69,6 +69,16 @@ def test_a_float16_part_overflows_as_float16_does() -> None:
     assert Dtype()(part)(torch.tensor([[300.0]])).item() == float("inf")
 
 
+def test_a_part_stays_in_its_type_when_the_model_around_it_changes_its_own() -> None:
+    wrapped = Dtype()(nn.Linear(8, 8))
+    x = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).half().float()
+    expected = wrapped(x)
+    out = nn.Sequential(wrapped).double()(x.double())
+    assert out.dtype == torch.float64
+    assert torch.equal(out.float(), expected)
+    assert Dtype(to="bfloat16")(wrapped)(x).dtype == torch.float32
+
+
 def test_a_part_without_floating_point_arguments_returns_to_its_own_type() -> None:
     assert Dtype()(nn.Embedding(3, 2).double())(torch.tensor([0, 2])).dtype == torch.float64
 

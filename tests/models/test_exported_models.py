@@ -190,8 +190,8 @@ def test_stored_guards_are_not_run(honest: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.os.system", "torch.ops.load_library", "torch.ops.aten.from_file.default", "torch.hub.load",
-               "_operator.methodcaller", "#library:thing", "os.system", "torch.ops.aten.__class__.a.b"]
+    "target", ["torch.os.system", "torch.ops.load_library", "torch.ops.aten.from_file.default", "#lib:x",
+               "torch.hub.load", "_operator.methodcaller", "os.system", "torch.ops.aten.__class__.a.b"]
 )  # fmt: skip
 def test_an_operator_that_is_none_is_refused(honest: str, tmp_path: Path, target: str) -> None:
     file = rewrite(honest, tmp_path / "evil.pt2", model=lambda each: everywhere(each, "target", target))

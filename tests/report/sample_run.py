@@ -67,7 +67,7 @@ class SampleRun:
         if status == "done":
             self.meta(ended=STARTED + 72)
         facts = {"count": inputs, "classes": 10, "units": "pixel, 0 to 1"}
-        self.insert("model", name="digits:mlp", spec="{}", facts=facts, fingerprint="f")
+        self.insert("model", name="digits:mlp", spec="{}", facts=facts, fingerprint={"weights": "ab12"})
         self.series: dict[tuple[str, str], int] = {}
         for masker, stack in STACKS.items():
             self._observe(masker, inputs)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.attack.descent import OVERSHOOTS, descend
+from falsefloor.estimators.attack.chase import chase
+from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, descend
 from falsefloor.numerics.balls import diameter, sample
 from falsefloor.numerics.projections import to_plane
 
@@ -28,7 +29,7 @@ class Effort:
     """How much one source may spend on an input.
 
     targets are tried first, of which the ``kept`` nearest get ``restarts`` random starts of ``steps`` steps
-    each; then ``rounds`` times ``restarts`` starts around the incumbent, of half the steps.
+    each; then ``chases`` walks for each of these, and as many without a target, of twice the steps; then ``rounds`` times ``restarts`` starts around the incumbent, of half the steps.
     """
 
     steps: int
@@ -36,6 +37,7 @@ class Effort:
     kept: int
     restarts: int
     rounds: int
+    chases: int = 0
 
     @property
     def first(self) -> int:
@@ -49,7 +51,7 @@ class Effort:
     def total(self) -> int:
         """All steps, one after the other."""
         spread = self.half + self.steps if self.restarts else 0
-        return self.first + spread + self.rounds * self.half
+        return self.first + spread + 2 * self.steps * bool(self.chases) + self.rounds * self.half
 
     @property
     def widest(self) -> int:
@@ -95,7 +97,7 @@ def explore(
         again = targets.repeat(1, 3)
         reach = _reach(oracle, nearness.repeat(1, 3), found.radius)
         factor = _factors(0.5, 1.5, 3, targets.shape[1], like=reach)
-        start = _around(oracle, centre, reach * factor, generators)
+        start = around(oracle, centre, reach * factor, generators)
         later, spread = _walk(oracle, function, start, who, again, steps=effort.half, tick=tick)
         found = found.and_then(later)
         nearness = torch.minimum(nearness, spread.reshape(len(who), 3, -1).amin(1))
@@ -103,9 +105,11 @@ def explore(
         chosen = targets.gather(1, order).repeat(1, effort.restarts)
         reach = _reach(oracle, torch.full_like(chosen, torch.inf, dtype=nearness.dtype), found.radius)
         factor = _factors(0.1, 1.8, effort.restarts, order.shape[1], like=reach)
-        start = _around(oracle, centre, reach * factor, generators)
+        start = around(oracle, centre, reach * factor, generators)
         later, _ = _walk(oracle, function, start, who, chosen, steps=effort.steps, tick=tick)
         found = found.and_then(later)
+        if effort.chases:
+            found = found.and_then(_chase(oracle, function, who, generators, targets.gather(1, order), found, effort, tick))
     return hop(oracle, function, who, generators, found, effort=effort, tick=tick)
 
 
@@ -125,7 +129,7 @@ def hop(
         targets = found.target[:, None].expand(-1, count)
         known = found.radius.isfinite()
         reach = torch.where(known, found.radius, torch.zeros_like(found.radius))[:, None].expand(-1, count)
-        start = _around(oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators)
+        start = around(oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators)
         later, _ = _walk(oracle, function, start, who, targets, steps=effort.half, tick=tick)
         found = found.and_then(later)
     return found
@@ -183,11 +187,47 @@ def _walk(
         overshoot=overshoot,
         tick=tick,
     )
+    return _best(trace, targets)
+
+
+def _chase(
+    oracle: Oracle,
+    function: Function,
+    who: Tensor,
+    generators: Sequence[Generator],
+    targets: Tensor,
+    found: Found,
+    effort: Effort,
+    tick: Callable[[], None],
+) -> Found:
+    """`chase` towards targets (n, T) and without one, from around the inputs."""
+    free = torch.cat([targets, torch.full_like(targets[:, :1], -1)], 1).repeat(1, effort.chases)
+    count, width = free.shape
+    unknown = torch.full(free.shape, torch.inf, dtype=found.radius.dtype, device=found.radius.device)
+    reach = _reach(oracle, unknown, found.radius)
+    factor = _factors(0.0, 1.5, effort.chases, targets.shape[1] + 1, like=reach)
+    start = around(oracle, oracle.centre[who][:, None], reach * factor, generators)
+    trace = chase(
+        oracle,
+        function,
+        start.flatten(0, 1),
+        who.repeat_interleave(width),
+        free.reshape(-1),
+        reach=reach.reshape(-1),
+        steps=2 * effort.steps,
+        tick=tick,
+    )
+    return _best(trace, free)[0]
+
+
+def _best(trace: Trace, targets: Tensor) -> tuple[Found, Tensor]:
+    """The best of each input over its rows (n, M), and all radii."""
+    count, width = targets.shape
     radii = trace.radius.reshape(count, width)
     radius, column = radii.min(1)
     point = trace.point.reshape(count, width, -1)[torch.arange(count), column]
     target = targets.gather(1, column[:, None]).squeeze(1)
-    return Found(radius, point, target, trace.history.reshape(steps, count, width).amin(2)), radii
+    return Found(radius, point, target, trace.history.reshape(-1, count, width).amin(2)), radii
 
 
 def _reach(oracle: Oracle, rows: Tensor, inputs: Tensor) -> Tensor:
@@ -203,9 +243,11 @@ def _factors(least: float, most: float, restarts: int, targets: int, *, like: Te
     return grid.reshape(restarts, targets).reshape(-1)
 
 
-def _around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[Generator]) -> Tensor:
-    """Random points (n, M, d), one in each ball around centre (n, 1 or M, d) with radius (n, M)."""
+def around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[Generator]) -> Tensor:
+    """Random points (n, M, d), one in each ball around centre (n, 1, d) with radius (n, M); inf: a quarter box."""
     width = radius.shape[1]
+    wide = diameter(oracle.low, oracle.high, tuple(oracle.low.shape), oracle.norm)
+    radius = torch.where(radius.isfinite(), radius, torch.full_like(radius, wide / 4))
     return torch.stack(
         [
             sample(
@@ -222,4 +264,4 @@ def _around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence
     )
 
 
-__all__ = ["Effort", "Found", "explore", "hop", "nearest_targets"]
+__all__ = ["Effort", "Found", "around", "explore", "hop", "nearest_targets"]

@@ -81,6 +81,7 @@ class Oracle:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Margin towards ``targets`` (R,), its gradient (R, d) and the lead (R,) at the points.
 
+        A target of -1 stands for the class that leads the label at the point itself.
         Non-finite numbers become zero: they say nothing about the way down.
         """
         margins, gradients, leads = [], [], []
@@ -90,7 +91,9 @@ class Oracle:
             leaf = self._shaped(part).detach().clone().requires_grad_()
             with torch.enable_grad():
                 logits = function(leaf)
-                pair = torch.stack([self.labels[part_who], part_targets], 1)
+                label = self.labels[part_who]
+                leading = logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
+                pair = torch.stack([label, torch.where(part_targets < 0, leading, part_targets)], 1)
                 own, other = logits.gather(1, pair).unbind(1)
                 margin = own - other
                 gradient = None

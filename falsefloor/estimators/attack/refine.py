@@ -21,6 +21,9 @@ SECTIONS = 16
 COORDINATES = 1024
 """Coordinates that are moved back one by one at most; the largest displacements first."""
 
+REPEATS = 3
+"""Times a witness is asked again before it is returned."""
+
 
 def tighten(oracle: Oracle, point: Tensor, who: Tensor, *, rounds: int = 6) -> Tensor:
     """Project each point (R, d) onto smaller and smaller balls while it stays misclassified.
@@ -104,6 +107,30 @@ def _drop(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     return best
 
 
+def confirm(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tuple[Tensor, Tensor]:
+    """The points (n, d) and radii (n,) that hold when asked again; ``known`` (n,) is inf where nothing was found.
+
+    A stochastic subject answers differently each time. A point is asked `REPEATS` times; where it fails once,
+    its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that: the input, and inf.
+    """
+    centre = oracle.centre[who]
+    displacement = point - centre
+    kept = centre.clone()
+    missing = known.isfinite()
+    for longer in (0.0, *(0.001 * 2**k for k in range(11))):
+        if not bool(missing.any()):
+            break
+        # a round more for some does not touch the others: each row is asked for itself
+        row = missing.nonzero().squeeze(1)
+        tried = oracle.snap(centre[row] + displacement[row] * (1 + longer)) if longer else point[row]
+        holds = torch.stack([oracle.fooled(tried, who[row]) for _ in range(REPEATS)]).all(0)
+        kept[row[holds]] = tried[holds]
+        missing[row[holds]] = False
+    found = known.isfinite() & ~missing
+    radius = oracle.distance(kept.double(), who) if kept.dtype == torch.float32 else oracle.distance(kept, who)
+    return kept, torch.where(found, radius, torch.inf)
+
+
 def _largest(displacement: Tensor) -> Tensor:
     width = min(displacement.shape[1], COORDINATES)
     return displacement.abs().argsort(dim=1, descending=True, stable=True)[:, :width]
@@ -122,4 +149,4 @@ def _leads(oracle: Oracle, point: Tensor, who: Tensor, index: Tensor, share: Ten
     return torch.stack(leads)
 
 
-__all__ = ["move_back", "tighten"]
+__all__ = ["confirm", "move_back", "tighten"]

@@ -23,7 +23,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 GAP = 2
-"""Blank cells after a column."""
+"""Blank cells after a column, where nothing else is asked for."""
 WIDEST = 44
 """A column never takes more cells than this; the last one takes what is left."""
 TONES = ("refuted", "suspect", "vacuous", "unchecked", "held", "error", "dim", "live", "strong")
@@ -47,6 +47,7 @@ class Column:
     frozen: bool = False
     selectable: bool = False
     narrowest: int = 0
+    widest: int = WIDEST
 
 
 class Row(NamedTuple):
@@ -119,6 +120,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._widths: list[int] = []
         self._starts: list[int] = []
         self._frozen = 0
+        self._gap = GAP
         self._strips: dict[Hashable, Strip] = {}
         self._tones: dict[str, Style] = {}
         self._needle = ""
@@ -157,16 +159,16 @@ class LiveTable(ScrollView, can_focus=True):
     def row(self, key: Hashable) -> tuple[Cell, ...]:
         return self._rows[key]
 
-    def show(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+    def show(self, columns: Sequence[Column], rows: Iterable[Row], *, gap: int = GAP) -> None:
         """Everything anew; only what differs from before is painted. The cursor stays on its row."""
         columns, given = tuple(columns), {row.key: row.cells for row in rows}
-        same = columns == self._columns and len(given) == len(self._rows)
+        same = (columns, gap) == (self._columns, self._gap) and len(given) == len(self._rows)
         if same and all(a == b for a, b in zip(given, self._rows, strict=True)):
             old = self._rows
             self._apply({key: cells for key, cells in given.items() if cells != old[key]})
             return
         before, at = self.current, self.current_column
-        self._columns, self._rows = columns, given
+        self._columns, self._rows, self._gap = columns, given, gap
         keys = [column.key for column in columns]
         if self._sorted and self._sorted[0] not in keys:
             self._sorted = None
@@ -206,7 +208,7 @@ class LiveTable(ScrollView, can_focus=True):
             for column, (before, after) in enumerate(zip(old, cells, strict=True)):
                 if before == after:
                     continue
-                if column < last and cell_len(after.text) > self._widths[column] < WIDEST:
+                if column < last and cell_len(after.text) > self._widths[column] < self._columns[column].widest:
                     wider = True
                 if 1 <= y < height and (region := self._region(column, y)):
                     regions.append(region)
@@ -217,7 +219,7 @@ class LiveTable(ScrollView, can_focus=True):
             self.refresh(*regions)
 
     def _region(self, column: int, y: int) -> Region | None:
-        x, width = self._starts[column], self._widths[column] + GAP
+        x, width = self._starts[column], self._widths[column] + self._gap
         if column >= self._frozen_columns:
             x -= round(self.scroll_x)
             hidden = max(0, self._frozen - x)
@@ -265,11 +267,11 @@ class LiveTable(ScrollView, can_focus=True):
             texts = {cells[n].text for cells in self._rows.values()}
             wanted = max((cell_len(text) for text in texts), default=0)
             mark = 2 if self._sorted and self._sorted[0] == column.key else 0
-            self._widths.append(max(min(wanted, WIDEST), cell_len(column.label) + mark, column.narrowest))
+            self._widths.append(max(min(wanted, column.widest), cell_len(column.label) + mark, column.narrowest))
         self._starts, x = [], 2
         for width in self._widths:
             self._starts.append(x)
-            x += width + GAP
+            x += width + self._gap
         self._frozen_columns = sum(column.frozen for column in self._columns)
         while self._frozen_columns > 1 and self._end_of_frozen() > 0.6 * max(1, self.size.width):
             self._frozen_columns -= 1
@@ -315,10 +317,17 @@ class LiveTable(ScrollView, can_focus=True):
 
     def _scrolled(self, strip: Strip, fill: Style, width: int) -> Strip:
         x = round(self.scroll_x)
-        if x:
-            kept = strip.crop(0, self._frozen)
-            strip = Strip.join([kept, strip.crop(self._frozen + x, x + width)])
+        edge = self._whole(x + width)
+        if x or edge < x + width:
+            strip = Strip.join([strip.crop(0, self._frozen), strip.crop(self._frozen + x, edge)])
         return strip.adjust_cell_length(width, fill)
+
+    def _whole(self, edge: int) -> int:
+        """Where to cut a line: half a number would be another number, so no column is cut but the last."""
+        for start, width in zip(self._starts[:-1], self._widths[:-1], strict=True):
+            if start < edge < start + width and start >= self._frozen:
+                return start
+        return edge
 
     def _header(self) -> Strip:
         style = self._tone("header")
@@ -327,7 +336,7 @@ class LiveTable(ScrollView, can_focus=True):
             label = column.label
             if self._sorted and self._sorted[0] == column.key:
                 label += f" {self._down if self._sorted[1] else self._up}"
-            segments.append(Segment(_fit(label, self._widths[n], column.align) + " " * GAP, style))
+            segments.append(Segment(_fit(label, self._widths[n], column.align) + " " * self._gap, style))
         return Strip(segments)
 
     def _painted(self, key: Hashable, under_cursor: bool) -> Strip:
@@ -340,7 +349,7 @@ class LiveTable(ScrollView, can_focus=True):
                 here = column.selectable and n == self.cursor_column and self.has_focus
                 style += self._tone("cursor-cell") if here else Style(bgcolor=over.bgcolor)
             segments.append(Segment(_fit(cell.text, self._widths[n], column.align), style))
-            segments.append(Segment(" " * GAP, over or self._tone("")))
+            segments.append(Segment(" " * self._gap, over or self._tone("")))
         return Strip(segments).simplify()
 
     def _tone(self, name: str) -> Style:
@@ -350,7 +359,9 @@ class LiveTable(ScrollView, can_focus=True):
             component = f"live-table--{name}"
             style = self.get_component_rich_style(component, partial=False) if name else self.rich_style
             if part:
-                style = Style(color=style.color, bgcolor=self.rich_style.bgcolor, bold=style.bold, dim=style.dim)
+                style = Style(
+                    color=style.color, bgcolor=self.rich_style.bgcolor, bold=style.bold, dim=style.dim
+                )
             self._tones[name] = style
         return style
 
@@ -383,9 +394,12 @@ class LiveTable(ScrollView, can_focus=True):
             y = self.cursor
         elif rows > 0 and self.cursor > self.scroll_y + rows - 1:
             y = self.cursor - rows + 1
-        if self._frozen_columns <= self.cursor_column < len(self._columns) and self._columns[self.cursor_column].selectable:
+        if (
+            self._frozen_columns <= self.cursor_column < len(self._columns)
+            and self._columns[self.cursor_column].selectable
+        ):
             start = self._starts[self.cursor_column]
-            end = start + self._widths[self.cursor_column] + GAP
+            end = start + self._widths[self.cursor_column] + self._gap
             if start - self.scroll_x < self._frozen:
                 x = start - self._frozen
             elif end - self.scroll_x > self.scrollable_content_region.width:
@@ -397,7 +411,9 @@ class LiveTable(ScrollView, can_focus=True):
         """Put the cursor on a row, if it is shown, and on a column."""
         self.cursor = self._places.get(key, self.cursor)
         if column is not None:
-            self.cursor_column = next((n for n, c in enumerate(self._columns) if c.key == column), self.cursor_column)
+            self.cursor_column = next(
+                (n for n, c in enumerate(self._columns) if c.key == column), self.cursor_column
+            )
 
     def action_move(self, by: int) -> None:
         self.cursor = max(0, min(len(self._order) - 1, self.cursor + by))

@@ -1,0 +1,185 @@
+"""The judge: findings in, one verdict out, never stronger than the evidence.
+
+The verdict is the gravest of: refuted (a stored point contradicts the claim), suspect (statistical
+evidence), vacuous (true but useless), unchecked (what would check it did not run), held. It is a pure
+function of stored facts, so old runs can be judged again and late facts change early verdicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from falsefloor.api import Check, Facts, Finding
+from falsefloor.checks.catalogue import CATALOGUE
+from falsefloor.checks.reading import number, part
+from falsefloor.checks.rule import found
+
+Verdict: TypeAlias = Literal["refuted", "suspect", "vacuous", "unchecked", "held"]
+
+VERDICTS: tuple[Verdict, ...] = ("refuted", "suspect", "vacuous", "unchecked", "held")
+"""Gravest first."""
+SEVERITIES = ("refuted", "suspect", "vacuous", "error", "note")
+TELLING = (
+    *("FF204", "FF201", "FF203", "FF403"),
+    *("FF103", "FF101", "FF104", "FF102", "FF105", "FF502", "FF205", "FF402", "FF401", "FF202"),
+    *("FF303", "FF305", "FF302", "FF301", "FF503", "FF701", "FF602"),
+)
+"""Within a severity, what says most about the cause comes first; other codes follow by name."""
+REPAIRED = frozenset(("FF603",))
+"""Errors that were put right before anything was measured."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """findings: gravest and most telling first, each once; reason: a phrase for one table line; checks: how
+    many rules had the facts they need."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    reason: str
+    checks: int = 0
+
+
+def judge(
+    facts: Facts,
+    checks: Sequence[Check],
+    *,
+    notes: Sequence[Finding] = (),
+    complete: bool = True,
+    queries: int | None = None,
+) -> Judgement:
+    """Judge one estimate.
+
+    notes: findings from elsewhere, such as the estimator's own warnings. complete: whether everything that
+    was planned for the same subject, norm and input has run. queries: how many the whole took, for the
+    reason; those of the observation otherwise. A check that raises becomes FF901 and never reaches the
+    caller; a refutation without a stored witness counts as suspicion.
+    """
+    gathered: list[Finding] = []
+    ran, broken = 0, False
+    for check in checks:
+        findings, count, failed = _ask(check, facts)
+        gathered += [_bounded(facts, finding) for finding in findings]
+        ran += count
+        broken = broken or failed
+    # what a rule found says it with evidence; a remark of the same code adds nothing
+    known = {finding.code for finding in gathered}
+    gathered += [_bounded(facts, note) for note in notes if note.code not in known]
+    unique = {(f.code, f.severity, f.message, f.witness or ""): f for f in gathered}
+    ranked = tuple(unique[key] for key in sorted(unique, key=lambda key: _rank(unique[key])))
+    gravest = ranked[0] if ranked else None
+    if gravest is not None and gravest.severity in ("refuted", "suspect", "vacuous"):
+        verdict: Verdict = "refuted"
+        if gravest.severity != "refuted":
+            verdict = "suspect" if gravest.severity == "suspect" else "vacuous"
+        return Judgement(verdict, ranked, _phrase(gravest), ran)
+    stopped = next((f for f in ranked if f.severity == "error" and f.code not in REPAIRED), None)
+    missing = _phrase(stopped) if stopped else _missing(facts, complete=complete, broken=broken)
+    if missing:
+        return Judgement("unchecked", ranked, missing, ran)
+    if facts.observed.get("misclassified") is True:
+        return Judgement("held", ranked, "FF601 misclassified", ran)
+    if queries is None:
+        counted = part(facts, "queries")
+        queries = int((number(counted.get("forward")) or 0) + (number(counted.get("backward")) or 0))
+    return Judgement("held", ranked, f"{ran} checks, {queries:,} queries", ran)
+
+
+def _missing(facts: Facts, *, complete: bool, broken: bool) -> str:
+    """What would check the claim and did not run; nothing where all did."""
+    judged = facts.judged
+    if not facts.observed:
+        return "not observed"
+    if facts.observed.get("misclassified") is True:
+        return ""
+    if "error" in facts.observed:
+        return "the observation failed"
+    if broken:
+        return "FF901 check failed"
+    if judged.claim == "upper_bound":
+        return "" if judged.witness is not None and math.isfinite(judged.radius) else "nothing to verify"
+    if not any(
+        _ran(record.radius, record.witness) for record in facts.others if record.claim == "upper_bound"
+    ):
+        return "no upper bound"
+    return "" if complete else "not all has run yet"
+
+
+def _ran(radius: float, witness: str | None) -> bool:
+    """An upper bound that found nothing has run; one whose witness did not settle checked nothing."""
+    return witness is not None or radius == math.inf
+
+
+def _ask(check: Check, facts: Facts) -> tuple[list[Finding], int, bool]:
+    """A check's findings, how many of its rules had their facts, and whether it failed.
+
+    A check that offers `rules`, a mapping from code to a function that answers None where its facts are
+    missing, is asked rule by rule: one that fails takes no other down, and only those that ran are counted.
+    """
+    rules = getattr(check, "rules", None)
+    if not isinstance(rules, Mapping):
+        rules = {"+".join(_codes(check)) or type(check).__name__: check}
+        each = max(1, len(_codes(check)))
+    else:
+        each = 1
+    findings: list[Finding] = []
+    count, failed = 0, False
+    for name, rule in rules.items():
+        try:
+            answer = rule(facts)
+            if answer is None:
+                continue
+            listed = list(answer)
+            wrong = next((f for f in listed if not _is_finding(f)), None)
+            if wrong is not None:
+                raise TypeError(f"{wrong!r} is no finding with a known severity")
+        except Exception as error:
+            findings.append(found("FF901", f"{name}: {type(error).__name__}: {error}"[:300]))
+            failed = True
+            continue
+        findings += listed
+        count += each
+    return findings, count, failed
+
+
+def _codes(check: Check) -> list[str]:
+    codes = getattr(check, "codes", {})
+    return sorted(str(code) for code in codes) if isinstance(codes, Mapping) else []
+
+
+def _is_finding(value: object) -> bool:
+    return (
+        isinstance(value, Finding)
+        and isinstance(value.code, str)
+        and isinstance(value.message, str)
+        and value.severity in SEVERITIES
+        and (value.witness is None or isinstance(value.witness, str))
+    )
+
+
+def _bounded(facts: Facts, finding: Finding) -> Finding:
+    """A refutation carries a stored point, or it is suspicion."""
+    if finding.severity != "refuted":
+        return finding
+    stored = {name for name in part(facts, "arrays").values() if isinstance(name, str)}
+    stored |= {record.witness for record in (facts.judged, *facts.others) if record.witness is not None}
+    return finding if finding.witness in stored else dataclasses.replace(finding, severity="suspect")
+
+
+def _rank(finding: Finding) -> tuple[int, int, str, str, str]:
+    telling = TELLING.index(finding.code) if finding.code in TELLING else len(TELLING)
+    severity = SEVERITIES.index(finding.severity)
+    return severity, telling, finding.code, finding.message, finding.witness or ""
+
+
+def _phrase(finding: Finding) -> str:
+    known = CATALOGUE.get(finding.code)
+    name = known.info.name if known else finding.message.split(":")[0][:40]
+    return f"{finding.code} {name}"
+
+
+__all__ = ["SEVERITIES", "VERDICTS", "Judgement", "Verdict", "judge"]

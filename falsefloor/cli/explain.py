@@ -1,0 +1,144 @@
+"""`explain` and `inputs`: what a warning means, and what a reference shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from falsefloor.cli.named import AsJson
+from falsefloor.cli.terminal import console, show, show_document, show_text
+from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from falsefloor.api import CodeInfo
+
+CHILD_LIMIT = 300.0
+"""Seconds within which a model and its inputs must be loaded."""
+
+
+def complete_code(incomplete: str) -> list[str]:
+    """Our codes, for the shell's completion."""
+    from falsefloor.checks.catalogue import CATALOGUE
+
+    return [code for code in CATALOGUE if code.startswith(incomplete.upper())]
+
+
+def explain(
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="CODE", help="FF201, or a plugin's DIST:NAME.", autocompletion=complete_code),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a warning: its cause, the cure, what it cannot see. Without a code, list all."""
+    if code is None:
+        _list_codes(as_json=as_json)
+        return
+    name, info, page = _entry(code)
+    if as_json:
+        show_document({"schema": "falsefloor.explain/1", "codes": [_json(name, info, page)]})
+        return
+    from falsefloor.report.glyphs import plain
+
+    show_text(f"{plain(name)} {plain(info.name)} ({info.severity})")
+    titles = {
+        "": info.summary,
+        "What was measured": page.get("measured", ""),
+        "Usual cause": page.get("cause", ""),
+        "Cure": info.cure,
+        "What it cannot see": page.get("blind_spot", ""),
+        "Source": info.source,
+    }
+    import textwrap
+
+    for title, words in titles.items():
+        if words:
+            show_text(f"\n{title}" if title else "")
+            indent = "  " if title else ""
+            width = min(100, console(sys.stdout).width)
+            show_text(textwrap.fill(plain(words), width, initial_indent=indent, subsequent_indent=indent))
+
+
+def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
+    from falsefloor.checks.catalogue import CATALOGUE
+    from falsefloor.checks.catalogue import explain as find
+
+    entry = find(code)
+    if entry is not None:
+        page = {"measured": entry.measured, "cause": entry.cause, "blind_spot": entry.blind_spot}
+        return code.upper(), entry.info, page
+    from falsefloor.plugins import catalogue
+
+    others = {name: info for row in catalogue().of("check") for name, info in row.codes.items()}
+    if code in others:
+        return code, others[code], {}
+    raise UsageError(f"no warning {code!r}. {did_you_mean(code.upper(), [*CATALOGUE, *others])}")
+
+
+def _list_codes(*, as_json: bool) -> None:
+    from falsefloor.checks.catalogue import CATALOGUE
+    from falsefloor.report.listings import Listing
+
+    if as_json:
+        pages = [
+            _json(code, e.info, {"measured": e.measured, "cause": e.cause, "blind_spot": e.blind_spot})
+            for code, e in CATALOGUE.items()
+        ]
+        show_document({"schema": "falsefloor.explain/1", "codes": pages})
+        return
+    rows = tuple(
+        (code, e.info.severity, e.info.name, " ".join(e.info.summary.split()))
+        for code, e in CATALOGUE.items()
+    )
+    show(Listing(("code", "severity", "name", "what it means"), rows))
+
+
+def _json(code: str, info: CodeInfo, page: dict[str, str]) -> dict[str, Any]:
+    row = {name: getattr(info, name) for name in ("name", "severity", "summary", "cure", "source")}
+    return {"code": code, **row, **page}
+
+
+def inputs(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="digits:0-9, npz:batch.npz.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="REF", help="The model whose inputs they are.")
+    ] = "digits:mlp",
+    bounds: Annotated[str | None, typer.Option(metavar="LO,HI", help="Range of every coordinate.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many are shown.", min=1)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show inputs as pictures, each with its label and the model's answer; wrong answers are marked."""
+    from falsefloor.cli.studies import numbers
+    from falsefloor.report.pictures import Gallery
+
+    domain = numbers(bounds, "--bounds")
+    command = [sys.executable, "-m", "falsefloor.engine.glimpse", model, ref, str(limit)]
+    command += [] if domain is None else [",".join(map(repr, domain))]
+    try:
+        child = subprocess.run(command, stdout=subprocess.PIPE, timeout=CHILD_LIMIT, check=False)
+        answer: dict[str, Any] = json.loads(child.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise FalsefloorError(f"loading {model} and {ref} took more than {CHILD_LIMIT:.0f} s.") from error
+    except ValueError as error:
+        raise FalsefloorError(f"loading {model} and {ref} broke off; what it said is above.") from error
+    if "error" in answer:
+        failure = FalsefloorError(answer["error"])
+        failure.exit_code = int(answer["exit_code"])
+        raise failure
+    if as_json:
+        show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **_finite(answer)})
+    else:
+        show(Gallery(answer))
+
+
+def _finite(answer: dict[str, Any]) -> dict[str, Any]:
+    from falsefloor.store.records import finite
+
+    return {key: finite(value) for key, value in answer.items()}
+
+
+__all__ = ["explain", "inputs"]

@@ -1,0 +1,174 @@
+"""Follows a run that somebody else computes: a live table on a terminal, plain lines elsewhere, on stderr.
+
+Whoever follows only reads the run's directory, and asks through it: Ctrl-C of its owner asks the worker to
+stop, a hang-up asks nothing and the run goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol
+
+from falsefloor.cli.terminal import console, say
+from falsefloor.errors import StoreError
+from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import ENDED, RunReader
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from falsefloor.report.comparison import Comparison
+    from falsefloor.store.reader import RunInfo
+
+POLL = 0.2
+"""Seconds between looks at the run."""
+TRUTH = 2.0
+"""Seconds between looks at whether the worker lives, where nothing was written."""
+PATIENCE = 30.0
+"""Seconds for a run's database to appear."""
+LAST_WORDS = 5.0
+"""Seconds that a killed worker gets before we stop looking."""
+
+
+class Screen(Protocol):
+    """What shows a run that moves."""
+
+    def update(self, reader: RunReader, info: RunInfo) -> None: ...
+    def say(self, message: str) -> None: ...
+
+
+def follow(run: RunDir, *, owner: bool) -> bool:
+    """Show a run until it ends. Returns whether it was interrupted here.
+
+    owner: Ctrl-C cancels the run and a second one kills it; for others it only stops looking and raises
+    KeyboardInterrupt.
+    """
+    with _reader(run) as reader, _screen() as screen, _presses() as presses:
+        seen, asked, event, killed = 0.0, 0, 0, 0.0
+        while True:
+            if presses.count > asked:
+                asked = presses.count
+                if not owner:
+                    raise KeyboardInterrupt
+                killed = killed or (time.monotonic() if asked > 1 else 0.0)
+                run.command("kill" if asked > 1 else "cancel")
+                screen.say("killing the worker" if asked > 1 else "cancelling; Ctrl-C again kills the worker")
+            moved = reader.changed()
+            if moved or time.monotonic() - seen > TRUTH or killed:
+                info, seen = reader.info(), time.monotonic()
+                for row in reader.events(after=event):
+                    event = row["id"]
+                    screen.say(f"{row['kind']}: {_plain(row['message'])}")
+                screen.update(reader, info)
+                if info.status in ENDED or (killed and time.monotonic() - killed > LAST_WORDS):
+                    return asked > 0
+            time.sleep(POLL)
+
+
+@dataclass
+class _Presses:
+    """How often Ctrl-C was pressed: counted, so that no press can break into the middle of a line."""
+
+    count: int = 0
+
+
+@contextmanager
+def _presses() -> Iterator[_Presses]:
+    presses = _Presses()
+
+    def pressed(_signal: int, _frame: FrameType | None) -> None:
+        presses.count += 1
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield presses
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass
+class _Lines:
+    """A line on stderr for every cell that is complete."""
+
+    told: set[int] = field(default_factory=set)
+
+    def say(self, message: str) -> None:
+        say(message)
+
+    def update(self, reader: RunReader, info: RunInfo) -> None:
+        from falsefloor.report.glyphs import glyphs_for
+
+        glyphs = glyphs_for(sys.stderr.encoding)
+        cells = reader.cells()
+        for one in reader.series():
+            cell = cells[one.id]
+            if one.id in self.told or not cell.total or sum(cell.verdicts.values()) < cell.total:
+                continue
+            self.told.add(one.id)
+            word = f"{cell.worst_count}/{cell.total} {cell.worst}" if cell.worst else " ".join(cell.verdicts)
+            radius = glyphs.radius(cell.radius, claim=one.claim, capped=cell.capped)
+            name = " ".join(map(_plain, (one.model, one.masker, one.norm, one.label)))
+            reason = f": {_plain(cell.reason)}" if cell.reason else ""
+            say(f"[{info.units_done}/{info.units_total}] {name}  {radius}  {word}{reason}")
+
+
+@dataclass
+class _Table:
+    """The table itself, repainted in place; it leaves nothing behind."""
+
+    live: Live
+
+    def say(self, message: str) -> None:
+        self.live.console.print(message, style="yellow")
+
+    def update(self, reader: RunReader, info: RunInfo) -> None:
+        from falsefloor.report.summary import Summary
+
+        self.live.update(Summary(info, _comparison(reader), live=True), refresh=True)
+
+
+def _comparison(reader: RunReader) -> Comparison:
+    from falsefloor.report.comparison import read_comparison
+
+    return read_comparison(reader, agreement=False)
+
+
+@contextmanager
+def _screen() -> Iterator[Screen]:
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.live import Live
+
+    shown = console(sys.stderr)
+    if shown.is_dumb_terminal:
+        yield _Lines()
+        return
+    with Live(console=shown, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        yield _Table(live)
+
+
+def _reader(run: RunDir) -> RunReader:
+    """A reader, waiting for the run's database to appear. Raises `StoreError`."""
+    deadline = time.monotonic() + PATIENCE
+    while not run.db.exists() and run.is_alive() and time.monotonic() < deadline:
+        time.sleep(POLL)
+    try:
+        return RunReader(run)
+    except StoreError as error:
+        raise StoreError(f"{error} What the worker said is in {run.log}.") from error
+
+
+def _plain(text: str) -> str:
+    from falsefloor.report.glyphs import plain
+
+    return plain(str(text))
+
+
+__all__ = ["follow"]

@@ -1,0 +1,251 @@
+"""`run`, `demo` and `tui`: what starts something."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from falsefloor.cli.named import AsJson, complete_run
+from falsefloor.cli.terminal import interactive, say, show_document, show_text
+
+if TYPE_CHECKING:
+    from falsefloor.store.paths import RunDir
+    from falsefloor.study.study import Study
+
+DOMAIN = "The input's domain"
+BEHAVIOUR = "How it runs"
+OUTPUT = "What comes out"
+
+
+class FailOn(enum.StrEnum):
+    """The verdict that makes a run fail; the worse one always does."""
+
+    refuted = "refuted"
+    suspect = "suspect"
+
+
+class Recover(enum.StrEnum):
+    """When a masked gradient is repaired and the estimate made again."""
+
+    off = "off"
+    suspect = "suspect"
+    on = "on"
+
+
+class Norm(enum.StrEnum):
+    """Norms of the perturbation."""
+
+    l1 = "l1"
+    l2 = "l2"
+    linf = "linf"
+
+
+def run(
+    ctx: typer.Context,
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.toml", help="A study file; flags replace its keys.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="REF",
+            help="digits:mlp, python:net.py:build, export:net.pt2; repeatable.",
+        ),
+    ] = None,
+    masker: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC", help="staircase:c=255, or several joined by +; repeatable. Default: none."
+        ),
+    ] = None,
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--estimator",
+            "-e",
+            metavar="SPEC",
+            help="clever:samples=100; repeatable. Default: clever, finite-difference, attack.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option("--inputs", "-i", metavar="REF", help="digits:0-9 (both ends included), npz:batch.npz."),
+    ] = None,
+    norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same numbers. Default: 0.")
+    ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(metavar="LO,HI", help="Range of every input coordinate.", rich_help_panel=DOMAIN),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="M,…", help="Per channel, subtracted before the model.", rich_help_panel=DOMAIN),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="S,…", help="Per channel, divided by before the model.", rich_help_panel=DOMAIN),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="D", help="auto, cpu, cuda:0, mps.", rich_help_panel=BEHAVIOUR)
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(metavar="N", help="Inputs a unit of work.", rich_help_panel=BEHAVIOUR)
+    ] = None,
+    recover: Annotated[
+        Recover | None,
+        typer.Option(help="Repair masked gradients and estimate again.", rich_help_panel=BEHAVIOUR),
+    ] = None,
+    no_ceiling: Annotated[
+        bool,
+        typer.Option(
+            "--no-ceiling", help="Add no attack where none is asked for.", rich_help_panel=BEHAVIOUR
+        ),
+    ] = False,
+    trap: Annotated[
+        bool,
+        typer.Option(
+            "--trap", help="Also try estimators on a planted class change.", rich_help_panel=BEHAVIOUR
+        ),
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds a unit may take.", rich_help_panel=BEHAVIOUR)
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="T", help="A word to find it by.", rich_help_panel=OUTPUT)
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the run's id and return.", rich_help_panel=OUTPUT)
+    ] = False,
+    as_json: AsJson = False,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="Exit with 3 if any estimate is so, or worse.", rich_help_panel=OUTPUT),
+    ] = None,
+) -> None:
+    """Judge models: compose, estimate, check, and print what stands.
+
+    It goes on if the terminal goes away; Ctrl-C cancels it, twice kills it.
+    For example:
+
+    falsefloor run --model digits:mlp --masker staircase:c=255 --inputs digits:0-9
+    """
+    from falsefloor.cli.studies import build_study
+
+    built = build_study(
+        study,
+        models=model or (),
+        maskers=masker or (),
+        estimators=estimator or (),
+        norms=[one.value for one in norm or ()],
+        bounds=bounds,
+        mean=mean,
+        std=std,
+        inputs=inputs,
+        seed=seed,
+        device=device,
+        chunk=chunk,
+        recover=recover.value if recover else None,
+        ceiling=False if no_ceiling else None,
+        trap=True if trap else None,
+        time_limit=time_limit,
+        tag=tag,
+    )
+    started = _start(ctx, built)
+    if detach:
+        if as_json:
+            show_document({"schema": "falsefloor.started/1", "id": started.id, "path": str(started.path)})
+        else:
+            show_text(started.id)
+            say(f"follow it: falsefloor watch {started.id}")
+        return
+    _exit(conclude(started, as_json=as_json, fail_on=fail_on.value if fail_on else None))
+
+
+def demo(
+    ctx: typer.Context,
+    seed: Annotated[int, typer.Option(help="Another seed, other sample points.")] = 0,
+    table: Annotated[bool, typer.Option("--table", help="The table, also on a terminal.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """See CLEVER fooled: a digits model behind seven maskers, each number checked.
+
+    Opens the app on that run; prints the table where there is no terminal. Takes under a minute.
+    """
+    from falsefloor.cli.demo import demo_study
+
+    started = _start(ctx, demo_study(seed=seed))
+    if interactive() and not table and not as_json:
+        _exit(_app(ctx, started.id))
+    _exit(conclude(started, as_json=as_json))
+
+
+def tui(
+    ctx: typer.Context,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="The run to open.", autocompletion=complete_run),
+    ] = None,
+) -> None:
+    """Open the app: compare, look into every number, start studies. Quitting it stops no run."""
+    _exit(_app(ctx, run))
+
+
+def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None) -> int:
+    """Follow a run that was started here, print it, and say how the command ends (highest code first)."""
+    from falsefloor.cli.follow import follow
+    from falsefloor.cli.show import print_run
+    from falsefloor.worker.launch import wait_code
+
+    interrupted = follow(run, owner=True)
+    print_run(run, as_json=as_json)
+    return exit_code(130 if interrupted else wait_code(run), fail_on, _verdicts(run))
+
+
+def exit_code(ended: int, fail_on: str | None, verdicts: set[str]) -> int:
+    """The code of a run that ended so. --fail-on counts only where nothing worse happened."""
+    worse = {"refuted": {"refuted"}, "suspect": {"refuted", "suspect"}}
+    if ended == 0 and fail_on is not None and verdicts & worse[fail_on]:
+        return 3
+    return ended
+
+
+def _verdicts(run: RunDir) -> set[str]:
+    from falsefloor.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        return {verdict for verdict, count in reader.info().counts.items() if count}
+
+
+def _start(ctx: typer.Context, study: Study) -> RunDir:
+    from falsefloor.worker.launch import start
+
+    for model in study.models:
+        if model.use.startswith("python:"):
+            say(f"note: {model.use} runs the code of that file")
+    run, said = start(study, ctx.obj)
+    for line in said:
+        say(f"note: {line}")
+    say(f"run {run.id}")
+    return run
+
+
+def _app(ctx: typer.Context, run: str | None) -> int:
+    from falsefloor.cli.named import find
+    from falsefloor.tui.app import run_app
+
+    return run_app(ctx.obj, None if run is None else find(ctx, run).id)
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+__all__ = ["conclude", "demo", "exit_code", "run", "tui"]

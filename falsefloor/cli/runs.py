@@ -1,0 +1,150 @@
+"""`runs`, `cancel`, `pause`, `resume`: the list of runs, and what can be asked of one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from falsefloor.cli.named import AsJson, RunName, find
+from falsefloor.cli.terminal import say, show, show_document
+from falsefloor.errors import FalsefloorError, UsageError
+
+if TYPE_CHECKING:
+    from falsefloor.store.paths import RunDir
+
+listing = typer.Typer(help="List the runs, or clean up with `gc`.", invoke_without_command=True)
+
+
+@listing.callback()
+def runs(
+    ctx: typer.Context,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(help="How many, newest first; 0 for all.", min=0)] = 30,
+) -> None:
+    """List the runs, newest first."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from falsefloor.store.paths import list_dirs
+
+    found = list_dirs(ctx.obj)
+    rows = [_row(run) for run in (found[:limit] if limit else found)]
+    if as_json:
+        show_document(
+            {"schema": "falsefloor.runs/1", "store": str(ctx.obj), "total": len(found), "runs": rows}
+        )
+        return
+    if not rows:
+        say(f"no runs in {ctx.obj} yet; start one: falsefloor demo")
+        return
+    from falsefloor.report.listings import runs_table
+
+    show(runs_table(rows))
+    if len(found) > len(rows):
+        say(f"{len(found) - len(rows)} older runs: falsefloor runs --limit 0")
+
+
+@listing.command("gc")
+def collect(
+    ctx: typer.Context,
+    older: Annotated[float, typer.Option(metavar="DAYS", help="Only runs that started before.", min=0)] = 30,
+    keep: Annotated[int, typer.Option(metavar="N", help="Always keep the newest N.", min=0)] = 10,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Delete; without it they are only listed.")
+    ] = False,
+) -> None:
+    """Delete old runs. Tagged runs and runs that are being computed are always kept."""
+    from falsefloor.store.paths import list_dirs
+
+    before = time.time() - older * 86400
+    doomed = []
+    for run in list_dirs(ctx.obj)[keep:]:
+        row = _row(run)
+        if row["started"] is not None and row["born"] < before and not row["tag"] and not run.is_alive():
+            doomed.append((run, row))
+    for run, row in doomed:
+        if yes:
+            run.delete()
+        say(f"{'deleted' if yes else 'would delete'} {run.id}, {row['status']}, of {row['started']}")
+    if not doomed:
+        say(f"nothing to delete: no untagged run beyond the newest {keep} is older than {older:g} days")
+    elif not yes:
+        say("delete them: falsefloor runs gc --yes")
+
+
+def cancel(ctx: typer.Context, run: RunName) -> None:
+    """Stop a run after what it has stored; `resume` goes on from there."""
+    _ask(find(ctx, run), "cancel", "will be cancelled")
+
+
+def pause(ctx: typer.Context, run: RunName) -> None:
+    """Let the units under way end and start no others, until `resume`."""
+    _ask(find(ctx, run), "pause", "pauses after the units under way")
+
+
+def resume(
+    ctx: typer.Context,
+    run: RunName,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was paused, cancelled or lost; failed units are tried again.
+
+    Nothing that is stored is computed again. If the model or its inputs changed, it says what and stops.
+    """
+    from falsefloor.cli.run import conclude
+    from falsefloor.worker.launch import resume as go_on
+
+    found = find(ctx, run)
+    waiting = go_on(found)
+    say(f"run {found.id} goes on" + (f" with {waiting} units" if waiting else ""))
+    if detach:
+        return
+    code = conclude(found, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _ask(run: RunDir, command: str, then: str) -> None:
+    if not run.is_alive():
+        status = _row(run)["status"]
+        raise UsageError(f"run {run.id} is not being computed (it is {status}); nothing to {command}.")
+    run.command(command)
+    say(f"run {run.id} {then}; see falsefloor watch {run.id}")
+
+
+def _row(run: RunDir) -> dict[str, Any]:
+    """One run of the list; a run that cannot be read is a row that says so."""
+    from falsefloor.store.reader import RunReader
+
+    try:
+        with RunReader(run) as reader:
+            info = reader.info()
+            subjects = [(s.model, s.masker, s.norm) for s in reader.series()]
+    except FalsefloorError as error:
+        empty: dict[str, Any] = {
+            "started": None,
+            "born": 0.0,
+            "seconds": None,
+            "tag": "",
+            "models": [],
+            "subjects": 0,
+        }
+        return {"id": run.id, "status": "unreadable", **empty, "counts": {}, "units": {}, "error": str(error)}
+    return {
+        "id": info.id,
+        "status": info.status,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(info.started)),
+        "born": info.started,
+        "seconds": round(info.seconds, 3),
+        "tag": info.tag,
+        "models": list(dict.fromkeys(model for model, _, _ in subjects)),
+        "subjects": len(set(subjects)),
+        "counts": dict(info.counts),
+        "units": {"done": info.units_done, "total": info.units_total, "failed": info.units_failed},
+        "error": info.error,
+    }
+
+
+__all__ = ["cancel", "listing", "pause", "resume"]

@@ -1,0 +1,250 @@
+"""The ensemble: every gradient source, a search without gradients, and a ledger of what each of them found.
+
+A ceiling is only as good as the weakest mask it sees through. Gradients may vanish, explode or point nowhere, so
+none is trusted: each source tries alone, and the comparison itself is evidence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from falsefloor.api import NORMS, Claim, Estimate, Norm, option
+from falsefloor.errors import DomainError
+from falsefloor.estimators.attack.boundary import search
+from falsefloor.estimators.attack.campaign import Effort, Found, around, explore, hop, nearest_targets
+from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
+from falsefloor.estimators.attack.oracle import Oracle
+from falsefloor.estimators.attack.refine import confirm, move_back, tighten
+from falsefloor.gradients.secant import Secant
+from falsefloor.gradients.straight_through import StraightThrough
+
+if TYPE_CHECKING:
+    from falsefloor.api import Context, Subject
+
+SECANTS = (0.01, 0.05, 0.1)
+"""Half steps of the secants, as shares of the domain: 2 h spans a step of a quantiser of 50, 10 and 5 levels."""
+
+KEPT = 4
+"""Targets that get random starts: of 60 digits, the nearest lies outside the first three for one."""
+
+CHASES = 2
+"""Walks of the second kind for each kept target."""
+
+BEHIND = 0.98
+"""Where secants or the search come nearer than this share of the gradients' best, they get the larger effort."""
+
+_MEMORY = 1 << 24
+"""Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, some twenty times in use."""
+
+_CURVE = 64
+"""Points of the stored curve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """Minimum-norm attacks through autograd, straight-through and secant gradients, and a search by class alone.
+
+    The radius is the distance, inside the box, of the nearest point found that another class leads by more than
+    64 roundings of the largest logit; inf, with the input itself as witness, where none was found. Evidence:
+    ``found_by``; ``radius_autograd``, ``radius_straight_through``, ``radius_secant``, ``radius_search``, each
+    source's own best from its own starts (straight-through is not run where its gradient is autograd's);
+    ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search); ``last_tenth_gain``, the share by
+    which the last tenth of the steps still lowered the radius; ``targets_covered``. Curve: ``radius``.
+
+    Raises `DomainError` for a subject of fewer than two classes.
+    """
+
+    api_version: ClassVar[int] = 1
+    claim: ClassVar[Claim] = "upper_bound"
+    norms: ClassVar[frozenset[Norm]] = NORMS
+
+    steps: int = option(30, help="projection steps of a random start", ge=4, le=10_000)
+    restarts: int = option(8, help="random starts for each of the nearest targets", ge=1, le=10_000)
+    rounds: int = option(3, help="times the attack starts again around its best point", ge=0, le=1_000)
+    targets: int = option(9, help="classes tried, the nearest by linearised distance", ge=1)
+    directions: int = option(128, help="differences a secant gradient takes at most", ge=1)
+    samples: int = option(64, help="queries a step of the search that sees classes only", ge=4)
+
+    def __call__(
+        self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
+    ) -> Estimate:
+        """Ceilings for inputs (N, *input) with labels (N,)."""
+        if subject.classes < 2:
+            raise DomainError(
+                "attack needs at least two classes, to change one into another; this model has "
+                f"{subject.classes}. Give a model of one logit a second column of zeros."
+            )
+        oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
+        count, size = oracle.centre.shape
+        group = max(1, _MEMORY // (self._white(oracle).widest * size))
+        places = list(torch.arange(count, device=inputs.device).split(group))
+        pace = Pace(context, total=len(places) * self._planned(oracle), count=count)
+        ledgers = [self._attack(oracle, place, context, pace) for place in places]
+        return self._estimate(oracle, inputs, ledgers)
+
+    def _white(self, oracle: Oracle) -> Effort:
+        targets = min(self.targets, oracle.subject.classes - 1)
+        return Effort(self.steps, targets, min(KEPT, targets), self.restarts, self.rounds, CHASES)
+
+    def _first_secant(self) -> Effort:
+        # the first walk of `explore` alone, 8 steps by default: enough to see that gradients were misleading
+        return Effort(3 * max(4, self.steps // 4), 2, 2, 0, 0)
+
+    def _full_secant(self) -> Effort:
+        return Effort(max(4, self.steps // 2), 4, 2, max(1, self.restarts // 4), max(1, self.rounds - 1))
+
+    def _search_steps(self) -> int:
+        return max(4, self.steps // 3)
+
+    def _planned(self, oracle: Oracle) -> int:
+        again = self._full_secant()
+        secants = len(SECANTS) * self._first_secant().total + again.total
+        joint = 2 * again.rounds * again.half
+        return 2 * self._white(oracle).total + secants + self._search_steps() + joint
+
+    def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
+        ledger = Ledger(oracle, who, pace=pace)
+        subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
+        sources = {h: Secant(h=h, directions=self.directions)(subject) for h in SECANTS}
+        repaired = StraightThrough()(subject)
+
+        def run(
+            name: str, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort
+        ) -> Tensor:
+            """The campaign for the inputs at ``place``, entered; their radii before refinement."""
+            found = None
+            if len(place):
+                draws = [context.generators[i] for i in who[place].tolist()]
+                found = explore(oracle, function, who[place], draws, effort=effort, tick=pace.tick)
+            ledger.record(name, place, found, planned=effort.total)
+            radius = torch.full_like(ledger.radius, torch.inf)
+            if found is not None:
+                radius[place] = found.radius
+            return radius
+
+        run("autograd", subject, everyone, self._white(oracle))
+        draws = [context.generators[i] for i in who.tolist()]
+        other = _differs(oracle, subject, repaired, ledger, draws)
+        run("straight-through", repaired, everyone[other], self._white(oracle))
+        ledger.best["straight-through"] = torch.where(
+            other, ledger.best["straight-through"], ledger.best["autograd"]
+        )
+        by_gradient = ledger.radius.clone()
+        reached = torch.stack([run("secant", sources[h], everyone, self._first_secant()) for h in SECANTS])
+        found = search(
+            oracle, who, draws, samples=self.samples, steps=self._search_steps(), tick=pace.tick
+        )
+        ledger.record("search", everyone, found, planned=self._search_steps())
+        self._again(ledger, context, sources, repaired, reached, ledger.radius < BEHIND * by_gradient)
+        point = move_back(oracle, tighten(oracle, ledger.point, who), who)
+        ledger.point, ledger.radius = confirm(oracle, tighten(oracle, point, who), who, known=ledger.radius)
+        return ledger
+
+    def _again(
+        self,
+        ledger: Ledger,
+        context: Context,
+        sources: dict[float, Callable[[Tensor], Tensor]],
+        repaired: Callable[[Tensor], Tensor],
+        reached: Tensor,
+        needy: Tensor,
+    ) -> None:
+        """The larger effort where gradients fell behind: secants of the best step, then around the best point."""
+        oracle, effort, pace = ledger.oracle, self._full_secant(), ledger.pace
+        best_step = reached.argmin(0)
+        steps = [(needy & (best_step == index)).nonzero().squeeze(1) for index in range(len(SECANTS))]
+        parts = [(place, sources[h]) for place, h in zip(steps, SECANTS, strict=True) if len(place)]
+        everyone = needy.nonzero().squeeze(1)
+
+        def together(attempt: Callable[[Callable[[Tensor], Tensor], Tensor], Found]) -> Found | None:
+            """One Found of all needy inputs, each by the secant of its own step."""
+            found = [attempt(function, place) for place, function in parts]
+            if not found:
+                return None
+            order = torch.cat([place for place, _ in parts]).argsort()
+            return Found(
+                torch.cat([f.radius for f in found])[order],
+                torch.cat([f.point for f in found])[order],
+                torch.cat([f.target for f in found])[order],
+                torch.cat([f.history for f in found], 1)[:, order],
+            )
+
+        def draws(place: Tensor) -> list[torch.Generator]:
+            return [context.generators[i] for i in ledger.who[place].tolist()]
+
+        def fresh(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
+            return explore(
+                oracle, function, ledger.who[place], draws(place), effort=effort, tick=pace.tick
+            )
+
+        def nearby(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
+            known = Found(
+                ledger.radius[place],
+                ledger.point[place],
+                ledger.target[place],
+                ledger.radius[place].new_empty(0, len(place)),
+            )
+            return hop(
+                oracle, function, ledger.who[place], draws(place), known, effort=effort, tick=pace.tick
+            )
+
+        ledger.record("secant", everyone, together(fresh), planned=effort.total)
+        planned = effort.rounds * effort.half
+        ledger.record("secant", everyone, together(nearby), planned=planned, alone=False)
+        found = nearby(repaired, everyone) if len(everyone) else None
+        ledger.record("straight-through", everyone, found, planned=planned, alone=False)
+
+    def _estimate(self, oracle: Oracle, inputs: Tensor, ledgers: list[Ledger]) -> Estimate:
+        radius = torch.cat([ledger.radius for ledger in ledgers])
+        point = torch.cat([ledger.point for ledger in ledgers])
+        found = radius.isfinite()
+        own = {
+            name: torch.cat([ledger.best[name] for ledger in ledgers])
+            for name in ("autograd", "straight-through", "secant", "search")
+        }
+        curve = torch.cat([ledger.curve() for ledger in ledgers])
+        kept = torch.linspace(0, curve.shape[1] - 1, min(_CURVE, curve.shape[1])).round().long()
+        holders = [word for ledger in ledgers for word in ledger.holder]
+        covered = min(self.targets, oracle.subject.classes - 1)
+        evidence: dict[str, Tensor | list[str]] = {
+            "found_by": [w if f else "none" for w, f in zip(holders, found.tolist(), strict=True)],
+            "whitebox": own["autograd"],
+            "blackbox": torch.minimum(own["secant"], own["search"]),
+            "last_tenth_gain": last_tenth_gain(curve),
+            "targets_covered": torch.full_like(radius, covered),
+        }
+        evidence |= {f"radius_{name.replace('-', '_')}": value for name, value in own.items()}
+        witness = point.to(inputs.dtype).reshape(inputs.shape)
+        return Estimate(radius, evidence, {"radius": curve[:, kept.to(curve.device)]}, witness)
+
+
+def _differs(
+    oracle: Oracle,
+    plain: Callable[[Tensor], Tensor],
+    repaired: Callable[[Tensor], Tensor],
+    ledger: Ledger,
+    draws: list[torch.Generator],
+) -> Tensor:
+    """(n,) booleans: the two gradients of the runner-up's margin differ at the input or at one of four points.
+
+    The points lie around the input at up to the distance found, or a quarter of the box.
+    """
+    who = ledger.who
+    centre = oracle.centre[who][:, None]
+    near = around(oracle, centre, ledger.radius[:, None].expand(-1, 4), draws)
+    points = torch.cat([centre, near], 1)
+    count, width, size = points.shape
+    owner = who.repeat_interleave(width)
+    target = nearest_targets(oracle, plain, who, count=oracle.subject.classes)[:, 0].repeat_interleave(width)
+    _, first, _ = oracle.slope(plain, points.reshape(-1, size), owner, target)
+    _, second, _ = oracle.slope(repaired, points.reshape(-1, size), owner, target)
+    apart = (first - second).abs().amax(1) > 1e-5 * torch.maximum(first.abs(), second.abs()).amax(1)
+    return apart.reshape(count, width).any(1)
+
+
+__all__ = ["Attack"]

@@ -1,0 +1,180 @@
+"""The mixed-integer program whose optimum is the distance to one target class (Tjeng et al. 2019).
+
+Variables: the input, the distance, every neuron that can be positive, and a binary for each that can have either
+sign. Bounds from a linear relaxation on the ball of the best distance so far make the big-M constants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from falsefloor.estimators.milp_network import Network, Steps
+from falsefloor.numerics.crown import Region, hidden_bounds, lower_bound, region
+
+Array = NDArray[np.float64]
+
+EDGE = {"ceil": (-1.0, 0.0), "floor": (0.0, 1.0), "round": (-0.5, 0.5)}
+"""Step k of a staircase holds the x with (k + first)/levels ≤ x ≤ (k + second)/levels, its closure."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """bound: no point of the class is nearer (inf where none is inside the ball). distance: of the nearest point
+    found, inf without one. finished: the two meet."""
+
+    bound: float
+    distance: float
+    finished: bool
+
+
+@dataclass
+class _Program:
+    """Sparse rows, variable bounds and integrality as they are collected."""
+
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+    integer: list[int] = field(default_factory=list)
+    entries: list[tuple[int, NDArray[np.int64], Array]] = field(default_factory=list)
+    row_low: list[float] = field(default_factory=list)
+    row_high: list[float] = field(default_factory=list)
+
+    def variables(self, low: Array, high: Array, *, integer: bool = False) -> NDArray[np.int64]:
+        first = len(self.low)
+        self.low += low.tolist()
+        self.high += high.tolist()
+        self.integer += [int(integer)] * len(low)
+        return np.arange(first, first + len(low))
+
+    def row(self, columns: Sequence[int] | NDArray[np.int64], values: Sequence[float] | Array, low: float, high: float) -> None:
+        self.entries.append((len(self.row_low), np.asarray(columns, dtype=np.int64), np.asarray(values, dtype=float)))
+        self.row_low.append(low)
+        self.row_high.append(high)
+
+    def solve(self, objective: NDArray[np.int64], *, seconds: float) -> tuple[int, float | None, float | None]:
+        """(status, dual bound, best value) of minimising the sum of the objective's variables."""
+        rows = np.concatenate([np.full(len(columns), row) for row, columns, _ in self.entries])
+        columns = np.concatenate([columns for _, columns, _ in self.entries])
+        values = np.concatenate([values for _, _, values in self.entries])
+        matrix = csr_array((values, (rows, columns)), shape=(len(self.row_low), len(self.low)))
+        cost = np.zeros(len(self.low))
+        cost[objective] = 1.0
+        found = milp(
+            cost,
+            integrality=np.array(self.integer),
+            bounds=Bounds(np.array(self.low), np.array(self.high)),
+            constraints=LinearConstraint(matrix, np.array(self.row_low), np.array(self.row_high)),
+            options={"time_limit": seconds, "mip_rel_gap": 1e-7},
+        )
+        bound = getattr(found, "mip_dual_bound", None)
+        return int(found.status), None if bound is None else float(bound), None if found.x is None else float(found.fun)
+
+
+def reachable(network: Network, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, radius: float) -> Region:
+    """What the first layer can see while the input stays in the ball: through a staircase, whole steps."""
+    inside = region(centre, lo, hi, norm=norm, radius=radius)
+    if network.steps is None:
+        return inside
+    below, above = step_range(network.steps, inside.lo, inside.hi)
+    low, high = below / network.steps.levels, above / network.steps.levels
+    # the l1 budget is on the input; a step's output may move further, so only the box is kept
+    return Region((low + high) / 2, low, high)
+
+
+def step_range(steps: Steps, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and last step whose closure meets [lo, hi]."""
+    first, second = EDGE[steps.mode]
+    slack = 1e-9
+    return (lo * steps.levels - second - slack).ceil(), (hi * steps.levels - first + slack).floor()
+
+
+def margin_bounds(
+    network: Network, inside: Region, label: int, targets: Sequence[int]
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Bounds of the hidden neurons, and lower bounds (T,) of the label's lead over each target, in the region."""
+    bounds = hidden_bounds(network.layers, inside)
+    weight, bias = network.layers[-1]
+    lead, offset = weight[label] - weight[list(targets)], bias[label] - bias[list(targets)]
+    return bounds, lower_bound(network.layers[:-1], bounds, lead, offset, inside)
+
+
+def nearest(
+    network: Network,
+    centre: Tensor,
+    label: int,
+    target: int,
+    lo: Tensor,
+    hi: Tensor,
+    *,
+    norm: str,
+    radius: float,
+    seconds: float,
+) -> Solved:
+    """The least distance, below ``radius``, at which the target's logit reaches the label's."""
+    seen = reachable(network, centre, lo, hi, norm=norm, radius=radius)
+    bounds, _ = margin_bounds(network, seen, label, [target])
+    program = _Program()
+    middle, ball = centre.numpy(), region(centre, lo, hi, norm="linf", radius=radius)
+    x = program.variables(ball.lo.numpy(), ball.hi.numpy())
+    count = 1 if norm == "linf" else len(x)
+    distance = program.variables(np.zeros(count), np.full(count, radius))
+    for i, column in enumerate(x):
+        r = distance[0 if norm == "linf" else i]
+        program.row([column, r], [1.0, -1.0], -math.inf, middle[i])
+        program.row([column, r], [1.0, 1.0], middle[i], math.inf)
+    if norm == "l1":
+        program.row(distance, np.ones(count), 0.0, radius)
+    before = x if network.steps is None else _steps(program, x, network.steps, ball)
+    scale = 1.0 if network.steps is None else 1.0 / network.steps.levels
+    for (weight, bias), (low, high) in zip(network.layers[:-1], bounds, strict=True):
+        before = _relus(program, before, weight.numpy() * scale, bias.numpy(), low.numpy(), high.numpy())
+        scale = 1.0
+    weight, bias = network.layers[-1]
+    kept = before >= 0
+    lead = (weight[target] - weight[label]).numpy() * scale
+    program.row(before[kept], lead[kept], float(bias[label] - bias[target]), math.inf)
+    status, bound, value = program.solve(distance, seconds=seconds)
+    if status == 2:
+        return Solved(math.inf, math.inf, True)
+    floor = 0.0 if bound is None or not math.isfinite(bound) else max(bound, 0.0)
+    return Solved(floor, math.inf if value is None else value, status == 0)
+
+
+def _steps(program: _Program, x: NDArray[np.int64], steps: Steps, ball: Region) -> NDArray[np.int64]:
+    """Integer steps k with x in the closure of step k."""
+    low, high = (bound.numpy() for bound in step_range(steps, ball.lo, ball.hi))
+    k = program.variables(low, high, integer=True)
+    first, second = EDGE[steps.mode]
+    for column, step in zip(x, k, strict=True):
+        program.row([column, step], [steps.levels, -1.0], first, second)
+    return k
+
+
+def _relus(
+    program: _Program, before: NDArray[np.int64], weight: Array, bias: Array, low: Array, high: Array
+) -> NDArray[np.int64]:
+    """Variables of one ReLU layer: their columns, or -1 where a neuron is always 0."""
+    kept = before >= 0
+    columns = np.full(len(bias), -1, dtype=np.int64)
+    for neuron in np.flatnonzero(high > 0):
+        (out,) = program.variables(np.array([max(low[neuron], 0.0)]), np.array([high[neuron]]))
+        columns[neuron] = out
+        sources, slopes = before[kept], -weight[neuron, kept]
+        if low[neuron] >= 0:
+            program.row([*sources, out], [*slopes, 1.0], bias[neuron], bias[neuron])
+            continue
+        (on,) = program.variables(np.zeros(1), np.ones(1), integer=True)
+        program.row([*sources, out], [*slopes, 1.0], bias[neuron], math.inf)
+        program.row([*sources, out, on], [*slopes, 1.0, -low[neuron]], -math.inf, bias[neuron] - low[neuron])
+        program.row([out, on], [1.0, -high[neuron]], -math.inf, 0.0)
+    return columns
+
+
+__all__ = ["Solved", "margin_bounds", "nearest", "reachable", "step_range"]

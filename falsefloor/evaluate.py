@@ -1,0 +1,130 @@
+"""The Python API: judge live models in this process, with the records that a stored run would have.
+
+    results = falsefloor.evaluate(model, inputs, labels, bounds=(0, 1), norm="linf",
+                                  maskers=["none", "staircase:c=255"], estimators=["clever", "attack"])
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor import __version__
+from falsefloor.api import LabelledInputs, LoadedModel, Norm
+from falsefloor.engine.session import Session
+from falsefloor.engine.unit import run_unit
+from falsefloor.errors import UsageError
+from falsefloor.plugins import catalogue
+from falsefloor.report.live import Progress
+from falsefloor.report.results import Results
+from falsefloor.store.paths import RunDir
+from falsefloor.store.writer import RunWriter
+from falsefloor.study.file import study_from
+from falsefloor.study.study import with_ceiling
+from falsefloor.study.units import series_of
+from falsefloor.worker.drive import drive
+from falsefloor.worker.followups import follow_ups
+from falsefloor.worker.inprocess import InProcess
+from falsefloor.worker.judging import make_judge
+from falsefloor.worker.planning import Planner
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = Tensor | NDArray[np.generic] | Sequence[Any]
+
+__all__ = ["Results", "evaluate"]
+
+
+def evaluate(
+    model: nn.Module | Mapping[str, nn.Module],
+    inputs: Array,
+    labels: Array | None = None,
+    *,
+    bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0),
+    norm: Norm | Sequence[Norm] = "linf",
+    maskers: Sequence[str] = ("none",),
+    estimators: Sequence[str] = ("clever", "finite-difference", "attack"),
+    seed: int = 0,
+    chunk: int = 32,
+    device: str = "auto",
+    recover: str = "suspect",
+    ceiling: bool = True,
+    progress: bool | None = None,
+) -> Results:
+    """Estimate and judge radii for live models.
+
+    model: one module, or several by name; each maps (N, *input) to logits (N, K) and is left as it is.
+    inputs: (N, *input), in the units of ``bounds``; labels: (N,) classes, None for the model's own answers.
+    norm, maskers, estimators: as on the command line ("staircase:c=255", "clever:radius=0.3").
+    ceiling: add the estimator ``attack`` where no upper bound was asked for. progress: show it on stderr;
+    None shows it on a terminal and in a notebook. Radii are in the inputs' own units.
+
+    Raises `UsageError` for names, parameters and shapes that do not fit; a plugin that fails fails its own
+    estimates only (their status says why).
+    """
+    named = {"model": model} if isinstance(model, nn.Module) else dict(model)
+    points = torch.as_tensor(inputs)
+    if points.ndim < 2:
+        raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
+    if not points.is_floating_point():
+        points = points.to(torch.get_default_dtype())
+    truth = None if labels is None else torch.as_tensor(labels)
+    study = study_from(
+        {
+            "models": [{"use": f"live:{name}", "label": name} for name in named],
+            "inputs": "live:inputs",
+            "norms": [norm] if isinstance(norm, str) else list(norm),
+            "maskers": list(maskers),
+            "estimators": list(estimators),
+            "seed": seed,
+            "chunk": chunk,
+            "recover": recover,
+            "ceiling": ceiling,
+            "device": device,
+        }
+    )
+    planner = Planner(catalogue())
+    study, _ = with_ceiling(study, {e.use: planner.claim(e.use) for e in study.estimators})
+    series = series_of(study, planner)
+    chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    session = Session(device=chosen)
+    for name, module in named.items():
+        if not isinstance(module, nn.Module):
+            raise UsageError(f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits.")
+        loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
+        session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
+    folder = tempfile.TemporaryDirectory(prefix="falsefloor-")
+    run = RunDir(Path(folder.name))
+    writer = RunWriter(run.db, make_judge(), durable=False)
+    writer.set_meta(
+        id="in-process",
+        in_process=True,
+        status="running",
+        created=time.time(),
+        started=time.time(),
+        seed=seed,
+        study=study.to_json(),
+        device=str(chosen),
+        versions={"falsefloor": __version__, "torch": torch.__version__},
+    )
+    try:
+        with Progress(run, show=_watched() if progress is None else progress) as shown:
+            executor = InProcess(session, run_unit, shown.moved)
+            status = drive(writer, study, series, executor, follow_up=follow_ups(planner))
+        writer.finish(status)
+    finally:
+        writer.close()
+    return Results(run, keep=folder)
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -1,0 +1,90 @@
+"""The comparison as an HTML fragment: in a notebook, and at the head of a page. Everything is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from falsefloor.report.comparison import Comparison, Entry, Row
+from falsefloor.report.glyphs import UNICODE, plain
+
+COLOURS = {
+    "refuted": "#b00020",
+    "suspect": "#8a5a00",
+    "vacuous": "#7b2d8b",
+    "unchecked": "#5f6368",
+    "held": "#1b6e3a",
+    "failed": "#b00020",
+}
+
+
+def text(words: object) -> str:
+    """Other people's words as HTML: no markup, no control characters."""
+    return escape(plain(str(words)), quote=True)
+
+
+def verdict_html(verdict: str) -> str:
+    shown = verdict.upper() if verdict == "refuted" else verdict
+    colour = COLOURS.get(verdict, "inherit")
+    return f'<span style="color:{colour};font-weight:600">{text(shown)}</span>'
+
+
+def table_html(comparison: Comparison) -> str:
+    """A table: subject × norm in rows, estimators in columns, verdict and reason beside."""
+    agreement = any(row.agreement for row in comparison.rows)
+    heads = ["model", "masker", "norm", *comparison.columns]
+    heads += [f"{UNICODE.times} none"] * (comparison.ratio_of is not None)
+    heads += ["same class"] * agreement + ["verdict", "why"]
+    lines = ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
+    lines += [f'<th style="text-align:left;padding:2px 10px">{text(head)}</th>' for head in heads]
+    lines.append("</tr></thead><tbody>")
+    for row in comparison.rows:
+        lines += ["<tr>", *_cells(comparison, row, agreement=agreement), "</tr>"]
+    return "\n".join([*lines, "</tbody></table>", f"<p><small>{text(_legend(comparison))}</small></p>"])
+
+
+def _cells(comparison: Comparison, row: Row, *, agreement: bool) -> list[str]:
+    made = [_td(text(word)) for word in row.subject]
+    made += [_td(_number(entry), right=True) for entry in row.entries]
+    if comparison.ratio_of is not None:
+        made.append(_td(text(UNICODE.ratio(row.ratio)), right=True))
+    if agreement:
+        same, of = row.agreement or (0, 0)
+        made.append(_td(f"{same}/{of}" if of else "", right=True))
+    told = row.told
+    count = ""
+    if told is not None and (of := sum(told.cell.verdicts.values())) > 1:
+        count = f"{told.cell.verdicts.get(row.verdict, 0)}/{of} "
+    made.append(_td(count + verdict_html(row.verdict)))
+    return [*made, _td(text(told.cell.reason) if told is not None else "")]
+
+
+def _td(inner: str, *, right: bool = False) -> str:
+    return f'<td style="padding:2px 10px;text-align:{"right" if right else "left"}">{inner}</td>'
+
+
+def _number(entry: Entry | None) -> str:
+    if entry is None:
+        return ""
+    cell = entry.cell
+    if cell.radius is None:
+        state = next((word for word in ("failed", "skipped", "cancelled") if cell.verdicts.get(word)), "–")
+        return f'<span style="color:{COLOURS.get(state, "inherit")}">{state}</span>'
+    shown = text(UNICODE.radius(cell.radius, claim=entry.series.claim, capped=cell.capped))
+    if cell.worst in (None, "held"):
+        return shown
+    colour = COLOURS.get(cell.worst or "", "inherit")
+    return f'<span style="color:{colour}" title="{text(cell.worst)}">{shown}</span>'
+
+
+def _legend(comparison: Comparison) -> str:
+    words = [
+        f"{UNICODE.about} estimated floor",
+        f"{UNICODE.least} at its cap, or certified",
+        f"{UNICODE.most} ceiling: an adversarial input was found there",
+    ]
+    if comparison.ratio_of is not None:
+        words.append(f"{UNICODE.times} none: {comparison.ratio_of} over its unmasked value")
+    return " · ".join([*words, "numbers are medians over the inputs"])
+
+
+__all__ = ["COLOURS", "table_html", "text", "verdict_html"]

@@ -1,0 +1,108 @@
+"""Lists for a terminal: runs, plugins, a plugin's parameters, what was found on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from falsefloor.report.glyphs import STYLES, glyphs_for, plain
+
+if TYPE_CHECKING:
+    from falsefloor.options import Option
+    from falsefloor.plugins.described import Described
+
+STATUS = {
+    "done": "green", "running": "cyan", "queued": "cyan", "paused": "yellow", "failed": "bold red",
+    "lost": "bold red", "unreadable": "bold red", "healthy": "green", "broken": "bold red",
+    "incompatible": "bold red", "timed out": "bold red", "duplicate": "yellow", "ok": "green",
+    "warning": "yellow", "bad": "bold red",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Columns of text: all but the last as wide as their widest word, the last wrapped where it ends up."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    styled: int | None = None
+    """The column whose word has a colour of its own."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        glyphs = glyphs_for(options.encoding)
+        widths = [max(map(cell_len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        room = options.max_width - before
+        below = room < 24 and widths[-1] > room
+        for at, row in enumerate((self.heads, *self.rows)):
+            line = Text(style="bold" if at == 0 else "")
+            for column, (word, wide) in enumerate(zip(row[:-1], widths, strict=False)):
+                colour = STATUS.get(word, "") if at and column == self.styled else ""
+                line.append(word, style=colour)
+                line.append(" " * (wide - cell_len(word) + 2))
+            pieces = Text(row[-1], style="dim" if at else "").wrap(
+                console, max(20, options.max_width - 4 if below else room)
+            )
+            if not below and pieces:
+                line.append_text(pieces[0])
+            line.rstrip()
+            yield line
+            indent = 4 if below else before
+            if at == 0:
+                yield Text(glyphs.line * min(options.max_width, before + widths[-1]), style="dim")
+            for piece in pieces if below and at else pieces[1:]:
+                if piece.plain:
+                    yield Text(" " * indent) + piece
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
+    """The list of `falsefloor runs`."""
+    made = []
+    for row in rows:
+        counts = row["counts"]
+        found = [f"{counts[v]} {v}" for v in STYLES if counts.get(v)]
+        units = row["units"]
+        share = f"{units['done']}/{units['total']}" if units else ""
+        what = ", ".join(map(plain, row["models"])) or plain(row["error"] or "")
+        tag = f"[{plain(row['tag'])}] " if row["tag"] else ""
+        line = (
+            plain(row["id"]),
+            row["status"],
+            _ago(row["started"]),
+            share,
+            f"{tag}{what} {', '.join(found)}",
+        )
+        made.append(line)
+    return Listing(("run", "status", "started (UTC)", "units", "what"), tuple(made), 1)
+
+
+def _ago(started: str | None) -> str:
+    return "" if started is None else started[:16].replace("T", " ")
+
+
+def plugins_table(rows: Iterable[Described]) -> Listing:
+    """The list of `falsefloor plugins list`."""
+    made = []
+    for row in rows:
+        about = row.reason if row.status != "healthy" else row.summary or row.reason
+        made.append((row.kind, plain(row.name), row.status, plain(f"{row.dist} {row.version}"), plain(about)))
+    return Listing(("kind", "name", "status", "from", "what"), tuple(made), 2)
+
+
+def options_table(options: Iterable[Option]) -> Listing:
+    """The parameters of one plugin."""
+    from falsefloor.options import show
+
+    made = [
+        (plain(o.name), plain(show(o.default)), plain(o.expects()), plain(o.help))
+        for o in options
+    ]  # fmt: skip
+    return Listing(("parameter", "default", "takes", "what"), tuple(made))
+
+
+__all__ = ["Listing", "options_table", "plugins_table", "runs_table"]

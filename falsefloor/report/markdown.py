@@ -1,0 +1,66 @@
+"""A run as Markdown: the table and the refutations, for an issue, a pull request or a paper's appendix."""
+
+from __future__ import annotations
+
+from falsefloor.report.comparison import Comparison, Row, read_comparison
+from falsefloor.report.glyphs import UNICODE, plain
+from falsefloor.report.refutations import refutations, sentence
+from falsefloor.report.table import cell_text, verdict_text
+from falsefloor.store.reader import RunReader
+from falsefloor.study.file import study_from
+
+_SPECIAL = "\\`*_{}[]()#<>|~&!$"
+
+
+def markdown(reader: RunReader) -> str:
+    """A run: head, table, refutations, command."""
+    info, comparison = reader.info(), read_comparison(reader)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in info.counts.items() if count)
+    lines = [
+        f"# falsefloor run {escaped(info.id)}",
+        "",
+        f"{escaped(info.status)}, {escaped(info.device)}, seed {info.seed}, {info.seconds:.0f} s: {counts}",
+        "",
+        *table(comparison),
+        "",
+    ]
+    found = refutations(reader.series(), reader.findings())
+    for one in found:
+        name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
+        lines.append(f"- **{escaped(name)}** {escaped(sentence(one, glyphs=UNICODE))}")
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
+    lines += [""] * bool(found)
+    return "\n".join(
+        [*lines, escaped(versions), "", f"    {plain(study_from(info.study).command_line())}", ""]
+    )
+
+
+def table(comparison: Comparison) -> list[str]:
+    """The comparison as a pipe table."""
+    heads = ["model", "masker", "norm", *comparison.columns]
+    heads += ["× none"] * (comparison.ratio_of is not None) + ["same class", "verdict", "why"]
+    lines = [_line([escaped(head) for head in heads]), _line(["---"] * len(heads))]
+    return lines + [_line(_cells(comparison, row)) for row in comparison.rows]
+
+
+def _cells(comparison: Comparison, row: Row) -> list[str]:
+    made = [escaped(word) for word in row.subject]
+    made += [escaped(cell_text(entry, glyphs=UNICODE).plain.strip()) for entry in row.entries]
+    if comparison.ratio_of is not None:
+        made.append(UNICODE.ratio(row.ratio))
+    same, of = row.agreement or (0, 0)
+    told = row.told
+    reason = escaped(told.cell.reason) if told is not None else ""
+    return [*made, f"{same}/{of}" if of else "", escaped(verdict_text(row).plain), reason]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escaped(words: str) -> str:
+    """Other people's words: no markup, no HTML, no line ends."""
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in plain(words))
+
+
+__all__ = ["escaped", "markdown", "table"]

@@ -1,0 +1,94 @@
+"""The conformance kit of checks: pure functions from stored facts to findings."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from falsefloor.api import Check, Facts, Finding, Record
+from falsefloor.plugins.contract import SEVERITIES
+from falsefloor.testing.common import common_cases, quiet
+from falsefloor.testing.results import Case, Result, require, run_cases
+
+_LOWER = Record(
+    "clever",
+    "lower_estimate",
+    "autograd",
+    0.3,
+    {"lipschitz": 0.0, "sampling_radius": 0.3, "zero_share": 1.0, "fit": "max", "interval_low": "nan"},
+)
+_UPPER = Record("attack", "upper_bound", "autograd", 0.04, {"found_by": "apgd"}, witness="w")
+_OBSERVED = {"predicted": 3, "agreement": True, "margin": 1.5, "connected": True}
+SAMPLES: Mapping[str, Facts] = {
+    "a floor above a ceiling": Facts("linf", _LOWER, (_UPPER,), _OBSERVED),
+    "a ceiling": Facts("l2", _UPPER, (_LOWER,), _OBSERVED),
+    "a ceiling that found nothing": Facts("l1", replace(_UPPER, radius=math.inf, witness=None), (), {}),
+    "an estimate alone, without evidence": Facts("linf", replace(_LOWER, evidence={}), (), {}),
+    "a radius of 0": Facts("linf", replace(_LOWER, radius=0.0), (_UPPER, _LOWER), _OBSERVED),
+    "facts of another version": Facts("l2", _LOWER, (_UPPER,), {"new": {"nested": [1, "inf", None]}}),
+}
+"""Facts as a study stores them: complete, sparse, and with the words "nan" and "inf" for such numbers."""
+
+
+def check_check(
+    check: Check,
+    facts: Iterable[Facts] = (),
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    raises: bool = True,
+) -> list[Result]:
+    """Run every rule on a check, on `SAMPLES` and the facts given; the rest as for `check_estimator`."""
+    cases, name = check_cases(check, facts), type(check).__name__
+    return run_cases(cases, expected_failures=expected_failures, raises=raises, name=name)
+
+
+def check_cases(check: Check, facts: Iterable[Facts] = ()) -> list[Case]:
+    """The named checks, not yet run."""
+    samples = {**SAMPLES, **{f"the facts given, number {i}": given for i, given in enumerate(facts)}}
+    cases = common_cases("check", check)
+    for name, sample in samples.items():
+        cases += [Case(f"{rule.__doc__}: {name}", _bind(rule, check, sample)) for rule in (_findings, _pure)]
+    return cases
+
+
+def _bind(rule: Callable[[Check, Facts], None], check: Check, facts: Facts) -> Callable[[], None]:
+    return lambda: rule(check, facts)
+
+
+def _findings(check: Check, facts: Facts) -> None:
+    """gives sound findings"""
+    with quiet():
+        findings = list(check(facts))
+    for found in findings:
+        require(isinstance(found, Finding), f"gives {type(found).__name__}, not a Finding")
+        known = ", ".join(check.codes)
+        require(found.code in check.codes, f"gives the code {found.code!r}, declares {known}")
+        require(found.severity in SEVERITIES, f"{found.code} has the severity {found.severity!r}")
+        require(found.message.strip(), f"{found.code} has no message")
+        require(
+            found.severity != "refuted" or found.witness is not None,
+            f"{found.code} refutes without a witness; a refutation carries a point against the claim",
+        )
+        for name, value in found.evidence.items():
+            plain = isinstance(value, str | int | float)
+            require(plain, f"{found.code} has the evidence {name}={value!r}; give numbers or words")
+
+
+def _pure(check: Check, facts: Facts) -> None:
+    """same facts, same findings"""
+    before = copy.deepcopy(facts)
+    first, second = list(check(facts)), list(check(facts))
+    require(first == second, "gives other findings for the same facts")
+    require(facts == before, "changes the facts it is given")
+    other = list(check(replace(facts, others=tuple(reversed(facts.others)))))
+    require(_bag(other) == _bag(first), "depends on the order of the other records")
+
+
+def _bag(findings: Iterable[Finding]) -> list[str]:
+    return sorted(json.dumps([f.code, f.severity, f.message], sort_keys=True) for f in findings)
+
+
+__all__ = ["SAMPLES", "check_cases", "check_check"]

@@ -1,0 +1,73 @@
+"""Conformance checks as pytest's test cases, one id a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from falsefloor.errors import UsageError, did_you_mean
+from falsefloor.testing.checks import check_cases
+from falsefloor.testing.estimators import estimator_cases
+from falsefloor.testing.gradients import gradient_cases
+from falsefloor.testing.maskers import masker_cases
+from falsefloor.testing.results import Case, NotApplicableError, check_names
+from falsefloor.testing.sources import input_cases, model_cases
+
+if TYPE_CHECKING:
+    import pytest
+
+_KITS: Mapping[str, Callable[..., list[Case]]] = {
+    "estimator": estimator_cases,
+    "masker": masker_cases,
+    "gradient": gradient_cases,
+    "model": model_cases,
+    "input": input_cases,
+    "check": check_cases,
+}
+
+
+def parametrize_with_checks(
+    kind: str,
+    plugins: Iterable[Any],
+    *args: Any,
+    expected_failures: Mapping[str, str] | None = None,
+) -> pytest.MarkDecorator:
+    """A decorator for a test with one argument, ``check``, that calls it.
+
+    args are what the kind's kit takes besides: the reference for "model", reference and model for "input".
+    Expected failures become strict xfails. Raises `UsageError` for an unknown kind or check.
+    """
+    import pytest
+
+    if kind not in _KITS:
+        raise UsageError(f"There is no kind of plugin {kind!r}. {did_you_mean(kind, _KITS)}")
+    expected = expected_failures or {}
+    params = []
+    for number, plugin in enumerate(plugins):
+        cases = _KITS[kind](plugin, *args)
+        check_names(cases, expected)
+        for case in cases:
+            marks = (
+                [pytest.mark.xfail(reason=expected[case.name], strict=True)] if case.name in expected else []
+            )
+            label = f"{type(plugin).__name__}-{number}" if number else type(plugin).__name__
+            params.append(pytest.param(_Skipping(case), id=f"{label}: {case.name}", marks=marks))
+    return pytest.mark.parametrize("check", params)
+
+
+class _Skipping:
+    """A case that skips where it does not apply."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def __call__(self) -> None:
+        import pytest
+
+        try:
+            self.case()
+        except NotApplicableError as reason:
+            pytest.skip(str(reason))
+
+
+__all__ = ["parametrize_with_checks"]

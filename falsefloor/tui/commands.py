@@ -1,0 +1,89 @@
+"""What the app asks of runs and studies; blocking, so called from threads. Everything raises FalsefloorError."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from falsefloor.errors import StoreError
+from falsefloor.store.paths import RunDir
+from falsefloor.store.writer import copy_run
+from falsefloor.study.file import read_study, study_from
+from falsefloor.study.study import Study
+from falsefloor.tui.snapshot import reading
+
+LIVE = frozenset(("queued", "running", "paused"))
+EXPORTS = {"json": "all estimates with their warnings", "run": "the run itself, as one database file"}
+
+
+def study_of(run: RunDir) -> Study:
+    """The study that a run was started with."""
+    with reading(run) as reader:
+        stored = reader.meta().get("study")
+    return study_from(stored) if stored else read_study(run.study)
+
+
+def export(run: RunDir, form: str, path: Path) -> Path:
+    """Write a run to a file that does not exist yet. Returns its path."""
+    path = path.expanduser()
+    if path.exists():
+        raise StoreError(f"{path} exists already; name another file.")
+    try:
+        if form == "run":
+            copy_run(run.db, path)
+        else:
+            with reading(run) as reader:
+                path.write_text(
+                    json.dumps(reader.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+                )
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def pause_or_go_on(run: RunDir, status: str) -> str:
+    """Pause a running run, go on with a paused one, resume one that ended unfinished. Returns what was done."""
+    from falsefloor.worker.launch import resume
+
+    if status == "running":
+        run.command("pause")
+        return "Pausing: the units under way are finished first."
+    if status == "queued":
+        return "The run is about to start."
+    waiting = resume(run)
+    if status == "paused":
+        return "Going on."
+    return f"Going on with {waiting} units." if waiting else "Nothing is left to do; looking once more."
+
+
+def cancel(run: RunDir) -> str:
+    if not run.is_alive():
+        raise StoreError(f"run {run.id} is not being computed; there is nothing to cancel.")
+    run.command("cancel")
+    return "Cancelling: what is finished stays."
+
+
+def start(study: Study, root: Path) -> tuple[RunDir, list[str]]:
+    """Check a study and start it. Returns the run and what to tell the user."""
+    from falsefloor.worker.launch import start as launch
+
+    return launch(study, root)
+
+
+def demo() -> Study:
+    from falsefloor.cli.demo import demo_study
+
+    return demo_study()
+
+
+def tail(path: Path, *, most: int = 200_000) -> str:
+    """The end of a text file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - most))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+__all__ = ["EXPORTS", "LIVE", "cancel", "demo", "export", "pause_or_go_on", "start", "study_of", "tail"]

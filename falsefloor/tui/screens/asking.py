@@ -1,0 +1,111 @@
+"""Small questions in the middle of the page: yes or no, a path, a form and a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from falsefloor.tui.commands import EXPORTS
+
+
+class Confirm(ModalScreen[bool]):
+    """Yes or no. What the question leads to cannot be undone, so Enter alone means no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "answer(False)", "No"),
+        Binding("y", "answer(True)", "Yes"),
+        Binding("left,right", "turn", show=False),
+    ]
+
+    def __init__(self, question: str, text: str, yes: str) -> None:
+        super().__init__()
+        self._question, self._text, self._yes = question, text, yes
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False, classes="question")
+            yield Static(self._text, markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("No (n)", id="no", compact=True)
+                yield Button(f"{self._yes} (y)", id="yes", variant="error", compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)
+
+    def action_turn(self) -> None:
+        self.focus_next()
+
+
+class AskPath(ModalScreen[str | None]):
+    """A path."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
+
+    def __init__(self, question: str, *, given: str = "") -> None:
+        super().__init__()
+        self._question, self._given = question, given
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False, classes="question")
+            yield Input(self._given, placeholder="a path, then Enter", compact=True)
+            yield Static(f"relative to {Path.cwd()}; Escape leaves", markup=False, classes="hint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class AskExport(ModalScreen[tuple[str, str] | None]):
+    """What to write, and where."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(f"Export run {self._run} as", markup=False, classes="question")
+            options = [Option(f"{form:<6}{text}", id=form) for form, text in EXPORTS.items()]
+            yield OptionList(*options, compact=True, markup=False)
+            yield Input(self._path("json"), compact=True)
+            yield Static("Up and down choose, Enter goes to the path and then writes.", classes="hint")
+
+    def _path(self, form: str) -> str:
+        return f"{self._run}.{'db' if form == 'run' else form}"
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).focus()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        self.query_one(Input).value = self._path(event.option.id or "json")
+
+    def on_option_list_option_selected(self) -> None:
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        options = self.query_one(OptionList)
+        form = list(EXPORTS)[options.highlighted or 0]
+        if event.value.strip():
+            self.dismiss((form, event.value.strip()))
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+__all__ = ["AskExport", "AskPath", "Confirm"]

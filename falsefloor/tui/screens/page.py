@@ -1,0 +1,87 @@
+"""The frame of every page: a line above, the keys below, the snapshot of the run handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+from falsefloor.tui.actions import bar
+from falsefloor.tui.sentences import Line
+from falsefloor.tui.snapshot import Snapshot
+from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
+
+if TYPE_CHECKING:
+    from falsefloor.tui.workbench import Workbench
+
+TONES = {
+    "refuted": "bold $error",
+    "error": "bold $error",
+    "suspect": "$warning",
+    "vacuous": "$vacuous",
+    "unchecked": "$quiet",
+    "held": "$success",
+    "dim": "$quiet",
+    "strong": "bold",
+    "live": "$primary",
+    "heading": "bold $primary",
+}
+
+
+def styled(lines: Iterable[Line]) -> Content:
+    """Lines with their tones; the text is shown letter by letter, never read as markup."""
+    pieces: list[tuple[str, str]] = []
+    for n, (text, tone) in enumerate(lines):
+        pieces.append((("\n" if n else "") + text, TONES.get(tone, "")))
+    return Content.assemble(*pieces)
+
+
+class Page(Screen[None]):
+    """A screen with a title, a body and the bars. Subclasses say what they show and which keys they have."""
+
+    WHERE: ClassVar[str] = ""
+    TITLE_TEXT: ClassVar[str] = ""
+    AUTO_FOCUS = "LiveTable, Input, .focus"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (32, "-tall")]  # noqa: RUF012
+
+    @property
+    def bench(self) -> Workbench:
+        return cast("Workbench", self.app)
+
+    def body(self) -> Iterable[Widget]:
+        """What stands between the bars."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        yield TopLine(dot=self.bench.glyphs.dot, id="top")
+        yield from self.body()
+        yield KeyBar(id="keys")
+
+    def on_mount(self) -> None:
+        self.query_one(KeyBar).actions = tuple(bar(self.WHERE))
+        self.head()
+        self.opened()
+        self.watch(self.app, "snapshot", self._on_snapshot, init=True)
+
+    def head(self, pieces: Sequence[Piece] = ()) -> None:
+        """Set the line above: the product, the page, then the given pieces."""
+        title = ((self.TITLE_TEXT, ""),) if self.TITLE_TEXT else ()
+        self.query_one(TopLine).pieces = (("falsefloor", "strong"), *title, *pieces)
+
+    def opened(self) -> None:
+        """Called once when the page is there."""
+
+    def seen(self, snapshot: Snapshot) -> None:
+        """Called with every new snapshot of the run that is watched."""
+
+    def _on_snapshot(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None and self.is_mounted:
+            self.seen(snapshot)
+
+
+__all__ = ["TONES", "Page", "styled"]

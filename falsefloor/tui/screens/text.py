@@ -1,0 +1,58 @@
+"""A page of plain text: the worker's log, a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.widget import Widget
+from textual.widgets import Log
+
+from falsefloor.errors import FalsefloorError
+from falsefloor.tui.actions import bindings
+from falsefloor.tui.glyphs import clean_lines
+from falsefloor.tui.screens.page import Page
+
+
+class TextPage(Page):
+    """Shows what `read` returns, its end first; reads again while the page is open."""
+
+    WHERE = "text"
+    AUTO_FOCUS: ClassVar[str] = "Log"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("text")
+
+    def __init__(self, title: str, read: Callable[[], str], *, follow: bool = True) -> None:
+        super().__init__()
+        self._title, self._read, self._follow = title, read, follow
+        self._text = ""
+
+    def body(self) -> Iterable[Widget]:
+        yield Log(highlight=False, id="text")
+
+    def opened(self) -> None:
+        self.head([(self.bench.clean(self._title), "")])
+        self._look()
+        if self._follow:
+            self.set_interval(1.0, self._look)
+
+    def _look(self) -> None:
+        try:
+            text = clean_lines(self._read())
+        except FalsefloorError as error:
+            text = clean_lines(str(error))
+        log = self.query_one(Log)
+        if text == self._text and log.line_count:
+            return
+        if self._text and text.startswith(self._text):
+            log.write(text[len(self._text) :])
+        else:
+            log.clear()
+            log.write(text or "There is nothing in it.")
+        self._text = text
+
+    def action_copy(self) -> None:
+        self.bench.copy(self._text, "the text")
+
+
+__all__ = ["TextPage"]

@@ -1,0 +1,75 @@
+"""What an estimate says, in sentences that somebody who never heard of CLEVER can follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from falsefloor.tui import words
+from falsefloor.tui.glyphs import Glyphs, clean
+
+Line = tuple[str, str]
+"""A sentence and its tone."""
+
+MEANING = {
+    "refuted": "the number is false: a point that replays contradicts it",
+    "suspect": "there is evidence against the number, no proof",
+    "vacuous": "true, and far too small to be of use",
+    "unchecked": "nothing that could contradict it has run yet",
+    "held": "no failure found; that is no proof of robustness",
+}
+_LENGTH = {"linf": "no coordinate moved by more", "l2": "in Euclidean length", "l1": "in summed changes"}
+
+
+def says(record: Mapping[str, Any], glyphs: Glyphs) -> str:
+    """The claim of an estimate as one sentence."""
+    who = f"{clean(str(record['name']))} on {_subject(record)}"
+    where, how = f"input {record['input']}", _LENGTH.get(str(record["norm"]), "")
+    value, claim = record["radius"], record["claim"]
+    if record["status"] != "ok" or value is None:
+        return f"{who}, {where}: {record['status']}. {clean(str(record['error'] or ''))}".strip()
+    if record["predicted"] is not None and record["predicted"] != record["label"]:
+        return f"{who}: {where} is misclassified to begin with, so its distance is 0."
+    if claim == "upper_bound":
+        if math.isinf(value):
+            return f"{who}: no input found that changes the answer at {where}. That is no proof."
+        return f"{who} found an input at {words.number(value)} that changes the answer at {where} ({how})."
+    certain = {"lower_bound": "proves that", "lower_estimate": "estimates that"}.get(claim, "says that")
+    least = "at least " if record["capped"] else ""
+    about = "" if record["capped"] or claim == "lower_bound" else "about "
+    return f"{who} {certain} no change below {least}{about}{words.number(value)} fools it at {where} ({how})."
+
+
+def _subject(record: Mapping[str, Any]) -> str:
+    masker = str(record["masker"])
+    bare = not any(layer.get("use") != "none" for layer in record["stack"])
+    model = clean(str(record["model"]))
+    return f"the bare model {model}" if bare else f"{model} behind {clean(masker)}"
+
+
+def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
+    """The verdict and the weightiest warnings."""
+    verdict = record["verdict"]
+    if not verdict:
+        return
+    yield (f"{words.verdict(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
+    for warning in record["warnings"]:
+        tone = warning["severity"] if warning["severity"] in words.RANK else "dim"
+        yield (f"{warning['code']} {clean(warning['message'])}", tone)
+    if verdict == "held" and record["reason"]:
+        yield (clean(record["reason"]), "dim")
+
+
+def wait(state: str) -> str:
+    """What a cell without a number means."""
+    if state.startswith("run"):
+        return "This estimate is being computed; the number moves until it is done."
+    return {
+        "failed": "This estimate failed; Enter shows why, and resuming the run tries again.",
+        "skipped": "Skipped: this estimator does not support this norm, or cannot be used here.",
+        "cancelled": "Cancelled before it was computed; resuming the run goes on with it.",
+    }.get(state, "Waiting for its turn.")
+
+
+__all__ = ["MEANING", "judged", "says", "wait"]

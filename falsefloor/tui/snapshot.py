@@ -1,0 +1,237 @@
+"""All that the app reads of a run, as immutable values: taken in a thread, posted, shown.
+
+A run may be half written, locked, from a newer version or gone: what was read last stays and `problem` says
+in a sentence why there is nothing newer.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from falsefloor.errors import FalsefloorError, StoreError
+from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import ENDED, Cell, RunInfo, RunReader, SeriesRow
+
+SLOW_INPUTS = 20_000
+"""Above this many estimates the table shows summaries only: one row an input would be no help."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """One input's estimate, as far as the table needs it."""
+
+    radius: float | None
+    capped: bool
+    verdict: str | None
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment. ``briefs`` is filled only where single inputs are asked for."""
+
+    run: RunDir
+    info: RunInfo | None = None
+    series: tuple[SeriesRow, ...] = ()
+    cells: Mapping[int, Cell] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    briefs: Mapping[tuple[int, int], Brief] = field(default_factory=dict)
+    problem: str = ""
+    taken: float = 0.0
+    """by the monotonic clock"""
+
+    @property
+    def status(self) -> str:
+        return self.info.status if self.info else ("unreadable" if self.problem else "queued")
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def estimates(self) -> int:
+        """How many estimates there are."""
+        return sum(sum(cell.verdicts.values()) for cell in self.cells.values())
+
+    def find(self, model: str, masker: str, norm: str, label: str) -> SeriesRow | None:
+        return self._index.get((model, masker, norm, label))
+
+    def unmasked(self, row: SeriesRow) -> SeriesRow | None:
+        """The same estimator, norm and model with no masker in between; None for itself."""
+        base = self._bare.get((row.model, row.norm, row.label))
+        return base if base is not None and base.id != row.id else None
+
+    def __post_init__(self) -> None:
+        index = {(s.model, s.masker, s.norm, s.label): s for s in self.series}
+        bare = {(s.model, s.norm, s.label): s for s in self.series if not is_masked(s)}
+        object.__setattr__(self, "_index", index)
+        object.__setattr__(self, "_bare", bare)
+
+    _index: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
+    _bare: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
+
+
+def is_masked(row: SeriesRow) -> bool:
+    """Whether anything stands between this series and its model's gradients."""
+    return any(layer.get("use") != "none" for layer in row.stack)
+
+
+@contextmanager
+def reading(run: RunDir) -> Iterator[RunReader]:
+    """A reader that turns everything a damaged run can do into `StoreError`."""
+    try:
+        with RunReader(run) as reader:
+            yield reader
+    except FalsefloorError:
+        raise
+    except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"run {run.id} cannot be read: {error or type(error).__name__}.") from error
+
+
+class RunWatch:
+    """Follows one run. `take` is called from one thread at a time and is quick where nothing changed."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self._reader: RunReader | None = None
+        self._file: tuple[int, int] | None = None
+        self._last = Snapshot(run)
+        self._per_input = False
+
+    def take(self, *, per_input: bool = False) -> Snapshot | None:
+        """The run now, or None where it is as it was. Never raises for what a run on disk can be."""
+        try:
+            fresh = self._open()
+            if fresh is None:
+                return None
+        except (
+            FalsefloorError,
+            sqlite3.Error,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+        ) as error:
+            self.close()
+            return self._problem(_sentence(self.run, error))
+        try:
+            return self._take(fresh, per_input)
+        except (
+            FalsefloorError,
+            sqlite3.Error,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+        ) as error:
+            self.close()
+            return self._problem(_sentence(self.run, error))
+
+    def _open(self) -> RunReader | None:
+        try:
+            found = self.run.db.stat()
+        except OSError as error:
+            if self.run.study.exists() and self._reader is None:
+                return None if self._last.taken else self._problem_reader("the run is being prepared.")
+            raise StoreError(f"run {self.run.id} is gone: {self.run.path} was moved or deleted.") from error
+        file = (found.st_dev, found.st_ino)
+        if self._reader is None or file != self._file:
+            self.close()
+            self._reader, self._file = RunReader(self.run), file
+        return self._reader
+
+    def _problem_reader(self, message: str) -> RunReader:
+        raise StoreError(message)
+
+    def _take(self, reader: RunReader, per_input: bool) -> Snapshot | None:
+        last, changed = self._last, reader.changed()
+        same = not changed and per_input == self._per_input and not last.problem
+        now = time.monotonic()
+        if same and (last.ended or now - last.taken < 1.0):
+            return None
+        info = reader.info()
+        if same and last.info and info.status == last.info.status:
+            # Only the clock moved: who shows it counts by itself.
+            self._last = replace(last, taken=now)
+            return None
+        cells = reader.cells()
+        series = last.series if len(last.series) == len(cells) else tuple(reader.series())
+        briefs: dict[tuple[int, int], Brief] = {}
+        if per_input and sum(sum(c.verdicts.values()) for c in cells.values()) <= SLOW_INPUTS:
+            briefs = dict(_briefs(reader))
+        self._per_input = per_input
+        self._last = Snapshot(self.run, info, series, cells, reader.models(), briefs, "", now)
+        return self._last
+
+    def _problem(self, sentence: str) -> Snapshot | None:
+        if self._last.problem == sentence:
+            return None
+        self._last = replace(self._last, problem=sentence, taken=time.monotonic())
+        return self._last
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+
+def _sentence(run: RunDir, error: Exception) -> str:
+    if isinstance(error, FalsefloorError):
+        return str(error)
+    return f"run {run.id} cannot be read now: {error or type(error).__name__}."
+
+
+def _briefs(reader: RunReader) -> Iterator[tuple[tuple[int, int], Brief]]:
+    for e in reader.estimates():
+        radius = None if e["radius"] is None else float(e["radius"])
+        yield (
+            (e["series"], e["input"]),
+            Brief(radius, e["capped"], e["verdict"], e["reason"], e["status"]),
+        )
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run in the list of runs."""
+
+    run: RunDir
+    info: RunInfo | None
+    problem: str = ""
+
+
+class RunList:
+    """The runs of a store; a run that ended is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, RunLine]] = {}
+
+    def take(self, runs: list[RunDir]) -> tuple[RunLine, ...]:
+        return tuple(self._line(run) for run in runs)
+
+    def _line(self, run: RunDir) -> RunLine:
+        try:
+            moved = os.stat(run.db).st_mtime
+        except OSError:
+            return RunLine(run, None, "being prepared" if run.is_alive() else "no run.db")
+        known = self._known.get(run.id)
+        if known and known[0] == moved and known[1].info and known[1].info.status in ENDED - {"lost"}:
+            return known[1]
+        try:
+            with reading(run) as reader:
+                line = RunLine(run, reader.info())
+        except StoreError as error:
+            line = RunLine(run, None, str(error))
+        self._known[run.id] = (moved, line)
+        return line
+
+
+__all__ = ["Brief", "RunLine", "RunList", "RunWatch", "Snapshot", "is_masked", "reading"]

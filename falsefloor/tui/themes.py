@@ -1,0 +1,61 @@
+"""Two themes of our own; the terminal's own sixteen colours come with Textual (ansi-dark, ansi-light)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.theme import Theme
+
+DARK = Theme(
+    name="floor-dark",
+    dark=True,
+    primary="#7aa2c8",
+    secondary="#8fb8a8",
+    accent="#e0b05a",
+    foreground="#d6dae0",
+    background="#12151a",
+    surface="#171b21",
+    panel="#20262e",
+    success="#7fb685",
+    warning="#e0b05a",
+    error="#ee6a64",
+    variables={"vacuous": "#b493d6", "quiet": "#848d99", "cursor": "#2b3644", "spot": "#3f5874"},
+)
+LIGHT = Theme(
+    name="floor-light",
+    dark=False,
+    primary="#28608f",
+    secondary="#2f6b58",
+    accent="#8a5a00",
+    foreground="#1d2126",
+    background="#fbfaf7",
+    surface="#f4f2ed",
+    panel="#e8e5dd",
+    success="#2c6e37",
+    warning="#8a5a00",
+    error="#b3261e",
+    variables={"vacuous": "#6d3fa0", "quiet": "#656b73", "cursor": "#dfe6ee", "spot": "#b9cfe4"},
+)
+ORDER = (DARK.name, LIGHT.name, "ansi-dark", "ansi-light")
+FALLBACK = {
+    "vacuous": "ansi_magenta",
+    "quiet": "ansi_bright_black",
+    "cursor": "ansi_bright_black",
+    "spot": "ansi_blue",
+}
+"""Our own colours under a theme that does not have them."""
+
+
+def first_theme(environ: Mapping[str, str]) -> str:
+    """The theme to begin with: FALSEFLOOR_THEME (dark, light, ansi), else what the terminal can show."""
+    asked = {"dark": DARK.name, "light": LIGHT.name, "ansi": "ansi-dark"}.get(
+        environ.get("FALSEFLOOR_THEME", "")
+    )
+    if asked:
+        return asked
+    term, colours = environ.get("TERM", ""), environ.get("COLORTERM", "")
+    rich = colours in ("truecolor", "24bit") or "256color" in term or term.endswith(("kitty", "direct"))
+    return DARK.name if rich or environ.get("NO_COLOR") else "ansi-dark"
+
+
+__all__ = ["DARK", "FALLBACK", "LIGHT", "ORDER", "first_theme"]

@@ -1,0 +1,338 @@
+"""The app itself: which run is watched, how it is polled, and the doors between the pages."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from falsefloor.errors import FalsefloorError
+from falsefloor.store.paths import RunDir, list_dirs
+from falsefloor.store.reader import ENDED, SeriesRow
+from falsefloor.study.study import Study
+from falsefloor.tui import commands, themes
+from falsefloor.tui.actions import ACTIONS, WHERE, bindings
+from falsefloor.tui.app import over_ssh
+from falsefloor.tui.glyphs import ASCII, AsciiFilter, clean, glyphs
+from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.snapshot import RunWatch, Snapshot
+from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
+
+POLL = 0.1
+"""Seconds between looks at a live run; a look where nothing changed costs microseconds."""
+SHARE = 5.0
+"""A look that took long is followed by a pause this many times longer."""
+
+
+class Workbench(App[None]):
+    """falsefloor in a terminal. `root` is the store; `run` the run to open, or the newest one."""
+
+    TITLE = "falsefloor"
+    CSS_PATH = "workbench.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("everywhere")
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+
+    snapshot: reactive[Snapshot | None] = reactive(None, always_update=True)
+
+    def __init__(self, root: Path, run: RunDir | None = None) -> None:
+        super().__init__()
+        self.root = root
+        self.glyphs = glyphs()
+        self.per_input = False
+        self.farewell = ""
+        self._wanted = run
+        self._watch: RunWatch | None = None
+        self._looking = False
+        self._next_look = 0.0
+        self.ascii = self.glyphs is ASCII
+        if self.ascii:
+            self._filters.append(AsciiFilter())
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = first_theme(os.environ)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(themes.FALLBACK)
+
+    def clean(self, text: str) -> str:
+        return clean(text)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return Compare() if self._wanted or self._newest() else self._first()
+
+    def _first(self) -> Screen[Any]:
+        from falsefloor.tui.screens.first import First
+
+        return First()
+
+    def _newest(self) -> RunDir | None:
+        """The newest run under way, else the newest."""
+        runs = list_dirs(self.root)
+        return next((run for run in runs[:20] if run.is_alive()), runs[0] if runs else None)
+
+    def on_mount(self) -> None:
+        if self.ascii:
+            self.add_class("-ascii")
+        if (run := self._wanted or self._newest()) is not None:
+            self._attach(run)
+        self.set_interval(POLL, self.look)
+
+    # The run that is watched
+
+    @property
+    def run_dir(self) -> RunDir | None:
+        return self._watch.run if self._watch else None
+
+    def _attach(self, run: RunDir) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = RunWatch(run)
+        self._looking = False
+        self.snapshot = Snapshot(run)
+        self._next_look = 0.0
+        self.look()
+
+    def open_run(self, run: RunDir) -> None:
+        """Watch another run and show its table."""
+        self._attach(run)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if not isinstance(self.screen, Compare):
+            self.switch_screen(Compare())
+
+    def look(self) -> None:
+        """Take a snapshot in a thread, unless one is being taken or it is too early."""
+        watch = self._watch
+        if watch is None or self._looking or time.monotonic() < self._next_look:
+            return
+        self._looking = True
+
+        def take() -> None:
+            began = time.monotonic()
+            taken = watch.take(per_input=self.per_input)
+            self.call_from_thread(self._looked, watch, taken, time.monotonic() - began)
+
+        self.run_worker(take, thread=True, group="look")
+
+    def _looked(self, watch: RunWatch, taken: Snapshot | None, cost: float) -> None:
+        self._looking = False
+        if watch is not self._watch:
+            return
+        self._next_look = time.monotonic() + SHARE * cost
+        if taken is None:
+            return
+        before, self.snapshot = self.snapshot, taken
+        if before is not None and before.info and not before.ended and taken.ended:
+            self.bell()
+            refuted = taken.info.counts.get("refuted", 0) if taken.info else 0
+            self.say(f"Run {taken.run.id} is {taken.status}: {refuted} refuted.")
+
+    def elapsed(self, snapshot: Snapshot) -> float:
+        """Seconds the run has taken, counted on between snapshots."""
+        if snapshot.info is None:
+            return 0.0
+        ticking = snapshot.info.status not in ENDED
+        return snapshot.info.seconds + (time.monotonic() - snapshot.taken if ticking else 0.0)
+
+    # Saying and copying
+
+    def say(self, message: str, *, bad: bool = False) -> None:
+        """A short notice; outside text in it stays text."""
+        self.notify(clean(message), markup=False, severity="error" if bad else "information", timeout=6)
+
+    def copy(self, text: str, what: str) -> None:
+        self.copy_to_clipboard(text)
+        short = text if len(text) <= 60 else text[:57] + self.glyphs.ellipsis
+        self.say(f"Copied {what}: {short}")
+
+    def copy_command(self, snapshot: Snapshot) -> None:
+        def copy(study: Study) -> None:
+            self.copy(study.command_line(), "the command")
+
+        self.do(lambda: commands.study_of(snapshot.run), copy)
+
+    def do(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+        """Work in a thread; its result goes to `then`, or is said; what fails on purpose is said."""
+
+        def done(result: Any) -> None:
+            if then is not None:
+                then(result)
+            elif result:
+                self.say(str(result))
+
+        def run() -> None:
+            try:
+                result = work()
+            except FalsefloorError as error:
+                self.call_from_thread(self.say, str(error), bad=True)
+            except OSError as error:
+                self.call_from_thread(self.say, f"That did not work: {error}.", bad=True)
+            else:
+                self.call_from_thread(done, result)
+
+        self.run_worker(run, thread=True, group="do")
+
+    # Doors
+
+    def open_detail(self, row: SeriesRow, number: int | None) -> None:
+        from falsefloor.tui.screens.detail import DetailPage
+
+        if (run := self.run_dir) is not None:
+            self.push_screen(DetailPage(run, row, number))
+
+    def open_warnings(self) -> None:
+        from falsefloor.tui.screens.warnings import Warnings
+
+        if (run := self.run_dir) is not None:
+            self.push_screen(Warnings(run))
+
+    def open_log(self, run: RunDir) -> None:
+        from falsefloor.tui.screens.text import TextPage
+
+        self.push_screen(TextPage(f"log of run {run.id}", lambda: commands.tail(run.log)))
+
+    def again(self, run: RunDir) -> None:
+        """Compose a new run that begins as a copy of this one."""
+        self.do(lambda: commands.study_of(run), self.compose_run)
+
+    def compose_run(self, study: Study | None) -> None:
+        from falsefloor.tui.screens.new_run import NewRun
+
+        self.push_screen(NewRun(study))
+
+    def ask_cancel(self, run: RunDir, status: str) -> None:
+        from falsefloor.tui.screens.asking import Confirm
+
+        if status not in commands.LIVE:
+            self.say(f"Run {run.id} is {status}; there is nothing to cancel.")
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.do(lambda: commands.cancel(run))
+
+        self.push_screen(
+            Confirm(f"Cancel run {run.id}?", "What is finished stays. Resume goes on with it.", "Cancel it"),
+            answered,
+        )
+
+    def ask_delete(self, run: RunDir, then: Callable[[], None]) -> None:
+        from falsefloor.tui.screens.asking import Confirm
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.do(run.delete, lambda _: then())
+
+        text = f"All its results in {run.path} are lost."
+        self.push_screen(Confirm(f"Delete run {run.id}?", text, "Delete it"), answered)
+
+    def ask_export(self, run: RunDir) -> None:
+        from falsefloor.tui.screens.asking import AskExport
+
+        def answered(given: tuple[str, str] | None) -> None:
+            if given is not None:
+                form, path = given
+                self.do(lambda: commands.export(run, form, Path(path)), lambda p: self.say(f"Written: {p}"))
+
+        self.push_screen(AskExport(run.id), answered)
+
+    def pause_or_go_on(self, run: RunDir, status: str) -> None:
+        if status == "done" and self.snapshot and self.snapshot.info and not self.snapshot.info.units_failed:
+            self.say(f"Run {run.id} is done.")
+        else:
+            self.do(lambda: commands.pause_or_go_on(run, status))
+
+    def start_study(self, study: Study) -> None:
+        """Start a run and watch it."""
+
+        def started(result: tuple[RunDir, list[str]]) -> None:
+            run, said = result
+            for message in said:
+                self.say(message)
+            self.open_run(run)
+
+        self.do(lambda: commands.start(study, self.root), started)
+
+    # Keys of every page
+
+    def action_new_run(self) -> None:
+        self.compose_run(None)
+
+    def action_runs(self) -> None:
+        from falsefloor.tui.screens.runs import Runs
+
+        self._push_once(Runs)
+
+    def action_plugins(self) -> None:
+        from falsefloor.tui.screens.plugins import Plugins
+
+        self._push_once(Plugins)
+
+    def action_help(self) -> None:
+        from falsefloor.tui.screens.help import Help
+
+        where = getattr(self.screen, "WHERE", "")
+        self._push_once(lambda: Help(where), Help)
+
+    def _push_once(self, make: Callable[[], Screen[Any]], kind: type[Screen[Any]] | None = None) -> None:
+        wanted = kind or make
+        if not any(type(screen) is wanted for screen in self.screen_stack):
+            self.push_screen(make())
+
+    def action_palette(self) -> None:
+        self.action_command_palette()
+
+    def action_theme(self) -> None:
+        place = ORDER.index(self.theme) if self.theme in ORDER else -1
+        self.theme = ORDER[(place + 1) % len(ORDER)]
+        self.say(f"Theme {self.theme}")
+
+    async def action_back(self) -> None:
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    async def action_quit(self) -> None:
+        snapshot = self.snapshot
+        if snapshot is not None and snapshot.status in ("running", "queued"):
+            self.farewell = (
+                f"Run {snapshot.run.id} goes on without the app. `falsefloor tui {snapshot.run.id}` returns to it,"
+                f" `falsefloor cancel {snapshot.run.id}` ends it."
+            )
+        self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: the same table of actions as the keys, those of this page first."""
+        here = getattr(screen, "WHERE", "")
+        for where in (here, "everywhere"):
+            for action in ACTIONS:
+                if action.where == where and action.name not in ("palette", "back"):
+                    namespace = self if where == "everywhere" else screen
+                    yield SystemCommand(
+                        f"{action.label} ({action.key})" if action.key else action.label,
+                        f"{WHERE[where]}. {action.help}",
+                        self._runner(action.name, namespace),
+                    )
+
+    def _runner(self, name: str, namespace: Any) -> Callable[[], Any]:
+        async def run() -> None:
+            await self.run_action(name, default_namespace=namespace)
+
+        return run
+
+    def on_unmount(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+
+
+def remote() -> bool:
+    return over_ssh(os.environ)
+
+
+__all__ = ["Workbench"]

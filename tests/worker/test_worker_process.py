@@ -1,0 +1,180 @@
+"""Real supervisors and compute children, killed for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ended, numbers, small
+
+from falsefloor.errors import StoreError, UsageError
+from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import RunReader
+from falsefloor.worker.launch import resume, start, wait_code
+
+Launch = Callable[..., RunDir]
+
+
+def meta(run: RunDir) -> dict[str, Any]:
+    with RunReader(run) as reader:
+        return reader.meta()
+
+
+def units(run: RunDir) -> list[dict[str, Any]]:
+    with RunReader(run) as reader:
+        return reader.units()
+
+
+def wait_for_units(run: RunDir, count: int, *, limit: float = 30.0) -> None:
+    deadline = time.monotonic() + limit
+    while sum(u["status"] == "ok" for u in units(run)) < count:
+        assert time.monotonic() < deadline, run.log.read_text()
+        time.sleep(0.01)
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in listed.stdout.split()]
+
+
+def test_a_run_ends_done_and_is_one_file(launched: Launch) -> None:
+    run = launched()
+    assert ended(run) == "done"
+    assert {u["status"] for u in units(run)} == {"ok"}
+    assert sorted(p.name for p in run.path.iterdir()) == [
+        "commands",
+        "lock",
+        "run.db",
+        "study.toml",
+        "worker.log",
+    ]
+    assert wait_code(run) == 0
+
+
+def test_the_chunk_does_not_change_the_numbers(launched: Launch) -> None:
+    whole, single = launched(), launched(chunk=1)
+    assert ended(whole) == ended(single) == "done"
+    assert numbers(whole) == numbers(single)
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "child"])
+def test_a_kill_loses_nothing_and_repeats_nothing(launched: Launch, victim: str) -> None:
+    busy = {"chunk": 1, "estimators": ["clever:batches=20,samples=50,radius=0.3"]}
+    unbroken = launched(**busy)
+    assert ended(unbroken) == "done"
+    run = launched(**busy)
+    wait_for_units(run, 2)
+    supervisor = int(meta(run)["pid"])
+    (child, *_) = children(supervisor)
+    before = {u["key"]: u["finished"] for u in units(run) if u["status"] == "ok"}
+    os.kill(supervisor if victim == "supervisor" else child, signal.SIGKILL)
+    if victim == "supervisor":
+        assert ended(run) == "lost"
+        assert wait_code(run) == 5
+        resume(run)
+    assert ended(run) == "done"
+    after = {u["key"]: u["finished"] for u in units(run)}
+    assert {key: after[key] for key in before} == before
+    assert numbers(run) == numbers(unbroken)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline, "an orphan goes on computing"
+        time.sleep(0.05)
+
+
+def test_cancel_ends_a_run_and_resume_completes_it(launched: Launch) -> None:
+    run = launched(estimators=["clever:batches=100,samples=200,radius=0.3"], chunk=1)
+    wait_for_units(run, 1)
+    run.command("cancel")
+    assert ended(run) == "cancelled"
+    assert wait_code(run) == 130
+    assert any(u["status"] == "cancelled" for u in units(run))
+    assert resume(run) > 0
+    assert ended(run) == "done"
+    assert {u["status"] for u in units(run)} == {"ok"}
+
+
+def test_a_paused_run_waits_until_it_is_resumed(launched: Launch) -> None:
+    run = launched(chunk=1)
+    run.command("pause")
+    deadline = time.monotonic() + 20
+    while meta(run)["status"] != "paused":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    resume(run)
+    assert ended(run) == "done"
+
+
+def test_a_finished_run_cannot_be_computed_by_two(launched: Launch) -> None:
+    run = launched(estimators=["clever:batches=100,samples=100,radius=0.3"])
+    with pytest.raises(StoreError, match="being computed"):
+        resume(run)
+
+
+def test_a_study_that_cannot_work_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    for changes, says in [
+        ({"estimators": ["clver"]}, "clever"),
+        ({"estimators": ["clever:batchs=3"]}, "batches"),
+        ({"estimators": ["clever:radius=-0.1"]}, "radius"),
+        ({"maskers": ["staircas"]}, "staircase"),
+        ({"models": ["digit:mlp"]}, "digits"),
+    ]:
+        with pytest.raises(UsageError, match=says):
+            start(small(**changes), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"models": ["digits:mlpp"]}, "mlp"),
+        ({"inputs": "digits:0-99999"}, "digits"),
+        ({"maskers": ["staircase:c=255,at=7.relu"]}, "no place '7.relu'"),
+        ({"models": ["python:/nowhere/net.py:build"]}, "/nowhere/net.py"),
+    ],
+)
+def test_what_only_the_worker_can_see_ends_the_run_with_its_reason(
+    launched: Launch, changes: dict[str, Any], says: str
+) -> None:
+    run = launched(**changes)
+    assert ended(run) == "failed"
+    assert wait_code(run) == 2
+    with RunReader(run) as reader:
+        assert says in str(reader.info().error)
+
+
+def test_one_model_that_fails_to_load_does_not_stop_the_other(launched: Launch) -> None:
+    run = launched(models=["digits:mlp", "digits:nothing"])
+    assert ended(run) == "done"
+    with RunReader(run) as reader:
+        statuses = {(e["model"], e["status"]) for e in reader.estimates()}
+    assert statuses == {("digits:mlp", "ok"), ("digits:nothing", "failed")}
+    assert wait_code(run) == 2
+
+
+def test_a_changed_model_is_not_resumed(launched: Launch, tmp_path: Path) -> None:
+    net = tmp_path / "net.py"
+    text = (
+        "import torch\n"
+        "def build():\n"
+        "    torch.manual_seed({seed})\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    net.write_text(text.format(seed=0))
+    run = launched(models=[f"python:{net}:build"], estimators=["clever:batches=200,samples=200"], chunk=1)
+    wait_for_units(run, 1)
+    run.command("cancel")
+    assert ended(run) == "cancelled"
+    net.write_text(text.format(seed=1))
+    resume(run)
+    assert ended(run) == "failed"
+    with RunReader(run) as reader:
+        assert "weights changed" in str(reader.info().error)
