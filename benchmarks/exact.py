@@ -27,7 +27,9 @@ HERE = Path(__file__).parent.parent / "tests" / "data"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=60, help="digits to solve")
     parser.add_argument("--norm", choices=("linf", "l1"), default="linf")
     parser.add_argument("--time-limit", type=float, default=120.0, help="seconds a digit")
@@ -62,7 +64,10 @@ def main() -> None:
                 "exact": found.solved,
             }
         )
-        print(f"digits:{index}  {found.lower:.6f} … {found.upper:.6f}  {time.monotonic() - before:.1f} s", flush=True)
+        print(
+            f"digits:{index}  {found.lower:.6f} … {found.upper:.6f}  {time.monotonic() - before:.1f} s",
+            flush=True,
+        )
     document = {
         "model": "digits:mlp",
         "weights": hashlib.sha256(Path(model.files[0]).read_bytes()).hexdigest(),

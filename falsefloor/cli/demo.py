@@ -2,7 +2,7 @@
 
 Goodfellow 2018, "Gradient Masking Causes CLEVER to Overestimate Adversarial Perturbation Size": a staircase
 at the input (§3, 8-bit quantisation), its ramp with finite slopes (Fig. 1), saturation (§4), finite types.
-CLEVER runs once with a fixed radius, so that a score at its cap is seen, and once finding its own.
+CLEVER runs once as published, with a fixed radius at which a cap is seen, and once in our own form.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from falsefloor.study.study import Study
 MASKERS = (
     "none",
     "staircase:c=255",
-    # N·D·delta (samples × pixels × share of ramp) decides what sampling sees: at 1e-7 no sample meets a ramp
-    # and the score is its cap; at 0.2 one pixel on a ramp makes the gradient explode.
+    # N·D·delta (samples × pixels × share of ramp) decides what sampling sees. At 0.2 a pixel is always on a ramp
+    # and the gradient explodes; at 1e-7 random points meet no ramp and the score is its cap. Directed points
+    # do meet one: black pixels lie at the foot of a ramp.
     "ramp:c=255,delta=0.2",
     "ramp:c=255,delta=1e-7",
-    "sigmoid:gain=0.1,at=logits",
+    "sigmoid:gain=1,at=logits",
     "sigmoid-staircase:c=255,gain=4000",
     "dtype:to=float16",
 )
-ESTIMATORS = ("clever:radius=0.3", "clever", "finite-difference", "attack")
+ESTIMATORS = (
+    {"use": "clever", "label": "clever paper", "radius": 0.3, "box": False, "directed": False},
+    "clever",
+    "finite-difference",
+    "attack",
+)
 
 
 def demo_study(*, seed: int = 0) -> Study:

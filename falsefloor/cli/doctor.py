@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -119,6 +118,8 @@ def _filesystem(path: Path) -> str:
 
 
 def _sqlite() -> Iterator[Finding]:
+    import sqlite3  # half of this command's start
+
     good = sqlite3.sqlite_version_info >= (3, 35)
     yield Finding(
         "sqlite", "ok" if good else "bad", sqlite3.sqlite_version, "" if good else "Needs 3.35 or later."

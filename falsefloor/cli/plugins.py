@@ -86,7 +86,10 @@ def _print(row: Described) -> None:
     from falsefloor.report.glyphs import plain
     from falsefloor.report.listings import options_table
 
-    show_text(f"{plain(row.name)}, a {row.kind} of {plain(row.dist)} {plain(row.version)}: {row.status}")
+    article = "an" if row.kind[0] in "aeiou" else "a"
+    show_text(
+        f"{plain(row.name)}, {article} {row.kind} of {plain(row.dist)} {plain(row.version)}: {row.status}"
+    )
     for line in (row.summary, row.reason):
         if line:
             show_text(f"  {plain(line)}")

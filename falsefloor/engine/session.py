@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
-from falsefloor.errors import DomainError, FalsefloorError, UsageError
+from falsefloor.errors import DomainError, UsageError
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.study.units import canonical
 from falsefloor.subjects.compose import compose
+from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
 
@@ -176,22 +177,14 @@ def _count_classes(module: nn.Module, points: Tensor) -> int:
 
 
 def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
-    """(N,) the class on top, -1 where the logits are not finite."""
-    answers = []
-    for part in torch.split(points, rows):
-        try:
-            with torch.no_grad():
-                logits = subject(part)
-        except FalsefloorError:
-            raise
-        except Exception as error:
-            raise DomainError(
-                f"the model fails on inputs of shape {tuple(part.shape)}: {type(error).__name__}: {error}"
-            ) from error
-        answers.append(
-            logits.argmax(1).where(logits.isfinite().all(1), torch.tensor(-1, device=logits.device))
-        )
-    return torch.cat(answers)
+    """(N,) the class on top, -1 where the model raises or its logits are not finite.
+
+    Raises `DomainError` where the model raises on every input.
+    """
+    logits, raised = Guarded(subject, rows=rows).first(points)
+    if all(raised):
+        raise DomainError(f"the model fails on inputs of shape {tuple(points.shape)}: {raised[0]}")
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
 def _labels(labelled: LabelledInputs, predicted: Tensor, classes: int) -> Tensor:

@@ -7,6 +7,7 @@ measures its distance there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,8 @@ from falsefloor.numerics.balls import vector_norm
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
-STEPS = (0.0, *(1e-6 * 2**k for k in range(10)), 1e-3)
-"""Relative walks along the ray from the input through its witness: none, 1e-6 doubling, 1e-3."""
+FIRST, LAST = 1e-6, 1e-3
+"""Relative walks along the ray from the input through its witness: none, then doubling between these."""
 MARGIN = 64.0
 """Units of eps * max|logit| by which another class must win."""
 OUTSIDE = 1e-6
@@ -50,8 +51,8 @@ def settle(
     """Walk each witness (N, *input) outwards until another class wins, alone and in its batch.
 
     The class must win by 64 * eps * max|logit| in the subject's own precision. A witness that is not finite,
-    lies outside the domain, does not change the class within a relative 1e-3, or on which the subject raises
-    is not ok. What radius its finder gave plays no part. Never raises for a bad witness.
+    lies outside the domain, does not change the class within a relative 1e-3 (in half precision 64 * eps), or
+    on which the subject raises is not ok. What radius its finder gave plays no part. A bad witness never raises.
     """
     guard = Guarded(subject, rows=rows)
     count = len(inputs)
@@ -68,7 +69,7 @@ def settle(
     moved = torch.zeros(count, dtype=torch.float64, device=inputs.device)
     queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
     pending = inside & differs
-    for step in STEPS:
+    for step in _steps(inputs.dtype):
         active = pending.nonzero().squeeze(1)
         if not len(active):
             break
@@ -91,6 +92,13 @@ def settle(
     distance = vector_norm(points.double() - inputs.double(), norm)
     radius = torch.where(ok, distance, torch.inf)
     return Settled(points=points, radius=radius, predicted=predicted, ok=ok, moved=moved, queries=queries)
+
+
+def _steps(dtype: torch.dtype) -> list[float]:
+    """Half precision needs a margin of 6 % of the logits (bfloat16: 50 %), so it may walk as far for it."""
+    last = max(LAST, MARGIN * torch.finfo(dtype).eps)
+    doubling = [FIRST * 2**k for k in range(int(math.log2(last / FIRST)) + 1)]
+    return [0.0, *doubling, last]
 
 
 def _wins(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ class Task:
 
 
 def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResult:
-    """Compute one unit. Whatever a plugin or a model does becomes a status; nothing but interruption passes."""
+    """Compute one unit. What a plugin or a model does becomes a status; nothing but interruption passes."""
     key = digest(canonical(spec))
     start = time.perf_counter()
     try:
@@ -156,8 +156,8 @@ def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list
             row = replace(row, status="failed", error="FF403: the logits at the input are not finite.")
         elif answer != label:
             tied = bool(logits[at, answer] == logits[at, label])
-            said = f"classes {label} and {answer} tie" if tied else f"the subject says {answer}, the label is {label}"
-            row = replace(row, radius=0.0, notes=[("FF601", f"{said}: the distance is 0")])
+            why = f"classes {label} and {answer} tie" if tied else f"its class is {answer}, its label {label}"
+            row = replace(row, radius=0.0, notes=[("FF601", f"{why}: the distance is 0")])
         else:
             ready.append(number)
         decided[number] = row

@@ -60,7 +60,9 @@ class FiniteDifference:
     )
     box: bool = option(True, help="count only moves that stay inside the input domain")
     directed: bool = option(True, help="also look where the linearised margin falls most")
-    coordinates: int = option(256, help="difference all coordinates up to this many, else a quarter of it", ge=4)
+    coordinates: int = option(
+        256, help="difference all coordinates up to this many, else a quarter of it", ge=4
+    )
     extremes: int = option(4, help="steepest points to measure again, where coordinates are a subset", ge=1)
     queries: int = option(16_384, help="forwards that measuring again may cost an input", ge=64)
 
@@ -91,7 +93,13 @@ class _Run:
     """One call over several inputs, one after the other, reporting as it goes."""
 
     def __init__(
-        self, options: FiniteDifference, subject: Subject, norm: Norm, context: Context, cap: float, count: int
+        self,
+        options: FiniteDifference,
+        subject: Subject,
+        norm: Norm,
+        context: Context,
+        cap: float,
+        count: int,
     ) -> None:
         self.options, self.subject, self.norm, self.context, self.cap = options, subject, norm, context, cap
         self.auto = options.radius == "auto"

@@ -103,9 +103,7 @@ def exact_distance(
             continue
         left = until - time.monotonic()
         if left > _LEAST_SECONDS:
-            result = nearest(
-                network, centre, label, target, lo, hi, norm=norm, radius=upper, seconds=left
-            )
+            result = nearest(network, centre, label, target, lo, hi, norm=norm, radius=upper, seconds=left)
             if result.distance < upper:
                 upper, binding = result.distance, target if result.finished else binding
             bound, finished = result.bound, result.finished
@@ -121,7 +119,15 @@ def exact_distance(
 
 
 def _excluded(
-    network: Network, centre: Tensor, label: int, target: int, lo: Tensor, hi: Tensor, *, norm: Norm, radius: float
+    network: Network,
+    centre: Tensor,
+    label: int,
+    target: int,
+    lo: Tensor,
+    hi: Tensor,
+    *,
+    norm: Norm,
+    radius: float,
 ) -> bool:
     """Whether the linear relaxation alone keeps the target behind the label in the whole ball."""
     inside = reachable(network, centre, lo, hi, norm=norm, radius=radius)
@@ -130,7 +136,15 @@ def _excluded(
 
 
 def _certified(
-    network: Network, centre: Tensor, label: int, target: int, lo: Tensor, hi: Tensor, *, norm: Norm, radius: float
+    network: Network,
+    centre: Tensor,
+    label: int,
+    target: int,
+    lo: Tensor,
+    hi: Tensor,
+    *,
+    norm: Norm,
+    radius: float,
 ) -> float:
     """The largest radius, found by halving, in which the linear relaxation excludes the target."""
     low, high = 0.0, radius
@@ -143,9 +157,7 @@ def _certified(
     return low
 
 
-def _estimate(
-    found: Sequence[Distance], lead: Tensor, *, cap: float, slack: float, like: Tensor
-) -> Estimate:
+def _estimate(found: Sequence[Distance], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:
     def column(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=like.device)
 

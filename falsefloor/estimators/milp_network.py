@@ -131,10 +131,14 @@ def _compare(network: Network, subject: Subject, inputs: Tensor, size: int) -> N
         asked = subject(inputs).double().cpu()
         read = network(inputs.reshape(len(inputs), size).cpu().double())
     if asked.shape != read.shape:
-        raise _refusal(f"its layers give {tuple(read.shape[1:])} logits and the model {tuple(asked.shape[1:])}")
+        raise _refusal(
+            f"its layers give {tuple(read.shape[1:])} logits and the model {tuple(asked.shape[1:])}"
+        )
     error = float((asked - read).abs().amax())
     if not error <= 1e-3 * (1 + float(asked.abs().amax())):
-        raise _refusal(f"its layers, run in order, do not give the model's logits (they differ by {error:.2g})")
+        raise _refusal(
+            f"its layers, run in order, do not give the model's logits (they differ by {error:.2g})"
+        )
 
 
 __all__ = ["LARGEST", "Network", "Steps", "read_network"]

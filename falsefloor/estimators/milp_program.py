@@ -53,12 +53,22 @@ class _Program:
         self.integer += [int(integer)] * len(low)
         return np.arange(first, first + len(low))
 
-    def row(self, columns: Sequence[int] | NDArray[np.int64], values: Sequence[float] | Array, low: float, high: float) -> None:
-        self.entries.append((len(self.row_low), np.asarray(columns, dtype=np.int64), np.asarray(values, dtype=float)))
+    def row(
+        self,
+        columns: Sequence[int] | NDArray[np.int64],
+        values: Sequence[float] | Array,
+        low: float,
+        high: float,
+    ) -> None:
+        self.entries.append(
+            (len(self.row_low), np.asarray(columns, dtype=np.int64), np.asarray(values, dtype=float))
+        )
         self.row_low.append(low)
         self.row_high.append(high)
 
-    def solve(self, objective: NDArray[np.int64], *, seconds: float) -> tuple[int, float | None, float | None]:
+    def solve(
+        self, objective: NDArray[np.int64], *, seconds: float
+    ) -> tuple[int, float | None, float | None]:
         """(status, dual bound, best value) of minimising the sum of the objective's variables."""
         rows = np.concatenate([np.full(len(columns), row) for row, columns, _ in self.entries])
         columns = np.concatenate([columns for _, columns, _ in self.entries])
@@ -74,10 +84,16 @@ class _Program:
             options={"time_limit": seconds, "mip_rel_gap": 1e-7},
         )
         bound = getattr(found, "mip_dual_bound", None)
-        return int(found.status), None if bound is None else float(bound), None if found.x is None else float(found.fun)
+        return (
+            int(found.status),
+            None if bound is None else float(bound),
+            None if found.x is None else float(found.fun),
+        )
 
 
-def reachable(network: Network, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, radius: float) -> Region:
+def reachable(
+    network: Network, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, radius: float
+) -> Region:
     """What the first layer can see while the input stays in the ball: through a staircase, whole steps."""
     inside = region(centre, lo, hi, norm=norm, radius=radius)
     if network.steps is None:

@@ -123,7 +123,9 @@ class Outcome:
             "step_reason": scales.levels.reason[0],
         }
         spectrum = scales.spectrum
-        rows = torch.stack([row[0].double().cpu() for row in (spectrum.scales, spectrum.median, spectrum.largest)])
+        rows = torch.stack(
+            [row[0].double().cpu() for row in (spectrum.scales, spectrum.median, spectrum.largest)]
+        )
         return Outcome(floor.radius, evidence, rows.float(), tuple(balls))
 
 

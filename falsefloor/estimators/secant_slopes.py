@@ -76,7 +76,9 @@ class Probe:
         picked = self.coordinates if coordinates is None else coordinates
         size, (targets, points, wide) = self.centre.numel(), gradients.shape
         flat = gradients.reshape(targets * points, wide)
-        columns = enlarge(vector_norm(flat, dual(self.norm)), norm=self.norm, size=size, count=wide).unsqueeze(1)
+        columns = enlarge(
+            vector_norm(flat, dual(self.norm)), norm=self.norm, size=size, count=wide
+        ).unsqueeze(1)
         if rho:
             lo, hi = (bound.expand(self.centre.shape).reshape(1, size) for bound in self.subject.bounds)
             middle = self.centre.reshape(1, size)

@@ -8,7 +8,9 @@ is zero or missing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,7 +31,13 @@ _DIVISION = frozenset({"div", "divide"})
 _CASTS = frozenset({"to", "type", "type_as", "int", "long", "short", "byte", "char", "_to_copy"})
 _DETACH = frozenset({"detach", "alias"})
 # out of torch: these refuse tensors that require a gradient, and take no gradient with them
-_LEAVE = frozenset({"numpy", "__array__", "__dlpack__", "tolist", "item", "__float__", "__int__", "__index__", "__bool__"})
+_LEAVE = frozenset(
+    {"numpy", "__array__", "__dlpack__", "tolist", "item", "__float__", "__int__", "__index__", "__bool__"}
+)
+
+
+# what calls raise that were given floats for integers, or tensors with a history for ones without
+_REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +54,46 @@ class StraightThrough:
     def __call__(self, subject: Subject, /) -> Callable[[Tensor], Tensor]:
         """(N, *input) to logits (N, K): the subject's bits, the repaired gradient."""
 
+        faithful: list[bool] = []
+
         def function(inputs: Tensor) -> Tensor:
             if not (inputs.requires_grad and torch.is_grad_enabled()):
                 return subject(inputs)
-            try:
-                with _Repair():
-                    return subject(inputs)
-            except (RuntimeError, TypeError, NotImplementedError):
+            if not faithful:
+                faithful.append(_faithful(subject, inputs))
+            if faithful[0]:
                 # a forward that only works without the mode keeps its own gradient; if it works in neither,
                 # its own error is the one to see
-                return subject(inputs)
+                with contextlib.suppress(*_REFUSALS), _Repair():
+                    return subject(inputs)
+            return subject(inputs)
 
         return function
+
+
+def _faithful(subject: Subject, like: Tensor) -> bool:
+    """Whether the mode keeps the bits at two fixed points of the box.
+
+    Code that torch calls do not reach, such as a custom function handed integers, may see floats in their
+    place. Points of the box, not the first inputs: the answer must not depend on who comes first. Where the
+    subject does not repeat itself nothing can be compared.
+    """
+    lo, hi = (bound.to(like) for bound in subject.bounds)
+    draws = torch.rand(2, *like.shape[1:], generator=torch.Generator().manual_seed(0)).to(like)
+    probes = lo + draws * (hi - lo)
+    with torch.no_grad():
+        plain = subject(probes)
+    with contextlib.suppress(*_REFUSALS):
+        with _Repair():
+            repaired = subject(probes.clone().requires_grad_()).detach()
+        if not _same(plain, repaired):
+            with torch.no_grad():
+                return not _same(plain, subject(probes))
+    return True
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
 class _Pass(torch.autograd.Function):
@@ -76,6 +112,31 @@ class _Pass(torch.autograd.Function):
         return upstream[0].to(ctx.dtype), None
 
 
+@functools.cache
+def _plain(name: str) -> str:
+    """`Tensor.ceil_`, `__rfloordiv__`, `aten.ceil.default` by their stem."""
+    stem = name.split(".")[0]
+    if stem.startswith("__") and stem.endswith("__"):
+        stem = stem[2:-2]
+        for stem_of in ("floordiv", "mod"):
+            if stem in (f"r{stem_of}", f"i{stem_of}"):
+                return stem_of
+        return stem
+    return stem.removesuffix("_")
+
+
+_SEEN = (
+    frozenset({"get", "set"})
+    | _IDENTITY
+    | _REST
+    | _QUOTIENT
+    | _DIVISION
+    | _CASTS
+    | _DETACH
+    | {_plain(name) for name in _LEAVE}
+)
+
+
 class _Repair(TorchFunctionMode):
     """Sees every torch call of one forward.
 
@@ -83,19 +144,26 @@ class _Repair(TorchFunctionMode):
     on such a tensor is made twice: on the integers for its value, on the floats for its gradient.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._integers = False
+
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        plain = _plain(name)
+        # most calls of a forward are none of these, and this is all they cost
+        if plain not in _SEEN and not self._integers:
+            return func(*args, **kwargs)
         if name == "__get__" or name == "__set__":
             return self._attribute(func, args, kwargs)
         if kwargs.get("out") is not None or not torch.is_grad_enabled():
             return func(*_exact(args), **_exact(kwargs))
         if name in _LEAVE:
             return func(*_bare(args), **_bare(kwargs))
-        plain = _plain(name)
-        if _holds_exact(args) or _holds_exact(kwargs):
+        if self._integers and (_holds_exact(args) or _holds_exact(kwargs)):
             return self._on_integers(func, plain, args, kwargs)
         first = args[0] if args else kwargs.get("input", kwargs.get("self"))
         if not (isinstance(first, Tensor) or any(isinstance(a, Tensor) for a in args)):
@@ -109,6 +177,15 @@ class _Repair(TorchFunctionMode):
             return func(*_exact(args), **kwargs)
         return func(*args, **kwargs)
 
+    def _keep(self, proxy: Tensor, exact: Tensor) -> Tensor:
+        """A float tensor of the integer's value, with the proxy's gradient."""
+        if not proxy.requires_grad:
+            return exact
+        self._integers = True
+        floats = _through(proxy, exact.to(proxy.dtype))
+        floats._exact = exact  # type: ignore[attr-defined]
+        return floats
+
     def _on_floats(
         self, func: Any, name: str, plain: str, first: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
@@ -118,7 +195,7 @@ class _Repair(TorchFunctionMode):
         if proxy is None:
             out = func(*args, **kwargs)
             if plain in _CASTS and _integral(out) and isinstance(first, Tensor) and first.is_floating_point():
-                return _kept(first, out)
+                return self._keep(first, out)
             return out
         if not _in_place(name, plain):
             return _through(proxy, func(*_bare(args), **_bare(kwargs)))
@@ -134,23 +211,11 @@ class _Repair(TorchFunctionMode):
         try:
             proxy = _proxy(plain, args[0], args, kwargs)
             proxy = func(*args, **kwargs) if proxy is None else proxy
-        except (RuntimeError, TypeError, NotImplementedError):
+        except _REFUSALS:
             return out  # bit operations, indexing: integers only, and no gradient to lead through them
         if not isinstance(proxy, Tensor) or proxy.shape != out.shape or not proxy.is_floating_point():
             return out
-        return _kept(proxy, out) if _integral(out) else _through(proxy, out)
-
-
-def _plain(name: str) -> str:
-    """`Tensor.ceil_`, `__rfloordiv__`, `aten.ceil.default` by their stem."""
-    stem = name.split(".")[0]
-    if stem.startswith("__") and stem.endswith("__"):
-        stem = stem[2:-2]
-        for stem_of in ("floordiv", "mod"):
-            if stem in (f"r{stem_of}", f"i{stem_of}"):
-                return stem_of
-        return stem
-    return stem.removesuffix("_")
+        return self._keep(proxy, out) if _integral(out) else _through(proxy, out)
 
 
 def _in_place(name: str, plain: str) -> bool:
@@ -183,14 +248,6 @@ def _through(proxy: Tensor, out: Tensor) -> Tensor:
         return out
     value: Tensor = _Pass.apply(proxy, out)
     return value
-
-
-def _kept(proxy: Tensor, exact: Tensor) -> Tensor:
-    if not proxy.requires_grad:
-        return exact
-    floats = _through(proxy, exact.to(proxy.dtype))
-    floats._exact = exact  # type: ignore[attr-defined]
-    return floats
 
 
 def _attached(x: Tensor) -> Tensor:

@@ -87,7 +87,9 @@ def lower_bound(
         slopes, offset = weight, bias
         for (w, b), (low, high) in zip(reversed(layers), reversed(bounds), strict=True):
             unstable = (low < 0) & (high > 0)
-            upper_slope = torch.where(unstable, high / (high - low).clamp_min(1e-300), (low >= 0).to(low.dtype))
+            upper_slope = torch.where(
+                unstable, high / (high - low).clamp_min(1e-300), (low >= 0).to(low.dtype)
+            )
             upper_offset = torch.where(unstable, -upper_slope * low, 0.0)
             rising = (high > -low) if adaptive else torch.zeros_like(unstable)
             lower_slope = torch.where(unstable, rising.to(low.dtype), upper_slope)

@@ -91,8 +91,12 @@ def count_levels(
         moves = spectrum.moves[n].double().cpu()
         index = int(plateau.index[n])
         noise = RESOLVED * eps * float(spectrum.magnitude[n])
-        shares = _shares(spectrum.scales[n].tolist()[: index + 1], moves, moves[:, index].median(0).values, noise)
-        first = _first_count(shares) if bool(plateau.found[n]) else (math.nan, math.nan, "refused: no plateau")
+        shares = _shares(
+            spectrum.scales[n].tolist()[: index + 1], moves, moves[:, index].median(0).values, noise
+        )
+        first = (
+            _first_count(shares) if bool(plateau.found[n]) else (math.nan, math.nan, "refused: no plateau")
+        )
         if first[2] == "steps":
             reach = {"lo": lo, "hi": hi, "rows": rows}
             picked = None if coordinates is None else coordinates[n]
@@ -107,7 +111,9 @@ def count_levels(
             )
             first = _judge(second, first[0], shares, float(radius[n]))
         counts.append(first)
-    numbers = torch.tensor([count[:2] for count in counts], dtype=torch.float64, device=spectrum.median.device)
+    numbers = torch.tensor(
+        [count[:2] for count in counts], dtype=torch.float64, device=spectrum.median.device
+    )
     return Levels(levels=numbers[:, 0], ramp_share=numbers[:, 1], reason=[count[2] for count in counts])
 
 

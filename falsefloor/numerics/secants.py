@@ -28,21 +28,23 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower and upper end of a central step of half width ``scale`` in every coordinate, each (M, d).
+    """The lower and upper end of a step of half width ``scale`` in every coordinate, each (M, d).
 
-    points (M, d), scale broadcastable to it, lo and hi (d,). Where z ± h would leave the box the step becomes
-    one-sided, of the same length, and starts up to h/2 inside, differently in each coordinate, so that no end
-    lies on the face. h is cut to `WIDEST` of the box; a box of no width gives a step of no width.
+    points (M, d), scale broadcastable to it, lo and hi (d,). The step's middle lies up to h/4 beside the point,
+    differently in each coordinate: on a grid of pixels under a staircase, all coordinates would otherwise meet the
+    steps in the same phase, and err together. Where z ± h would leave the box the step becomes one-sided, of the
+    same length, and starts up to h/2 inside, so that no end lies on the face. h is cut to `WIDEST` of the box; a
+    box of no width gives a step of no width.
     """
-    width = hi - lo
-    reach = torch.minimum(scale.expand_as(points), WIDEST * width)
-    offset = torch.arange(1, points.shape[1] + 1, dtype=torch.float64, device=points.device) * _GOLDEN
-    inset = (0.5 * (offset - offset.floor())).to(points.dtype) * reach
-    below, above = points - reach, points + reach
-    leaves_below, leaves_above = below < lo, above > hi
+    reach = torch.minimum(scale.expand_as(points), WIDEST * (hi - lo))
+    phase = torch.arange(1, points.shape[1] + 1, dtype=torch.float64, device=points.device) * _GOLDEN
+    share = (phase - phase.floor()).to(points.dtype)
+    middle = points + (share - 0.5) * (0.5 * reach)
+    inset = share * (0.5 * reach)
     start, stop = points + inset, points - inset
-    low = torch.where(leaves_below, start, torch.where(leaves_above, stop - 2 * reach, below))
-    high = torch.where(leaves_below, start + 2 * reach, torch.where(leaves_above, stop, above))
+    leaves_below, leaves_above = middle - reach < lo, middle + reach > hi
+    low = torch.where(leaves_below, start, torch.where(leaves_above, stop - 2 * reach, middle - reach))
+    high = torch.where(leaves_below, start + 2 * reach, torch.where(leaves_above, stop, middle + reach))
     # the last rounding may step over a face
     return torch.maximum(low, lo), torch.minimum(high, hi)
 
@@ -82,7 +84,7 @@ def jacobian(
         below, above = ends(middles[here], scale[here].to(points.dtype).reshape(-1, 1), low, high)
         strips = [
             _block(function, flat[here], part, below.gather(1, part), above.gather(1, part), shape)
-            for part in chosen[here].split(max(across, 1), dim=1)
+            for part in torch.split(chosen[here], max(across, 1), dim=1)
         ]
         blocks.append(strips[0] if len(strips) == 1 else torch.cat(strips, dim=2))
     return torch.cat(blocks)
@@ -97,7 +99,7 @@ def _block(
     shape: torch.Size,
 ) -> Tensor:
     """Slopes (m, K, k) at flat (m, d) along coordinates part (m, k) between the given ends (m, k)."""
-    count, size = flat.shape
+    count = len(flat)
     wide = part.shape[1]
     moved = flat.unsqueeze(1).repeat(1, 2 * wide, 1)
     where = part.unsqueeze(2)

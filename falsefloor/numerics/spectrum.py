@@ -26,6 +26,12 @@ SCALES = (*(10 ** (k / 4 - 7) for k in range(25)), 0.15)
 FLAT = 0.15
 """A plateau is a run of scales whose slopes lie within this of each other."""
 
+_CALM = 1.25
+"""Scales whose gradients change this much more than at the calmest one are still as good as it."""
+
+_ROUGH = 0.1
+"""Where gradients at neighbouring scales inside the ball differ by more, wider scales are looked at too."""
+
 RESOLVED = 50.0
 """Units in the last place of the largest output that a difference must show to be more than rounding."""
 
@@ -91,7 +97,7 @@ def measure(
     picked = None if coordinates is None else coordinates.repeat_interleave(each, dim=0)
     mine, theirs = (labels.repeat_interleave(each).reshape(-1, 1, 1) for labels in (own, other))
     with torch.no_grad():
-        magnitude = torch.cat([function(part).abs().amax(dim=1) for part in flat.split(max(rows, 1))])
+        magnitude = torch.cat([function(part).abs().amax(dim=1) for part in torch.split(flat, max(rows, 1))])
     slopes, moves = [], []
     for scale in scales.tolist():
         found = jacobian(
@@ -123,7 +129,7 @@ def measure(
 def plateau(spectrum: Spectrum, *, limit: Tensor, eps: float) -> Plateau:
     """The coarsest run of at least three scales within 15 %, and the scale of it where neighbours agree best.
 
-    Looks at scales up to ``limit`` (N,) first, at all of them where that shows no run. Scales at which the run's
+    Looks at scales up to ``limit`` (N,) first, at all of them where that shows no calm run. Scales at which the run's
     own slope would drown in rounding (50 units of ``eps`` at the largest output) are taken off its fine end. In
     a run the scale is the one whose secant gradient changes least towards the next: finer ones still see steps
     or rounding, coarser ones curvature. Without a run the coarsest scale is taken, and ``found`` is False.
@@ -134,15 +140,21 @@ def plateau(spectrum: Spectrum, *, limit: Tensor, eps: float) -> Plateau:
         inside = sum(scale <= float(limit[n]) * (1 + 1e-9) for scale in scales)
         median = spectrum.median[n].tolist()
         noise = RESOLVED * eps * float(spectrum.magnitude[n])
-        run = None
+        change = spectrum.change[n].tolist()
+        run, best = None, 0
         for stop in dict.fromkeys((max(inside, 0), len(scales))):
-            run = run or _coarsest_run(median[:stop], scales[:stop], noise)
+            wider = _coarsest_run(median[:stop], scales[:stop], noise)
+            if wider is None:
+                continue
+            calmest = _calmest(change, *wider)
+            if run is None or change[calmest - 1] < change[best - 1]:
+                run, best = wider, calmest
+            if change[best - 1] <= _ROUGH:
+                break
         if run is None:
             rows.append((max(inside - 1, 0), max(inside - 1, 0), median[max(inside - 1, 0)], False))
             continue
-        first, last = run
-        best = _calmest(spectrum.change[n].tolist(), first, last)
-        rows.append((best, first, median[best], True))
+        rows.append((best, run[0], median[best], True))
     index, first_, slope, found = zip(*rows, strict=True)
     device = spectrum.median.device
     return Plateau(
@@ -171,7 +183,8 @@ def _calmest(change: list[float], first: int, last: int) -> int:
     """The scale of the run whose gradient differs least from its finer neighbour's, looked for from the coarse end.
 
     Not the least of all: on a ramp, two steps that both stay on it agree perfectly about the wrong slope. So the
-    search ends where the change has grown by half again.
+    search ends where the change has grown by half again. Of scales that are about as calm the finest is taken:
+    coarse ones average the extremes away, which makes a floor too high.
     """
     best = last
     for k in range(last - 1, first, -1):
@@ -179,6 +192,8 @@ def _calmest(change: list[float], first: int, last: int) -> int:
             best = k
         elif change[k - 1] > 1.5 * change[best - 1]:
             break
+    while best - 1 > first and change[best - 2] <= _CALM * change[best - 1]:
+        best -= 1
     return best
 
 

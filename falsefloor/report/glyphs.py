@@ -67,6 +67,8 @@ class Glyphs:
     def ratio(self, value: float | None) -> str:
         if value is None or math.isnan(value):
             return ""
+        if value == 0:
+            return f"{self.times}0"
         if math.isinf(value):
             return self.times + self.infinity
         shown = f"{value:.2f}" if value < 9.95 else f"{value:.0f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from falsefloor.report.comparison import Comparison, Row, read_comparison
 from falsefloor.report.glyphs import UNICODE, plain
 from falsefloor.report.refutations import refutations, sentence
-from falsefloor.report.table import cell_text, verdict_text
+from falsefloor.report.words import cell_text, verdict_text
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
 

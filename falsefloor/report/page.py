@@ -11,7 +11,7 @@ from falsefloor.report.comparison import label_of, read_comparison
 from falsefloor.report.drawings import histogram, line_chart, picture, planes, values
 from falsefloor.report.glyphs import UNICODE, as_number
 from falsefloor.report.html import table_html, text, verdict_html
-from falsefloor.report.refutations import refutations, sentence
+from falsefloor.report.refutations import refutations, sentence, suspicions
 from falsefloor.store.reader import VERDICTS, RunInfo, RunReader
 from falsefloor.study.file import study_from
 
@@ -86,7 +86,8 @@ def _refuted(reader: RunReader) -> Iterator[str]:
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
         many = f" ({one.count} inputs; the nearest is told)" if one.count > 1 else ""
-        yield f"<li><strong>{text(name)}</strong>{many}<br>{text(sentence(one, glyphs=UNICODE))}</li>"
+        yield f"<li><strong>{text(name)}</strong>{many}<br>{text(sentence(one, glyphs=UNICODE))}"
+        yield f"<br><small>{text(suspicions(one))}</small></li>"
     yield "</ul>"
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.report.glyphs import Glyphs, as_number, plain
 from falsefloor.store.reader import SeriesRow
 
 
 @dataclass(frozen=True)
 class Refutation:
-    """One estimator on one subject: the input whose witness is nearest, of how many that were refuted."""
+    """One estimator on one subject: the input whose witness is nearest, of how many that were refuted.
+
+    suspicions: the codes that raised suspicion on the refuted inputs, most frequent first.
+    """
 
     series: SeriesRow
     count: int
@@ -22,25 +27,33 @@ class Refutation:
     radius: float | None
     distance: float | None
     predicted: int | None
+    suspicions: tuple[str, ...] = ()
 
 
 def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any]]) -> list[Refutation]:
-    """One for every refuted cell, in the table's order. ``findings``: as `RunReader.findings` gives them."""
+    """One for every refuted cell, in the table's order. ``findings``: worst first."""
     inputs: dict[int, set[int]] = {}
     best: dict[int, tuple[tuple[float, int, str], Mapping[str, Any]]] = {}
+    suspect: dict[int, Counter[str]] = {}
     for found in findings:
+        number = found["series"]
+        if found["severity"] == "suspect" and found["input"] in inputs.get(number, ()):
+            suspect.setdefault(number, Counter())[found["code"]] += 1
         if found["severity"] != "refuted":
             continue
-        number = found["series"]
         inputs.setdefault(number, set()).add(found["input"])
         distance = as_number((found["witness"] or {}).get("distance"))
         rank = (float("inf") if distance is None else distance, found["input"], found["code"])
         if number not in best or rank < best[number][0]:
             best[number] = (rank, found)
-    return [_one(one, best[one.id][1], len(inputs[one.id])) for one in series if one.id in best]
+    return [
+        _one(one, best[one.id][1], len(inputs[one.id]), suspect.get(one.id, Counter()))
+        for one in series
+        if one.id in best
+    ]
 
 
-def _one(series: SeriesRow, found: Mapping[str, Any], count: int) -> Refutation:
+def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Counter[str]) -> Refutation:
     witness = found["witness"] or {}
     return Refutation(
         series,
@@ -51,6 +64,7 @@ def _one(series: SeriesRow, found: Mapping[str, Any], count: int) -> Refutation:
         as_number(found["radius"]),
         as_number(witness.get("distance")),
         witness.get("predicted"),
+        tuple(sorted(suspect, key=lambda code: (-suspect[code], code))),
     )
 
 
@@ -66,4 +80,10 @@ def sentence(one: Refutation, *, glyphs: Glyphs) -> str:
     )
 
 
-__all__ = ["Refutation", "refutations", "sentence"]
+def suspicions(one: Refutation) -> str:
+    """For example: "also suspect: FF101 vanished gradient, FF103 graph cut"; empty where there is nothing."""
+    names = [f"{plain(c)} {CATALOGUE[c].info.name}" if c in CATALOGUE else plain(c) for c in one.suspicions]
+    return f"also suspect: {', '.join(names)}" if names else ""
+
+
+__all__ = ["Refutation", "refutations", "sentence", "suspicions"]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
-from falsefloor.report.refutations import Refutation, sentence
+from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines
 from falsefloor.store.reader import VERDICTS, RunInfo
 
@@ -68,6 +68,7 @@ def _refuted(
         many = f" {glyphs.dot} {one.count} inputs, the nearest:" if one.count > 1 else ""
         yield from _fold(Text.assemble(("REFUTED  ", STYLES["refuted"]), (name, "bold"), many), width)
         yield from (Text(f"  {piece}") for piece in textwrap.wrap(sentence(one, glyphs=glyphs), width - 2))
+        yield from (Text(f"  {piece}", style="dim") for piece in textwrap.wrap(suspicions(one), width - 2))
     if len(refuted) > SHOWN:
         yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")
 

@@ -1,12 +1,13 @@
 """The table of a comparison for a terminal: `demo`, `show`, `watch` and a followed run print this one.
 
 Laid out by hand, because a reason belongs beside its row where there is room and under it where there is
-none. Three layouts, by width: reasons beside, reasons below, and one line an estimator where even the numbers
-do not fit. Every word of it comes as `rich.text.Text`, never as markup.
+none. Three layouts, by width: open (names on one line), compact (names folded, no column for agreement) and
+one line an estimator where even the numbers do not fit. Words come as `rich.text.Text`, never as markup.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.report.comparison import Comparison, Entry, Row
+from falsefloor.report.comparison import Comparison, Row
 from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, glyphs_for, plain
+from falsefloor.report.words import cell_text, changed_class, subject_name, verdict_text, why
 
-GAP = 2
-LEAST_WHY = 30
+LEAST_WHY = 28
 """Columns that reasons need to stand beside their rows."""
+LEAST_NAME = 14
+"""Columns that folded names need."""
+LONGEST_NAME = 48
 
-_NAMES = 40
-"""Columns that a masker's name may take before the layout with one line an estimator is used."""
+Line = list[Text]
 
 
 @dataclass(frozen=True)
@@ -40,159 +43,132 @@ def table_lines(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[T
     """The table as lines no wider than ``width``, legend included."""
     if not comparison.rows:
         return [Text("nothing is planned yet", style="dim")]
-    grid = _grid(comparison, glyphs)
-    widths = [max(cell_len(row[at].plain) for row in grid) for at in range(len(grid[0]))]
-    used = sum(widths) + GAP * len(widths)
-    whys = [_why(row) for row in comparison.rows]
-    if used > width or widths[0] > _NAMES:
-        lines = _long(comparison, whys, width=width, glyphs=glyphs)
-    else:
-        longest = max((cell_len(why) for why in whys), default=0)
-        beside = width - used
-        if beside < min(longest, LEAST_WHY):
-            beside = 0
-        lines = _wide(comparison, grid, widths, whys, beside=beside, width=width, glyphs=glyphs)
-    return lines + _legend(comparison, width=width, glyphs=glyphs)
+    names = [subject_name(comparison, row) for row in comparison.rows]
+    widest = max(len(_NAME_HEAD), *map(cell_len, names))
+    for agreement, gap in ((True, 2), (False, 1)):
+        heads, rows = _grid(comparison, glyphs, agreement=agreement)
+        widths = [max(cell_len(line[at].plain) for line in (*heads, *rows)) for at in range(len(rows[0]))]
+        room = width - sum(widths) - gap * len(widths)
+        name = min(widest, room)
+        if name == widest <= LONGEST_NAME or (gap == 1 and name >= min(widest, LEAST_NAME)):
+            frame = _Frame(name, widths, gap, width, glyphs)
+            return [*_table(comparison, frame, names, heads, rows), *_legend(comparison, width, glyphs)]
+    return [*_long(comparison, names, width=width, glyphs=glyphs), *_legend(comparison, width, glyphs)]
 
 
-def subject_name(comparison: Comparison, row: Row) -> str:
-    """A row's name, without what is the same in every row."""
-    model, masker, norm = row.subject
-    parts = [model if len(comparison.models) > 1 else "", masker, norm if len(comparison.norms) > 1 else ""]
-    return " ".join(plain(part) for part in parts if part)
+_NAME_HEAD = "masker"
 
 
-def cell_text(entry: Entry | None, *, glyphs: Glyphs) -> Text:
-    """One number with its claim and, where it does not stand, its mark; or how far it is."""
-    if entry is None:
-        return Text("")
-    cell = entry.cell
-    if cell.radius is None and cell.live is not None:
-        share, moving = cell.live
-        shown = "" if moving is None else f"{glyphs.radius(moving, claim=entry.series.claim)} "
-        return Text(f"{shown}{share:.0%}", style="cyan")
-    if cell.radius is None:
-        state = next((s for s in ("failed", "skipped", "cancelled") if cell.verdicts.get(s)), "")
-        return Text(state or glyphs.dash, style=STYLES.get(state, "dim"))
-    shown = glyphs.radius(cell.radius, claim=entry.series.claim, capped=cell.capped)
-    mark = MARKS.get(cell.worst or "", "") + ("!" if entry.failed else "")
-    return Text(f"{shown}{mark:<1}", style=STYLES.get(cell.worst or "", "") if mark else "")
+@dataclass(frozen=True)
+class _Frame:
+    """The columns of a table: the name's, the others', the space before each of these."""
+
+    name: int
+    widths: list[int]
+    gap: int
+    width: int
+    glyphs: Glyphs
+
+    @property
+    def used(self) -> int:
+        return self.name + sum(self.widths) + self.gap * len(self.widths)
+
+    def line(self, name: str, cells: Line, *, style: str = "") -> Text:
+        """The cells right-aligned but for the verdict, which is the last."""
+        line = Text(name + " " * (self.name - cell_len(name)), style=style)
+        for at, (cell, wide) in enumerate(zip(cells, self.widths, strict=True)):
+            fill = Text(" " * (wide - cell_len(cell.plain)))
+            line.append(" " * self.gap)
+            line.append_text(cell + fill if at == len(cells) - 1 else fill + cell)
+        return line
 
 
-def verdict_text(row: Row) -> Text:
-    """ "REFUTED", "3/5 refuted", "held", or nothing while nothing has come back."""
-    told, verdict = row.told, row.verdict
-    if told is None or not verdict:
-        return Text("")
-    of = sum(told.cell.verdicts.values())
-    count = told.cell.verdicts.get(verdict, 0)
-    partly = of > 1 and count < of
-    word = f"{count}/{of} {verdict}" if partly else verdict
-    return Text(word if verdict != "refuted" or partly else word.upper(), style=STYLES.get(verdict, ""))
+def _table(
+    comparison: Comparison, frame: _Frame, names: Sequence[str], heads: list[Line], rows: list[Line]
+) -> list[Text]:
+    whys = [why(row) for row in comparison.rows]
+    beside = frame.width - frame.used - 2
+    if beside < min(max(map(cell_len, whys)), LEAST_WHY):
+        beside = 0
+    lines = [_stripped(frame.line("", head, style="bold")) for head in heads[:-1]]
+    last = frame.line(_NAME_HEAD, heads[-1], style="bold")
+    lines.append(_stripped(last + Text("  why" if beside and any(whys) else "", style="bold")))
+    lines.append(Text(frame.glyphs.line * frame.width, style="dim"))
+    for row, name, cells, reason in zip(comparison.rows, names, rows, whys, strict=True):
+        folded = _folded(name, frame.name)
+        said = textwrap.wrap(reason, beside) if beside else []
+        for at in range(max(len(folded), len(said), 1)):
+            part = folded[at] if at < len(folded) else ""
+            line = frame.line(part, cells if at == 0 else [Text("")] * len(cells))
+            if at < len(said):
+                line.append(f"  {said[at]}", style="dim")
+            lines.append(_stripped(line))
+        below = [reason] if not beside and reason and row.verdict != "held" else []
+        below += [changed_class(row)] if len(heads[0]) == _columns(comparison, agreement=False) else []
+        for words in below:
+            lines += [Text(f"    {piece}", style="dim") for piece in textwrap.wrap(words, frame.width - 4)]
+    return lines
 
 
-def _why(row: Row) -> str:
-    told = row.told
-    if told is None:
-        return ""
-    reason = plain(told.cell.reason)
-    if not reason or row.verdict == "held":
-        return reason
-    return f"{plain(told.series.label)}: {reason}" if len(row.entries) > 1 else reason
+def _columns(comparison: Comparison, *, agreement: bool) -> int:
+    return len(comparison.columns) + (comparison.ratio_of is not None) + agreement + 1
 
 
-def _grid(comparison: Comparison, glyphs: Glyphs) -> list[list[Text]]:
-    """Header lines, then a line a row: name, numbers, ratio, agreement, verdict."""
-    agreement = any(row.agreement for row in comparison.rows)
-    heads = [[""], *(_split(plain(column)) for column in comparison.columns)]
-    if comparison.ratio_of is not None:
-        heads.append([glyphs.times, "none"])
-    if agreement:
-        heads.append(["same", "class"])
+def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[list[Line], list[Line]]:
+    """Head lines, then a line a row: numbers, ratio, agreement, verdict."""
+    agreement = agreement and any(row.agreement for row in comparison.rows)
+    heads = [_head(plain(column)) for column in comparison.columns]
+    heads += [[glyphs.times, "none"]] * (comparison.ratio_of is not None) + [["same", "class"]] * agreement
     heads.append(["verdict"])
-    heads[0] = [" ".join(["model"] * (len(comparison.models) > 1) + ["masker"])]
     tall = max(map(len, heads))
-    grid = [[Text(head[line - tall + len(head)] if line >= tall - len(head) else "", style="bold")
-             for head in heads] for line in range(tall)]  # fmt: skip
+    padded = [[""] * (tall - len(head)) + head for head in heads]
+    rows = []
     for row in comparison.rows:
-        line = [Text(subject_name(comparison, row))]
-        line += [cell_text(entry, glyphs=glyphs) for entry in row.entries]
+        line = [cell_text(entry, glyphs=glyphs) for entry in row.entries]
         if comparison.ratio_of is not None:
             line.append(Text(glyphs.ratio(row.ratio), style="dim" if row.ratio == 1.0 else ""))
         if agreement:
             same, of = row.agreement or (0, 0)
             line.append(Text(f"{same}/{of}" if of else "", style="yellow" if same < of else ""))
-        line.append(verdict_text(row))
-        grid.append(line)
-    return grid
+        rows.append([*line, verdict_text(row)])
+    return [[Text(head[at], style="bold") for head in padded] for at in range(tall)], rows
 
 
-def _wide(
-    comparison: Comparison,
-    grid: Sequence[Sequence[Text]],
-    widths: Sequence[int],
-    whys: Sequence[str],
-    *,
-    beside: int,
-    width: int,
-    glyphs: Glyphs,
-) -> list[Text]:
-    heads = len(grid) - len(comparison.rows)
-    last = len(widths) - 1
-    lines: list[Text] = []
-    for at, cells in enumerate(grid):
-        line = Text()
-        for column, (cell, wide) in enumerate(zip(cells, widths, strict=True)):
-            fill = " " * (wide - cell_len(cell.plain))
-            line.append_text(cell + Text(fill) if column in (0, last) else Text(fill) + cell)
-            line.append(" " * GAP)
-        why = "" if at < heads else whys[at - heads]
-        if at == heads - 1:
-            line.append("why" if beside else "", style="bold")
-        pieces = textwrap.wrap(why, beside) if beside else []
-        for first, piece in enumerate(pieces or [""]):
-            lines.append(_right(line if first == 0 else Text(" " * (width - beside)), piece))
-        if not beside and why and grid[at][last].plain != "held":
-            lines += [Text(f"    {piece}", style="dim") for piece in textwrap.wrap(why, width - 4)]
-        if at == heads - 1:
-            lines.append(Text(glyphs.line * width, style="dim"))
-    return lines
-
-
-def _right(line: Text, piece: str) -> Text:
-    whole = line + Text(piece, style="dim" if piece else "")
-    whole.rstrip()
-    return whole
-
-
-def _long(comparison: Comparison, whys: Sequence[str], *, width: int, glyphs: Glyphs) -> list[Text]:
+def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: Glyphs) -> list[Text]:
     """One line an estimator, for narrow windows and for many or long names."""
     lines: list[Text] = []
-    name = min(max(cell_len(plain(c)) for c in comparison.columns), max(8, width - 26))
-    for row, why in zip(comparison.rows, whys, strict=True):
-        head = Text(subject_name(comparison, row), style="bold")
-        head.truncate(max(8, width - 26), overflow="ellipsis" if glyphs.more == "…" else "crop")
-        head.append("  ").append_text(verdict_text(row))
-        if row.ratio is not None and comparison.ratio_of is not None:
-            head.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
-        lines.append(_cropped(head, width))
+    label = min(max(cell_len(plain(c)) for c in comparison.columns), max(8, width - 26))
+    for row, name in zip(comparison.rows, names, strict=True):
+        lines += [Text(part, style="bold") for part in _folded(name, width)]
+        lines[-1] = _fitting(lines[-1], _tail(comparison, row, glyphs), width, lines)
         for entry in row.entries:
             if entry is not None:
-                line = Text(f"  {plain(entry.series.label)[:name]:<{name}}  ")
+                line = Text(f"  {plain(entry.series.label)[:label]:<{label}}  ")
                 line.append_text(cell_text(entry, glyphs=glyphs))
                 line.append(f"  {entry.cell.worst or ''}", style=STYLES.get(entry.cell.worst or "", ""))
-                lines.append(_cropped(line, width))
-        if why and row.verdict != "held":
-            lines += [Text(f"    {piece}", style="dim") for piece in textwrap.wrap(why, max(10, width - 4))]
+                line.truncate(width)
+                lines.append(line)
+        for words in (why(row) if row.verdict != "held" else "", changed_class(row)):
+            lines += [Text(f"    {p}", style="dim") for p in textwrap.wrap(words, max(10, width - 4))]
     return lines
 
 
-def _cropped(line: Text, width: int) -> Text:
-    line.truncate(width)
-    return line
+def _tail(comparison: Comparison, row: Row, glyphs: Glyphs) -> Text:
+    tail = Text("  ") + verdict_text(row)
+    if comparison.ratio_of is not None and row.ratio is not None:
+        tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
+    return tail
 
 
-def _legend(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[Text]:
+def _fitting(line: Text, tail: Text, width: int, lines: list[Text]) -> Text:
+    """The tail at the end of the line, or on one of its own."""
+    if line.cell_len + tail.cell_len <= width:
+        return line + tail
+    lines.append(line)
+    return tail
+
+
+def _legend(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Text]:
     entries = [entry for row in comparison.rows for entry in row.entries if entry is not None]
     shown = [entry for entry in entries if entry.cell.radius is not None]
     words = []
@@ -203,12 +179,15 @@ def _legend(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[Text]
     if any(not e.lower for e in shown):
         words.append(f"{glyphs.most} ceiling: an adversarial input was found there")
     seen = {entry.cell.worst for entry in shown}
-    words += [f"{MARKS[v]} {v}" for v in MARKS if MARKS[v] and v in seen]
+    words += [f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark and verdict in seen]
     if any(entry.failed for entry in shown):
         words.append("! failed for some inputs")
     if comparison.ratio_of is not None:
         words.append(f"{glyphs.times} none: {plain(comparison.ratio_of)} over its unmasked value")
-    if any(row.agreement for row in comparison.rows):
+    judged = [row.agreement for row in comparison.rows if row.agreement]
+    if judged and all(same == of for same, of in judged):
+        words.append("all maskers leave all inputs in their class")
+    elif judged:
         words.append("same class: inputs that the masker leaves in their class")
     if any(entry.cell.total > 1 for entry in shown):
         words.append("numbers are medians over the inputs")
@@ -225,15 +204,28 @@ def _flow(words: Sequence[str], width: int, joint: str) -> list[str]:
     return lines
 
 
-def _split(name: str) -> list[str]:
+def _folded(name: str, width: int) -> list[str]:
+    """A name on lines of this width, cut after a sign where there is one; what follows is indented."""
+    lines = [""]
+    for part in re.findall(r"[^:,+ ]*[:,+ ]?", name):
+        while cell_len(lines[-1] + part.rstrip()) > width:
+            if lines[-1].strip():
+                lines.append(" ")
+                continue
+            lines[-1], part = lines[-1] + part[: width - 1], part[width - 1 :]
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
+
+
+def _head(name: str) -> list[str]:
     """A column's head on several lines: "finite-", "difference"; "clever:", "radius=0.3"."""
-    parts, start = [], 0
-    for at, char in enumerate(name):
-        if char in ":,+" or (char == "-" and at - start >= 3):
-            parts.append(name[start : at + 1])
-            start = at + 1
-    parts.append(name[start:])
-    return [part for part in parts if part] or [""]
+    parts = re.findall(r"[^:,+ -]*(?:-(?=[^:,+ -]{3})|[:,+ ]|$|-)", name)
+    return [part.rstrip() for part in parts if part] or [""]
 
 
-__all__ = ["ComparisonTable", "cell_text", "subject_name", "table_lines", "verdict_text"]
+def _stripped(line: Text) -> Text:
+    line.rstrip()
+    return line
+
+
+__all__ = ["ComparisonTable", "table_lines"]

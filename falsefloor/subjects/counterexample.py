@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from falsefloor.engine.settle import Settled, settle
+from falsefloor.engine.settle import MARGIN, Settled, settle
 from falsefloor.subjects.site import Site
 
 CANDIDATES = 6
@@ -18,14 +18,23 @@ TRIED = 3
 
 @dataclass(frozen=True)
 class Sighting:
-    """points (N, M, *input) that changed class where ``flipped`` (N, M), at ``distance`` (N, M)."""
+    """points (N, M, *input) that changed class where ``flipped`` (N, M); ``distance`` (N, M) orders them."""
 
     points: Tensor
     flipped: Tensor
     distance: Tensor
 
+    @classmethod
+    def of(cls, site: Site, points: Tensor, logits: Tensor, away: Tensor) -> Sighting:
+        """Points with their logits and distances, ordered by where the class would change if every margin
+        fell linearly on the way: the nearest point is seldom the one with the nearest crossing."""
+        margins = site.of_all(logits)
+        start = site.margins[:, None]
+        share = torch.where(margins < 0, start / (start - margins), torch.inf).amin(2)
+        return cls(points, share < torch.inf, away * share)
+
     def nearest(self, count: int) -> Sighting:
-        """The ``count`` nearest that changed class, nearest first."""
+        """The ``count`` first that changed class."""
         keys = torch.where(self.flipped, self.distance, torch.inf)
         order = keys.argsort(dim=1, stable=True)[:, :count]
         return Sighting(
@@ -39,11 +48,10 @@ def take(points: Tensor, index: Tensor) -> Tensor:
     return points.gather(1, wide.expand(*index.shape, *points.shape[2:]))
 
 
-def nearest_counterexample(site: Site, sightings: list[Sighting]) -> tuple[Settled, int]:
+def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
     """Bisect towards the nearest sightings, settle the nearest that settles.
 
-    Returns what settled and how many forwards an input the bisection took. The segment's crossing is refined
-    jointly for `CANDIDATES` sightings, since the nearest sighting is seldom the nearest crossing.
+    The crossing is refined for `CANDIDATES` sightings at once. An input without any has nothing settled.
     """
     near = [sighting.nearest(CANDIDATES) for sighting in sightings]
     best = Sighting(
@@ -59,7 +67,10 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> tuple[Settl
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         trial = start + _wide(middle, start).to(start.dtype) * (best.points - start)
-        changed = site.of_all(site.guard(trial)).amin(2) < 0
+        logits = site.guard(trial)
+        # by as much as settling will ask for, so that nothing is left to walk
+        needed = MARGIN * torch.finfo(logits.dtype).eps * logits.double().abs().amax(2)
+        changed = site.of_all(logits).amin(2) <= -needed
         points = torch.where(_wide(changed, start), trial, points)
         high, low = torch.where(changed, middle, high), torch.where(changed, low, middle)
     refined = Sighting(points, best.flipped, site.away(points)).nearest(TRIED)
@@ -68,7 +79,7 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> tuple[Settl
         if bool(settled.ok.all()):
             break
         settled = _better(settled, _settle(site, refined.points[:, other]))
-    return settled, BISECTIONS * each
+    return settled
 
 
 def _settle(site: Site, points: Tensor) -> Settled:

@@ -140,10 +140,10 @@ def _measure(site: Site, sources: Mapping[str, Source]) -> list[Observation]:
     pairs = secant_pairs(site)
     agreements = [scale_agreement(site, radius, sources=sources) for radius in _radii(site, pairs)]
     sightings = [
-        Sighting(pairs.points, pairs.margins.amin(2) < 0, pairs.distance),
-        *(Sighting(a.points, site.of_all(a.logits).amin(2) < 0, site.away(a.points)) for a in agreements),
+        Sighting.of(site, pairs.points, pairs.logits, pairs.distance),
+        *(Sighting.of(site, a.points, a.logits, site.away(a.points)) for a in agreements),
     ]
-    settled, _ = nearest_counterexample(site, sightings)
+    settled = nearest_counterexample(site, sightings)
     logits = torch.cat([pairs.logits, *(a.logits for a in agreements)], 1)
     ranges, ladder = outputs(logits), precision_ladder(site)
     for i, one in enumerate(seen):

@@ -20,7 +20,7 @@ from falsefloor.subjects.subject import ModelSubject
 def precision_ladder(site: Site) -> list[dict[str, object]]:
     """Facts an input: relative shifts of the runner-up's margin and of its gradient's norm in float64.
 
-    Shifts within rounding of the logits count as none. ``reason`` instead, where the model cannot be run in
+    ``reason`` instead, where the model cannot be run in
     float64. ``subnormal``: the share of gradient entries below the normal range.
     """
     here = site.slopes(site.inputs.unsqueeze(1), against=site.runner_up[:, None]).squeeze(1)
@@ -40,7 +40,7 @@ def precision_ladder(site: Site) -> list[dict[str, object]]:
         reason = f"the model does not run in float64 ({type(error).__name__}: {error})"[:300]
         return [fact | {"reason": reason} for fact in facts]
     before = site.of_runner_up(site.logits[:, None]).squeeze(1)
-    moved = ((margin - before).abs() - site.rounding).clamp(min=0) / margin.abs()
+    moved = (margin - before).abs() / margin.abs()
     size, wide_size = (vector_norm(g.double(), dual(site.norm)) for g in (here, slope))
     turned = (size - wide_size).abs() / torch.maximum(size, wide_size)
     for i, fact in enumerate(facts):

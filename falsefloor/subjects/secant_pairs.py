@@ -17,9 +17,9 @@ from falsefloor.numerics.secants import jacobian
 from falsefloor.numerics.support import vertex
 from falsefloor.subjects.site import SCALES, Site
 
-COARSE = (0.02, 0.1)
-"""Half widths of the coarse differences, as shares of the domain's width: one narrower than the steps of a
-25-level quantiser would find nothing, one much wider sees another region of a piecewise linear model."""
+COARSE = (0.02, 0.1, 0.3)
+"""Half widths of the coarse differences, as shares of the domain's width: a quantiser of fewer than 1/(2h)
+levels hides from a step of half width h, while a wide step sees other regions of a piecewise linear model."""
 SHARES = (0.3, 0.6, 1.0)
 FULL = 256
 """Up to this many coordinates every one is stepped; beyond, `FEW` dense random directions are."""
@@ -45,7 +45,7 @@ class SecantPairs:
 
 
 def secant_pairs(site: Site) -> SecantPairs:
-    """Steps of `SHARES` of every scale along every direction of descent: at most 405 points an input."""
+    """Steps of `SHARES` of every scale along every direction of descent: at most 540 points an input."""
     lo, hi = site.subject.bounds
     count = len(site.inputs)
     slopes = torch.cat([*(_coarse(site, share) for share in COARSE), _autograd(site)], 1)

@@ -55,7 +55,8 @@ def check_cases(check: Check, facts: Iterable[Facts] = ()) -> list[Case]:
 
 
 def _bind(rule: Callable[[Check, Facts], None], check: Check, facts: Facts) -> Callable[[], None]:
-    return lambda: rule(check, facts)
+    # Each rule its own copy: a check that writes into its facts must not spoil the next rule's.
+    return lambda: rule(check, copy.deepcopy(facts))
 
 
 def _findings(check: Check, facts: Facts) -> None:

@@ -70,11 +70,12 @@ def _linear(source: GradientSource) -> None:
     )
 
 
-def _staircase(source: GradientSource) -> None:
-    """gives finite gradients on a staircase"""
-    _, gradient = _gradient(source, linear().subject([(Stairs(), "input")]), _points())
-    require(gradient.shape == (32, *SHAPE), f"gives gradients {tuple(gradient.shape)}")
-    require(gradient.isfinite().all(), "gives gradients that are not finite")
+def _finite(source: GradientSource) -> None:
+    """gives finite gradients with and without a staircase"""
+    for subject in (linear().subject(), linear().subject([(Stairs(), "input")])):
+        _, gradient = _gradient(source, subject, _points())
+        require(gradient.shape == (32, *SHAPE), f"gives gradients {tuple(gradient.shape)}")
+        require(gradient.isfinite().all(), "gives gradients that are not finite")
 
 
 def _neighbours(source: GradientSource) -> None:
@@ -115,6 +116,6 @@ def _prints(source: GradientSource) -> None:
         _gradient(source, linear().subject(), _points())
 
 
-_CHECKS = (_forward, _linear, _staircase, _neighbours, _deterministic, _model, _double, _prints)
+_CHECKS = (_forward, _linear, _finite, _neighbours, _deterministic, _model, _double, _prints)
 
 __all__ = ["check_gradient_source", "gradient_cases"]

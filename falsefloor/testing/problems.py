@@ -99,7 +99,7 @@ def linear(dtype: torch.dtype = torch.float32, device: str = "cpu") -> Problem:
     """The problem that all kits use: 3 inputs of shape (1, 2, 3), 3 classes, ℓ2 distances 0.05 to 0.07."""
     generator = torch.Generator().manual_seed(BASE_SEED)
     # Without the usual initialisation, which draws from the global generator that the kits watch.
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, 6, CLASSES)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, 6, CLASSES)  # type: ignore[no-untyped-call]
     weight = torch.randn(CLASSES, 6, generator=generator)
     inputs = 0.5 + 0.1 * (torch.rand(COUNT, *SHAPE, generator=generator) - 0.5)
     with torch.no_grad():

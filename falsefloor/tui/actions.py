@@ -74,7 +74,7 @@ ACTIONS = (
     Action("compare", "pivot", "v", "View", "Estimators as columns, or one row an estimate"),
     Action("compare", "inputs", "i", "Inputs", "Single inputs, or all of them in one row"),
     Action(
-        "compare", "sort", "s", "Sort", "Sort by the column under the cursor; again turns it, then undoes it"
+        "compare", "sort", "s", "Sort", "Sort by this column; again turns it, then undoes it"
     ),
     Action("compare", "sort_verdict", "S", "Sort by verdict", "Worst verdict first; again undoes it"),
     Action("compare", "find", "slash", "Filter", "Show only the rows that contain some words", 7),
@@ -82,19 +82,25 @@ ACTIONS = (
     Action("compare", "copy_command", "Y", "Copy command", "Copy the command that starts this run"),
     Action("compare", "log", "l", "Log", "The worker's log"),
     Action(
-        "detail", "previous", "left_square_bracket", "Previous input", "The same estimate, input before", 1
+        "detail", "previous", "left_square_bracket", "Input before", "The same estimate, the input before", 1
     ),
     Action("detail", "next", "right_square_bracket", "Next input", "The same estimate, next input", 2),
     Action("detail", "copy", "y", "Copy radius", "Copy the radius", 3),
     Action("detail", "copy_witness", "Y", "Copy witness", "Copy the adversarial input as JSON", 4),
     Action("detail", "warnings", "w", "Warnings", "All warnings of this run by their code", 5),
+    Action("detail", "turn(1)", "right,tab", "Next panel", "The next panel, where they are shown one by one", 6, "tab"),
+    Action("detail", "turn(-1)", "left,shift+tab", "Panel before", "The panel before", 0),
+    *(
+        Action("detail", f"show_panel({n})", str(n), name, f"Panel {n}: {name.lower()}")
+        for n, name in enumerate(("Warnings", "Scales", "Fit", "Score", "Pictures", "Facts"), start=1)
+    ),
     Action("warnings", "open", "enter", "Detail", "Open the estimate of this warning", 1, "enter"),
     Action("warnings", "find", "slash", "Filter", "Show only the warnings that contain some words", 2),
     Action("warnings", "copy", "y", "Copy replay", "Copy the command that replays this refutation", 3),
     Action("runs", "open", "enter", "Open", "Watch this run in the table", 1, "enter"),
     Action("runs", "cancel", "x", "Cancel", "Cancel this run (asks first)", 2),
     Action(
-        "runs", "pause", "space", "Pause/go on", "Pause, go on, or resume a lost run; retries what failed", 3
+        "runs", "pause", "space", "Pause/go on", "Pause, go on, resume a lost run, retry failures", 3
     ),
     Action("runs", "again", "a", "Again", "A new run like this one, with changes", 4),
     Action("runs", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 5),

@@ -117,7 +117,7 @@ def compare(snapshot: Snapshot, view: View, glyphs: Glyphs) -> tuple[list[Column
     """Columns and rows of the table."""
     rows = list(_rows(snapshot, view, glyphs))
     short = words.short_labels(_labels(snapshot))
-    names = [c for c in ("model", "masker", "norm") if view.wide or c == "masker" or _varied(snapshot, c)]
+    names = [c for c in ("model", "masker", "norm") if c == "masker" or _varied(snapshot, c)]
     widest = WIDEST if view.wide else 20
     columns = [Column(name, name, frozen=name != "norm", widest=widest) for name in names]
     verdict = Column("verdict", "verdict", frozen=not view.wide, narrowest=7)

@@ -101,7 +101,7 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
             siblings=siblings,
             inputs=tuple(int(r["input"]) for r in records),
             observed=revive(seen[0]["facts"]) | {"agreement": seen[0]["agreement"]} if seen else {},
-            curves={n: _curve(reader, record, n) for n in record["curves"]},
+            curves=_curves(reader, record, siblings),
             shape=shape or tuple(facts.get("shape", ())),
             input=point,
             witness=numbers(witness) if witness else (),
@@ -132,6 +132,18 @@ def _input(reader: RunReader, record: Mapping[str, Any], at: int) -> tuple[Seque
             if found is not None:
                 return numbers(found), found.shape
     return (), ()
+
+
+def _curves(
+    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]
+) -> dict[str, Sequence[float]]:
+    """The record's own curves, and the scale spectrum of whichever sibling has one: it is the subject's."""
+    found = {name: _curve(reader, record, name) for name in record["curves"]}
+    if "spectrum" not in found:
+        other = next((s for s in siblings if "spectrum" in s["curves"]), None)
+        if other is not None:
+            found |= {name: _curve(reader, other, name) for name in ("scales", "spectrum")}
+    return found
 
 
 def _curve(reader: RunReader, record: Mapping[str, Any], name: str) -> Sequence[float]:

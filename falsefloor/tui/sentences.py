@@ -36,9 +36,9 @@ def says(record: Mapping[str, Any], glyphs: Glyphs) -> str:
             return f"{who}: no input found that changes the answer at {where}. That is no proof."
         return f"{who} found an input at {words.number(value)} that changes the answer at {where} ({how})."
     certain = {"lower_bound": "proves that", "lower_estimate": "estimates that"}.get(claim, "says that")
-    least = "at least " if record["capped"] else ""
     about = "" if record["capped"] or claim == "lower_bound" else "about "
-    return f"{who} {certain} no change below {least}{about}{words.number(value)} fools it at {where} ({how})."
+    end = "; its range ended there" if record["capped"] else ""
+    return f"{who} {certain} no change below {about}{words.number(value)} fools it at {where} ({how}){end}."
 
 
 def _subject(record: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ def short_labels(labels: list[str]) -> dict[str, str]:
 def value(given: Any) -> str:
     """One stored fact as text: numbers short, lists by their beginning."""
     if isinstance(given, bool) or given is None:
-        return {True: "yes", False: "no", None: "unknown"}[given]
+        return {True: "yes", False: "no", None: "none"}[given]
     if isinstance(given, int):
         return f"{given:,}"
     if isinstance(given, float):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ended, numbers, small
+from small_runs import ended, numbers, small
 
 from falsefloor.errors import StoreError, UsageError
 from falsefloor.store.paths import RunDir

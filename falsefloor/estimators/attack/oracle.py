@@ -96,13 +96,8 @@ class Oracle:
                 pair = torch.stack([label, torch.where(part_targets < 0, leading, part_targets)], 1)
                 own, other = logits.gather(1, pair).unbind(1)
                 margin = own - other
-                gradient = None
-                if margin.requires_grad:
-                    (gradient,) = torch.autograd.grad(margin.sum(), leaf, allow_unused=True)
-            kind = part.dtype
-            flat = torch.zeros_like(part) if gradient is None else gradient.reshape(part.shape).to(kind)
-            margins.append(margin.detach().to(kind).nan_to_num(0.0, 0.0, 0.0))
-            gradients.append(flat.nan_to_num(0.0, 0.0, 0.0))
+            margins.append(margin.detach().to(part.dtype).nan_to_num(0.0, 0.0, 0.0))
+            gradients.append(_gradient(margin, leaf, part))
             leads.append(self.lead(logits, part_who))
         return torch.cat(margins), torch.cat(gradients), torch.cat(leads)
 
@@ -116,15 +111,28 @@ class Oracle:
             own = logits.gather(1, self.labels[who][:, None]).squeeze(1)
             for column in targets.unbind(1):
                 margin = own - logits.gather(1, column[:, None]).squeeze(1)
-                gradient = None
-                if margin.requires_grad:
-                    (gradient,) = torch.autograd.grad(margin.sum(), leaf, retain_graph=True, allow_unused=True)
-                flat = torch.zeros_like(points) if gradient is None else gradient.reshape(points.shape)
                 finite = margin.detach().to(points.dtype).nan_to_num(0.0, 0.0, 0.0)
-                yield finite, flat.to(points.dtype).nan_to_num(0.0, 0.0, 0.0)
+                yield finite, _gradient(margin, leaf, points)
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
+
+
+def _gradient(margin: Tensor, leaf: Tensor, like: Tensor) -> Tensor:
+    """The finite gradient of every row's margin (R,), shaped like the rows (R, d); zero where there is none.
+
+    torch raises instead of returning zero for operations without a derivative, such as floor division.
+    """
+    gradient = None
+    if margin.requires_grad:
+        try:
+            (gradient,) = torch.autograd.grad(margin.sum(), leaf, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+    if gradient is None:
+        return torch.zeros_like(like)
+    return gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
 
 
 __all__ = ["SURE", "Oracle"]

@@ -98,9 +98,11 @@ class Compare(Page):
             yield (f"{words.roughly(left)} left", "quiet")
             yield (f"{words.magnitude((info.forward + info.backward) / info.seconds)} queries/s", "quiet")
         yield (self.bench.clean(info.device), "quiet")
-        models = {row.model for row in snapshot.series}
-        if len(models) == 1 and not self.view.wide:
-            yield (self.bench.clean(models.pop()), "quiet")
+        for name in ("model", "norm"):
+            # What all rows share is said once, up here.
+            shared = {getattr(row, name) for row in snapshot.series}
+            if len(shared) == 1:
+                yield (self.bench.clean(shared.pop()), "quiet")
         yield (_STATUS.get(snapshot.status, snapshot.status), "live" if running else "")
 
     # What the cursor is on

@@ -29,14 +29,17 @@ TONES = {
     "strong": "bold",
     "live": "$primary",
     "heading": "bold $primary",
+    "primary": "$primary",
+    "secondary": "$secondary",
+    "warning": "$warning",
 }
 
 
-def styled(lines: Iterable[Line]) -> Content:
+def styled(lines: Iterable[Line], *, joint: str = "\n") -> Content:
     """Lines with their tones; the text is shown letter by letter, never read as markup."""
     pieces: list[tuple[str, str]] = []
     for n, (text, tone) in enumerate(lines):
-        pieces.append((("\n" if n else "") + text, TONES.get(tone, "")))
+        pieces.append(((joint if n else "") + text, TONES.get(tone, "")))
     return Content.assemble(*pieces)
 
 

@@ -347,7 +347,8 @@ class LiveTable(ScrollView, can_focus=True):
             style = self._tone(cell.tone)
             if over is not None:
                 here = column.selectable and n == self.cursor_column and self.has_focus
-                style += self._tone("cursor-cell") if here else Style(bgcolor=over.bgcolor)
+                style = over if cell.tone == "dim" else style + Style(bgcolor=over.bgcolor)
+                style += self._tone("cursor-cell") if here else Style()
             segments.append(Segment(_fit(cell.text, self._widths[n], column.align), style))
             segments.append(Segment(" " * self._gap, over or self._tone("")))
         return Strip(segments).simplify()

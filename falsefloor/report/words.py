@@ -1,0 +1,58 @@
+"""What one cell or row of the comparison says, in words: shared by all text forms."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from falsefloor.report.comparison import Comparison, Entry, Row
+from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, plain
+
+
+def subject_name(comparison: Comparison, row: Row) -> str:
+    """A row's name, without what is the same in every row."""
+    model, masker, norm = row.subject
+    parts = [model if len(comparison.models) > 1 else "", masker, norm if len(comparison.norms) > 1 else ""]
+    return " ".join(plain(part) for part in parts if part)
+
+
+def cell_text(entry: Entry | None, *, glyphs: Glyphs) -> Text:
+    """One number with its claim and, where it does not stand, its mark; or how far it is."""
+    if entry is None:
+        return Text("")
+    cell = entry.cell
+    if cell.radius is None and cell.live is not None:
+        share, moving = cell.live
+        shown = "" if moving is None else f"{glyphs.radius(moving, claim=entry.series.claim)} "
+        return Text(f"{shown}{share:.0%}", style="cyan")
+    if cell.radius is None:
+        state = next((s for s in ("failed", "skipped", "cancelled") if cell.verdicts.get(s)), "")
+        return Text(state or glyphs.dash, style=STYLES.get(state, "dim"))
+    shown = glyphs.radius(cell.radius, claim=entry.series.claim, capped=cell.capped)
+    mark = MARKS.get(cell.worst or "", "") + ("!" if entry.failed else "")
+    return Text(f"{shown}{mark:<1}", style=STYLES.get(cell.worst or "", "") if mark else "")
+
+
+def verdict_text(row: Row) -> Text:
+    """ "REFUTED", "3/5 refuted", "held", or nothing while nothing has come back."""
+    told, verdict = row.told, row.verdict
+    if told is None or not verdict:
+        return Text("")
+    of = sum(told.cell.verdicts.values())
+    count = told.cell.verdicts.get(verdict, 0)
+    partly = of > 1 and count < of
+    word = f"{count}/{of} {verdict}" if partly else verdict
+    return Text(word if verdict != "refuted" or partly else word.upper(), style=STYLES.get(verdict, ""))
+
+
+def why(row: Row) -> str:
+    """The reason of the row's verdict, in one line."""
+    return "" if row.told is None else plain(row.told.cell.reason)
+
+
+def changed_class(row: Row) -> str:
+    """Said where a masker interferes with the model: the comparison is then with another model."""
+    same, of = row.agreement or (0, 0)
+    return "" if same == of else f"the masker changes the class of {of - same}/{of} inputs"
+
+
+__all__ = ["cell_text", "changed_class", "subject_name", "verdict_text", "why"]

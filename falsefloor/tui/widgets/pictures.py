@@ -1,0 +1,118 @@
+"""Inputs as pictures in half blocks: the input, the adversarial input, and what changed between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from falsefloor.tui.detail import Picture
+
+SHADES = " .:-=+*#%@"
+"""Dark to light where half blocks or colours are not to be had."""
+RGB = tuple[int, int, int]
+BLUE, RED = (70, 130, 220), (235, 90, 80)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: rows of colours, rows of levels from 0 to 1 for terminals without colour, and a caption."""
+
+    pixels: tuple[tuple[RGB, ...], ...]
+    levels: tuple[tuple[float, ...], ...]
+    caption: str
+
+
+def image(picture: Picture, caption: str, *, low: float, high: float) -> Panel:
+    """Grey or colour, the domain's low end black."""
+    height, width = picture.size
+    span = (high - low) or 1.0
+    scaled = [
+        [[min(1.0, max(0.0, (v - low) / span)) for v in row] for row in channel] for channel in picture.channels
+    ]
+    channels = scaled if len(scaled) == 3 else [scaled[0]] * 3
+    pixels = tuple(
+        tuple((_byte(channels[0][y][x]), _byte(channels[1][y][x]), _byte(channels[2][y][x])) for x in range(width))
+        for y in range(height)
+    )
+    levels = tuple(tuple(sum(c[y][x] for c in scaled) / len(scaled) for x in range(width)) for y in range(height))
+    return Panel(pixels, levels, caption)
+
+
+def difference(before: Picture, after: Picture) -> Panel:
+    """What was added (red) and taken away (blue), the largest change at full strength."""
+    height, width = before.size
+    pairs = list(zip(before.channels, after.channels, strict=True))
+    change = [[sum(b[y][x] - a[y][x] for a, b in pairs) / len(pairs) for x in range(width)] for y in range(height)]
+    most = max((abs(v) for row in change for v in row), default=0.0)
+    pixels = tuple(tuple(_diverging(v / most if most else 0.0) for v in row) for row in change)
+    levels = tuple(tuple(abs(v) / most if most else 0.0 for v in row) for row in change)
+    return Panel(pixels, levels, f"change, at most {most:.3g}")
+
+
+def _byte(value: float) -> int:
+    return round(255 * value)
+
+
+def _diverging(value: float) -> RGB:
+    end, share = (RED if value > 0 else BLUE), abs(value)
+    return (_byte(end[0] / 255 * share), _byte(end[1] / 255 * share), _byte(end[2] / 255 * share))
+
+
+class Pictures(Widget):
+    """Panels side by side, each pixel as large as the room allows; captions below."""
+
+    panels: tuple[Panel, ...] = ()
+
+    def draw(self, panels: tuple[Panel, ...]) -> None:
+        self.panels = panels
+        self.refresh(layout=True)
+
+    @property
+    def plain(self) -> bool:
+        """Whether to draw with letters: where there are no half blocks or too few colours."""
+        return bool(getattr(self.app, "ascii", False)) or self.app.no_color or self.app.native_ansi_color
+
+    def zoom(self) -> int:
+        """Cells a pixel is wide; as high in half cells."""
+        if not self.panels:
+            return 1
+        height, width = len(self.panels[0].pixels), len(self.panels[0].pixels[0])
+        wide = (self.size.width - 2 * len(self.panels)) // (width * len(self.panels))
+        tall = 2 * (self.size.height - 1) // height
+        return max(1, min(wide, tall, 4))
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        segments: list[Segment] = []
+        zoom = self.zoom()
+        for panel in self.panels:
+            width = len(panel.pixels[0]) * zoom
+            lines = (len(panel.pixels) * zoom + 1) // 2
+            if y < lines:
+                segments += self._row(panel, y, zoom)
+            else:
+                caption = panel.caption if y == lines else ""
+                segments.append(Segment(caption[: width + 1].ljust(width), base))
+            segments.append(Segment("  ", base))
+        return Strip(segments).adjust_cell_length(self.size.width, base).crop(0, self.size.width)
+
+    def _row(self, panel: Panel, y: int, zoom: int) -> list[Segment]:
+        top, bottom = 2 * y // zoom, (2 * y + 1) // zoom
+        rows = len(panel.pixels)
+        if self.plain:
+            letters = "".join(SHADES[min(9, int(v * 9.999))] * zoom for v in panel.levels[min(top, rows - 1)])
+            return [Segment(letters, self.rich_style)]
+        segments = []
+        for x, upper in enumerate(panel.pixels[min(top, rows - 1)]):
+            lower = panel.pixels[bottom][x] if bottom < rows else (0, 0, 0)
+            style = Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
+            segments.append(Segment("▀" * zoom, style))
+        return segments
+
+
+__all__ = ["Panel", "Pictures", "difference", "image"]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from falsefloor.errors import DomainError
+from falsefloor.subjects.subject import ModelSubject
+
+
+def net(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 5))
+
+
+POINTS = torch.rand(64, 12, generator=torch.Generator().manual_seed(1))
+
+
+@given(st.integers(1, 64), st.integers(0, 63))
+@settings(deadline=None, max_examples=40)
+def test_an_inputs_logits_and_gradient_do_not_depend_on_its_neighbours(count: int, start: int) -> None:
+    subject = ModelSubject(net(), classes=5)
+    points = POINTS[start : start + count]
+    whole = POINTS.clone().requires_grad_()
+    part = points.clone().requires_grad_()
+    assert torch.equal(subject(part), subject(whole)[start : start + count])
+    (one,) = torch.autograd.grad(subject(part)[:, 2].sum(), part)
+    (all_,) = torch.autograd.grad(subject(whole)[:, 2].sum(), whole)
+    assert torch.equal(one, all_[start : start + count])
+
+
+class Detached(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.detach().flatten(1)[:, :5]
+
+
+class OwnLeaf(nn.Module):
+    """Has a graph, but none that reaches the inputs."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        leaf = torch.ones(5, requires_grad=True)
+        return inputs.detach().flatten(1)[:, :5] * leaf
+
+
+@pytest.mark.parametrize("module", [Detached(), OwnLeaf()])
+@pytest.mark.parametrize("count", [3, 16])
+def test_a_cut_graph_gives_zero_gradients_and_no_exception(module: nn.Module, count: int) -> None:
+    subject = ModelSubject(module, classes=5)
+    points = POINTS[:count].clone().requires_grad_()
+    logits = subject(points)
+    assert torch.equal(logits, points[:, :5])
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), points)
+    assert torch.equal(gradient, torch.zeros_like(points))
+
+
+def test_queries_are_counted_without_the_filling() -> None:
+    subject = ModelSubject(net(), classes=5)
+    points = POINTS[:3].clone().requires_grad_()
+    logits = subject(points)
+    for klass in range(5):
+        torch.autograd.grad(logits[:, klass].sum(), points, retain_graph=True)
+    assert (subject.forward_queries, subject.backward_queries) == (3, 15)
+
+
+def test_the_module_is_put_in_eval_mode_and_frozen() -> None:
+    subject = ModelSubject(nn.Sequential(net(), nn.Dropout(0.5)).train(), classes=5)
+    assert not subject.module.training
+    assert not any(p.requires_grad for p in subject.module.parameters())
+    assert torch.equal(subject(POINTS), subject(POINTS))
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Linear(12, 4), nn.Linear(12, 5).requires_grad_(False).__class__(12, 6), nn.LSTM(12, 5)]
+)
+def test_anything_else_than_logits_is_refused_with_the_shape(module: nn.Module) -> None:
+    with pytest.raises(DomainError, match="expected one tensor of logits"):
+        ModelSubject(module, classes=5)(POINTS)
+
+
+def test_bounds_are_tensors_in_the_models_own_type() -> None:
+    subject = ModelSubject(net().double(), classes=5, bounds=(-1, torch.full((12,), 2.0)))
+    low, high = subject.bounds
+    assert low.dtype == high.dtype == torch.float64
+    assert high.shape == (12,)
