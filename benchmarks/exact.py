@@ -2,8 +2,8 @@
 
     python benchmarks/exact.py [--count 60] [--norm linf] [--time-limit 120] [--output FILE]
 
-Only digits that digits:mlp classifies correctly count. The file names the weights by their digest, so that a test
-can tell whether it still belongs to the model. Ten minutes on one core.
+Only digits that digits:mlp classifies correctly count. The file names the weights by their digest, so that a
+test can tell whether it still belongs to the model. Ten minutes on one core.
 """
 
 from __future__ import annotations

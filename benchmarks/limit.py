@@ -1,9 +1,10 @@
 """CLEVER against the bare gradients it cannot do without, on one thread.
 
-Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (sampling, gradients, norms, fit,
-interval, directed points) over the time of one forward and ten class backwards on as many points and nothing
-else. The bare loop takes the same chunks of points, so that a cache does not flatter either side. Medians of
-several interleaved runs, in processor time, which other programs disturb less; written as JSON with --json FILE.
+Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (sampling, gradients, norms,
+fit, interval, directed points) over the time of one forward and ten class backwards on as many points and
+nothing else. The bare loop takes the same chunks of points, so that a cache does not flatter either side.
+Medians of several interleaved runs, in processor time, which other programs disturb less; written as JSON
+with --json FILE.
 
     python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--json limit.json]
 """
@@ -53,7 +54,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def compare(name: str, form: str, estimator: Clever, *, norm: str, inputs: int, runs: int) -> dict[str, object]:
+def compare(
+    name: str, form: str, estimator: Clever, *, norm: str, inputs: int, runs: int
+) -> dict[str, object]:
     """Median ratio of the estimator to the bare loop on as many points as it looked at."""
     loaded = DigitsModel()(name)
     subject = ModelSubject(loaded.module, classes=loaded.classes, bounds=loaded.bounds)
@@ -68,12 +71,14 @@ def compare(name: str, form: str, estimator: Clever, *, norm: str, inputs: int, 
     whole()
     forward = subject.forward_queries - before[0]
     backward = subject.backward_queries - before[1]
-    # a margin's backward replaces a class's, so the points that were looked at are backwards over K - 1; repeated
-    # points (one row a target) are thereby counted once
+    # a margin's backward replaces a class's, so the points that were looked at are backwards over K - 1;
+    # repeated points (one row a target) are thereby counted once
     points = backward // (loaded.classes - 1)
     drawn = torch.rand(points, *images.shape[1:])
     bare(loaded.module, drawn, loaded.classes)
-    pairs = [(seconds(whole), seconds(lambda: bare(loaded.module, drawn, loaded.classes))) for _ in range(runs)]
+    pairs = [
+        (seconds(whole), seconds(lambda: bare(loaded.module, drawn, loaded.classes))) for _ in range(runs)
+    ]
     return {
         "model": name,
         "form": form,

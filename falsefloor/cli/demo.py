@@ -13,7 +13,7 @@ from falsefloor.study.study import Study
 MASKERS = (
     "none",
     "staircase:c=255",
-    # N·D·delta (samples × pixels × share of ramp) decides what sampling sees. At 0.2 a pixel is always on a ramp
+    # N·D·delta (samples × pixels × share of ramp) decides what sampling sees. At 0.2 some pixel is on a ramp
     # and the gradient explodes; at 1e-7 random points meet no ramp and the score is its cap. Directed points
     # do meet one: black pixels lie at the foot of a ramp.
     "ramp:c=255,delta=0.2",

@@ -73,7 +73,8 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
         return code.upper(), entry.info, page
     from falsefloor.plugins import catalogue
 
-    others = {name: info for row in catalogue().of("check") for name, info in row.codes.items()}
+    rows = catalogue().of("check")
+    others = {name: info for row in rows for name, info in row.codes.items() if name not in CATALOGUE}
     if code in others:
         return code, others[code], {}
     raise UsageError(f"no warning {code!r}. {did_you_mean(code.upper(), [*CATALOGUE, *others])}")
@@ -130,15 +131,9 @@ def inputs(
         failure.exit_code = int(answer["exit_code"])
         raise failure
     if as_json:
-        show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **_finite(answer)})
+        show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **answer})
     else:
         show(Gallery(answer))
-
-
-def _finite(answer: dict[str, Any]) -> dict[str, Any]:
-    from falsefloor.store.records import finite
-
-    return {key: finite(value) for key, value in answer.items()}
 
 
 __all__ = ["explain", "inputs"]

@@ -64,7 +64,9 @@ def export(
 
 def _text(reader: RunReader, format_: Format) -> str:
     if format_ is Format.json:
-        return json.dumps(reader.document(), indent=1, allow_nan=False)
+        from falsefloor.store.records import finite
+
+        return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
     if format_ is Format.csv:
         from falsefloor.report.spreadsheet import write_csv
 
@@ -133,17 +135,11 @@ def compare(
         changes = compare_runs(one, other)
     if as_json:
         ids = [run.id for run in runs]
-        show_document({"schema": "falsefloor.compare/1", "runs": ids, **_finite(changes.to_json())})
+        show_document({"schema": "falsefloor.compare/1", "runs": ids, **changes.to_json()})
         return
     from falsefloor.report.changes_table import ChangesTable
 
     show(ChangesTable(changes, runs[0].id, runs[1].id))
-
-
-def _finite(data: dict[str, object]) -> dict[str, object]:
-    from falsefloor.store.records import finite
-
-    return {key: finite(value) for key, value in data.items()}
 
 
 __all__ = ["compare", "export"]

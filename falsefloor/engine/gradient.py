@@ -16,7 +16,7 @@ class Through(nn.Module):
 
     def __init__(self, subject: ModelSubject, source: GradientSource) -> None:
         super().__init__()
-        self.subject = subject
+        self.subject, self.source = subject, source
         self._logits: Callable[[Tensor], Tensor] = source(subject)
 
     @property

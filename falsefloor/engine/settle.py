@@ -52,7 +52,7 @@ def settle(
 
     The class must win by 64 * eps * max|logit| in the subject's own precision. A witness that is not finite,
     lies outside the domain, does not change the class within a relative 1e-3 (in half precision 64 * eps), or
-    on which the subject raises is not ok. What radius its finder gave plays no part. A bad witness never raises.
+    on which the subject raises is not ok. Its finder's radius plays no part. A bad witness never raises.
     """
     guard = Guarded(subject, rows=rows)
     count = len(inputs)

@@ -19,6 +19,7 @@ from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
+from falsefloor.engine.recover import Choice, choose
 from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
@@ -66,7 +67,8 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         if spec["kind"] == "observe":
             result = UnitResult(key, observations=_observe(task, session))
         else:
-            result = UnitResult(key, estimates=_estimate(task, session, sink))
+            estimates, seen = _estimate(task, session, sink)
+            result = UnitResult(key, estimates=estimates, observations=seen)
         result = replace(
             result,
             fingerprint=fingerprint(spec, prepared),
@@ -105,24 +107,58 @@ def is_out_of_memory(error: BaseException) -> bool:
     return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
 
 
-def _estimate(task: Task, session: Session, sink: Sink) -> list[EstimateResult]:
+def _estimate(
+    task: Task, session: Session, sink: Sink
+) -> tuple[list[EstimateResult], list[ObservationResult]]:
+    """The estimates; and, of other gradients than autograd's, how they agreed with the function."""
     spec = task.spec["estimator"]
     norm = task.spec["norm"]
     cls = load("estimator", spec["use"])
     if norm not in cls.norms:
         why = f"{spec['use']} does not support the norm {norm}; it supports {', '.join(sorted(cls.norms))}"
-        return [_row(task, n, status="skipped", error=why) for n in task.numbers]
+        return [_row(task, n, status="skipped", error=why) for n in task.numbers], []
     estimator: Estimator = make("estimator", spec["use"], spec["params"])
-    judged: Any = task.subject
-    if spec["gradient"] != "autograd":
-        judged = Through(task.subject, make("gradient", spec["gradient"], {}))
     rows, ready = _gate(task, session)
-    if ready:
-        start = time.perf_counter()
-        done = _attempt(task, session, sink, estimator, judged, ready)
-        each = (time.perf_counter() - start) / len(ready)
-        rows |= {n: replace(row, seconds=round(each, 5)) for n, row in done.items()}
-    return [rows[n] for n in task.numbers]
+    choices: dict[int, Choice] = {}
+    groups: list[tuple[Any, list[int]]] = [(task.subject, ready)]
+    if spec["gradient"] != "autograd":
+        chosen = torch.tensor([n - task.numbers.start for n in ready], dtype=torch.long)
+        points, labels = task.inputs[chosen], task.labels[chosen]
+        found = choose(
+            task.subject,
+            spec["gradient"],
+            points,
+            labels,
+            norm=norm,
+            seed=task.spec["seed"],
+            rows=session.rows,
+        )
+        choices = dict(zip(ready, found, strict=True))
+        groups = []
+        for number, choice in choices.items():
+            if choice.source is None:
+                rows[number] = _row(task, number, status="skipped", error=choice.why)
+                continue
+            same = next((g for g in groups if g[0].source == choice.source), None)
+            if same is None:
+                groups.append((Through(task.subject, choice.source), [number]))
+            else:
+                same[1].append(number)
+    for judged, together in groups:
+        if together:
+            start = time.perf_counter()
+            done = _attempt(task, session, sink, estimator, judged, together)
+            each = (time.perf_counter() - start) / len(together)
+            rows |= {n: replace(row, seconds=round(each, 5)) for n, row in done.items()}
+    for number, choice in choices.items():
+        if rows[number].status == "ok":
+            rows[number] = replace(rows[number], evidence={**choice.evidence, **rows[number].evidence})
+    seen = [
+        ObservationResult(n, None, {"gradients": {spec["gradient"]: list(c.rows)}})
+        for n, c in choices.items()
+        if c.rows
+    ]
+    return [rows[n] for n in task.numbers], seen
 
 
 def _row(task: Task, number: int, **values: Any) -> EstimateResult:

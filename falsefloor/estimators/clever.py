@@ -29,8 +29,8 @@ from falsefloor.estimators.slopes import Ruler, View, measure
 from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.margins import margins
 
-# Shares of the linearised crossing at which a fixed ball's supports are measured. A matrix product takes all of
-# them at once for linf; the other norms pay a pass for each.
+# Shares of the linearised crossing at which a fixed ball's supports are measured. A matrix product takes
+# all of them at once for linf; the other norms pay a pass for each.
 _SHARES = {
     "linf": (1.0, 0.96, 0.92, 0.87, 0.81, 0.73, 0.6, 0.4),
     "l2": (1.0, 0.93, 0.85, 0.7),
@@ -44,11 +44,11 @@ _RACE_SLACK = 3.0
 class Clever:
     """Margin over the largest slope in a ball, for the nearest target. See the module for the paper.
 
-    One input needs ``batches · samples`` points a ball, each with one forward and K - 1 backwards; an auto radius
-    looks at about eight balls. Evidence is that of the binding target. Decisions: a margin that is not positive
-    gives 0; slopes of exactly 0 give the cap (``capped`` = 1), the sampling radius or, for an auto radius, the
-    domain's diameter; a gradient that is not finite counts as infinitely steep, so it gives 0 and is counted
-    in ``nonfinite_share``.
+    One input needs ``batches · samples`` points a ball, each with one forward and K - 1 backwards; an auto
+    radius looks at about eight balls. Evidence is that of the binding target. Decisions: a margin that is
+    not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1), the sampling radius or, for an
+    auto radius, the domain's diameter; a gradient that is not finite counts as infinitely steep, so it
+    gives 0 and is counted in ``nonfinite_share``.
 
     Raises `DomainError` for a model with fewer than two classes, and where ``order=2`` meets a model without
     second derivatives; `UsageError` for ``order=2`` in another norm than l2.

@@ -1,8 +1,8 @@
 """One ball around one input: sampled and directed points, reduced to batch maxima and counts.
 
-Nothing that is kept grows with the number of samples, apart from one maximum a batch: points are drawn, measured
-and dropped in units whose size depends on the input's own shape alone, so that neither the neighbours nor the
-memory at hand changes a drawn point.
+Nothing that is kept grows with the number of samples, apart from one maximum a batch: points are drawn,
+measured and dropped in units whose size depends on the input's own shape alone, so that neither the
+neighbours nor the memory at hand changes a drawn point.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.support import vertex
 
 UNIT_POINTS = 1024
-"""Points drawn at a time: a convolutional net's gradients at 4,000 points at once cost 1.7 times as much each as
-at 1,000, whose activations still fit a core's cache."""
+"""Points drawn at a time: a convolutional net's gradients at 4,000 points at once cost 1.7 times as much
+each as at 1,000, whose activations still fit a core's cache."""
 
 UNIT_ELEMENTS = 2**24
 KEPT_NORMS = 2048
@@ -37,8 +37,8 @@ class Ball:
     """What was measured on the ball of ``radius``, over T targets and C columns (radii rho, then plain norm).
 
     maxima (T, C, batches) of the random batches; directed (T, C), the largest at the directed points, -inf
-    without any. norms (T, ≤ 2048): dual norms of evenly spaced random samples. zero, vanished, nonfinite (T,):
-    shares of the random samples.
+    without any. norms (T, ≤ 2048): dual norms of evenly spaced random samples. zero, vanished, nonfinite
+    (T,): shares of the random samples.
     """
 
     radius: float
@@ -102,7 +102,8 @@ def look(
 
 @dataclass(frozen=True)
 class Guide:
-    """Gradients (T', d) at the input itself, by slot, of the targets that can bind; table (T,): their norms."""
+    """Gradients (T', d) at the input itself, by slot, of the targets that can bind; table (T,): their
+    norms."""
 
     gradients: dict[int, Tensor]
     norms: Tensor
@@ -193,9 +194,9 @@ class _Tally:
 def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     """(T, C): the largest slopes at x₀ and on the way to where the linearised margins fall most.
 
-    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six points of
-    the segment towards it, and their mean gradient (which is what the margin's fall along the segment is made
-    of) for the next. All targets are measured at all of these points.
+    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six
+    points of the segment towards it, and their mean gradient (which is what the margin's fall along the
+    segment is made of) for the next. All targets are measured at all of these points.
     """
     lo, hi = view.subject.bounds
     slots = list(guide.gradients)[:DIRECTED_TARGETS]

@@ -35,8 +35,8 @@ def second_order(
 ) -> Outcome:
     """The radius of one input by curvature, all the view's targets; ``cap`` is the ball that is sampled.
 
-    Raises `DomainError` where no curvature is found at any point of any target: the model is piecewise linear,
-    and its margin bends where no derivative sees it.
+    Raises `DomainError` where no curvature is found at any point of any target: the model is piecewise
+    linear, and its margin bends where no derivative sees it.
     """
     lead: Guide = guide(view)
     slopes = lead.norms.double()
@@ -62,8 +62,8 @@ def second_order(
         tick(size)
     if not bool((maxima > 0).any()):
         raise DomainError(
-            f"clever with order=2 found no curvature at {count} points: the model is piecewise linear (ReLU) or"
-            " masked, and this bound does not apply to it. Use order=1."
+            f"clever with order=2 found no curvature at {count} points: the model is piecewise linear (ReLU)"
+            " or masked, and this bound does not apply to it. Use order=1."
         )
     fits = weibull.fit(maxima)
     curvature = fits.location if fitted else maxima.amax(dim=1)

@@ -1,4 +1,5 @@
-"""Finite differences: a lower estimate of the distance to the nearest other class, from function values alone.
+"""Finite differences: a lower estimate of the distance to the nearest other class, from function values
+alone.
 
 A gradient says how a function moves over an infinitely small step, which a staircase, a saturated output or a
 cast hides (Goodfellow, "Gradient masking causes CLEVER to overestimate adversarial perturbation size", 2018).
@@ -6,8 +7,8 @@ A secant slope over a step of finite size sees the function itself. So this esti
 every scale, takes the scale at which they stop depending on it, and then does what CLEVER does (Weng et al.,
 ICLR 2018, https://arxiv.org/abs/1801.10578), margin over the largest slope in a ball, with secant slopes.
 
-It needs no gradient and reports what the scales show: the plateau, the steps a unit of input holds, and the share
-of the domain that is ramp.
+It needs no gradient and reports what the scales show: the plateau, the steps a unit of input holds, and the
+share of the domain that is ramp.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Generator, Tensor
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.floor import MOST_BALLS, Bracket, Floor, at_column, linear_crossing
-from falsefloor.estimators.scale_search import Scales, choose_scale
+from falsefloor.estimators.scale_search import choose_scale
 from falsefloor.estimators.secant_report import Outcome, assemble
 from falsefloor.estimators.secant_slopes import Ball, Probe, Sampling, look, measure_again
 from falsefloor.numerics.balls import diameter, working
@@ -37,16 +38,16 @@ _SHARES = (1.0, 0.96, 0.92, 0.87, 0.81, 0.73, 0.6, 0.4)
 class FiniteDifference:
     """Margin over the largest secant slope in a ball, for the nearest target.
 
-    Costs two forwards a coordinate and point: 2·d·(batches · samples + 25) a ball, about eight balls for an auto
-    radius, and 2·d·6 forwards for each of 26 scales before. Beyond ``coordinates`` coordinates a random subset
-    stands for all, no points are directed, and the ``extremes`` steepest points are measured again with as many
-    coordinates as ``queries`` forwards allow; the evidence ``coverage`` says which share of them that is. In l1,
-    whose slopes are the largest coordinate's, a coverage below 1 makes the radius too large.
+    Costs two forwards a coordinate and point: 2·d·(batches · samples + 25) a ball, about eight balls for an
+    auto radius, and 2·d·6 forwards for each of 26 scales before. Beyond ``coordinates`` coordinates a random
+    subset stands for all, no points are directed, and the ``extremes`` steepest points are measured again
+    with as many coordinates as ``queries`` forwards allow; the evidence ``coverage`` says which share of them
+    that is. In l1, whose slopes are the largest coordinate's, a coverage below 1 makes the radius too large.
 
-    Decisions: a margin that is not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1); a slope
-    that is not finite counts as infinitely steep. Step widths are refused in words (``step_reason``) where they
-    cannot be told. Raises `DomainError` for a model with fewer than two classes, and for an auto radius in a domain
-    without bounds.
+    Decisions: a margin that is not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1); a
+    slope that is not finite counts as infinitely steep. Step widths are refused in words (``step_reason``)
+    where they cannot be told. Raises `DomainError` for a model with fewer than two classes, and for an auto
+    radius in a domain without bounds.
     """
 
     api_version: ClassVar[int] = 1
@@ -82,7 +83,7 @@ class FiniteDifference:
                 " Give the model bounds, or the estimator a radius."
             )
         with torch.no_grad():
-            logits = torch.cat([subject(piece) for piece in inputs.split(max(1, context.rows))])
+            logits = torch.cat([subject(piece) for piece in torch.split(inputs, max(1, context.rows))])
         table = margins(logits.to(working(logits.dtype)), labels.to(logits.device))
         run = _Run(self, subject, norm, context, cap, len(inputs))
         outcomes = [run.one(n, inputs[n], int(labels[n]), table[n]) for n in range(len(inputs))]
@@ -168,7 +169,8 @@ class _Run:
     def _settle(
         self, probe: Probe, found: Sequence[tuple[Floor, Ball]], generator: Generator
     ) -> tuple[Floor, Ball, float]:
-        """The largest floor; with a subset of coordinates, that of the smallest ball that failed, measured again."""
+        """The largest floor; with a subset of coordinates, that of the smallest ball that failed, measured
+        again."""
         if probe.coordinates is None:
             return (*max(found, key=lambda pair: pair[0].radius), 1.0)
         failed = [pair for pair in found if pair[0].radius < pair[1].radius]
@@ -202,4 +204,4 @@ def best_floor(margin: Tensor, ball: Ball) -> Floor:
     return max((floor for floor in floors if floor is not None), key=lambda floor: floor.radius)
 
 
-__all__ = ["FiniteDifference", "Scales"]
+__all__ = ["FiniteDifference"]

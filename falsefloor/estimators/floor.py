@@ -1,10 +1,9 @@
 """The radius that slopes allow: what every estimator of a lower radius concludes from measured maxima.
 
-Along a segment from x₀ the margin falls by at most ‖δ‖ times the largest slope met. With the box's support S_ρ
-in place of the dual norm, the floor on a ball of radius R is the largest ρ ≤ R with
-m_j(x₀) ≥ ρ · sup S_ρ(∇m_j) for every target j. S_ρ falls as ρ grows, so m/S_R is no floor; but at any
-ρ_a that passes, m/S_{ρ_a} is one. The plain form, min(R, m/sup ‖∇m‖), is its limit at ρ = 0 (Weng et al. 2018,
-theorem 3.2).
+Along a segment from x₀ the margin falls by at most ‖δ‖ times the largest slope met. With the box's support
+S_ρ in place of the dual norm, the floor on a ball of radius R is the largest ρ ≤ R with m_j(x₀) ≥ ρ · sup
+S_ρ(∇m_j) for every target j. S_ρ falls as ρ grows, so m/S_R is no floor; but at any ρ_a that passes,
+m/S_{ρ_a} is one. The plain form, min(R, m/sup ‖∇m‖), is its limit at ρ = 0 (Weng et al. 2018, theorem 3.2).
 
 Radii are float64 numbers of one input here; slopes are tensors (T, …) over its targets.
 """
@@ -57,7 +56,8 @@ def at_column(margin: Tensor, slopes: Tensor, column: int, rho: float | None, li
 def linear_crossing(
     margin: Tensor, gradients: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
 ) -> float:
-    """Where the linearised margins (T,), with gradients (T, *input) at the centre, first cross zero in the box.
+    """Where the linearised margins (T,), with gradients (T, *input) at the centre, first cross zero in the
+    box.
 
     Exact for linear models, where it is the distance; inf where no target can be reached inside the box. The
     decrease ρ·S_ρ is concave in ρ, so the secant through two points left of the crossing stays left of it.

@@ -33,7 +33,8 @@ _HALVINGS = 12
 
 @dataclass(frozen=True)
 class Distance:
-    """lower ≤ distance ≤ upper, for the target that binds the lower one; solved: they meet for every target."""
+    """lower ≤ distance ≤ upper, for the target that binds the lower one; solved: they meet for every
+    target."""
 
     lower: float
     upper: float
@@ -47,9 +48,9 @@ class Milp:
 
     Exact (evidence ``exact`` = 1, ``gap`` about 0) where the solver finishes: a few seconds for a digit and a
     64-64-32-10 network. Reads `nn.Sequential`s of Linear, Conv, AvgPool, BatchNorm, Flatten and ReLU, and a
-    staircase at the input, whose closed steps make the distance an infimum. The certificate is of the network in
-    real arithmetic; float32 moves it by about 1e-6. A time limit that is reached makes results depend on the
-    machine's speed.
+    staircase at the input, whose closed steps make the distance an infimum. The certificate is of the network
+    in real arithmetic; float32 moves it by about 1e-6. A time limit that is reached makes results depend on
+    the machine's speed.
 
     Raises `DomainError`, "not applicable because …", for every other subject.
     """

@@ -1,7 +1,7 @@
 """Reads a subject's layers as affine maps with ReLUs between, for a solver that needs to see inside.
 
-What cannot be read is refused in words, and what was read is compared with the subject's own outputs, so that a
-module whose forward does something else than its parts in order is never solved by mistake.
+What cannot be read is refused in words, and what was read is compared with the subject's own outputs, so that
+a module whose forward does something else than its parts in order is never solved by mistake.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Steps:
     mode: str
 
     def value(self, x: Tensor) -> Tensor:
-        """In float32, as the layer itself: pixels k/255 lie on an edge of 255 levels there and beside it in float64."""
+        """In float32, as the layer itself: pixels k/255 lie on an edge of 255 levels there and beside it in
+        float64."""
         rounding = {"ceil": torch.ceil, "floor": torch.floor, "round": torch.round}[self.mode]
         return (rounding(x.float() * self.levels) / self.levels).to(x.dtype)
 
@@ -55,8 +56,9 @@ def read_network(subject: Subject, inputs: Tensor) -> Network:
     """The network behind a subject that takes inputs (N, *input).
 
     Reads Linear, Conv, AvgPool, BatchNorm, Flatten, ReLU, Identity and Dropout, in `nn.Sequential`s or in
-    modules that name their parts; steps are known by the attributes ``levels`` and ``mode``. Raises `DomainError`
-    ("not applicable because …") for anything else, or where the parts do not reproduce the subject.
+    modules that name their parts; steps are known by the attributes ``levels`` and ``mode``. Raises
+    `DomainError` ("not applicable because …") for anything else, or where the parts do not reproduce the
+    subject.
     """
     shape = inputs.shape[1:]
     steps: Steps | None = None
@@ -74,7 +76,7 @@ def read_network(subject: Subject, inputs: Tensor) -> Network:
         elif hasattr(module, "levels") and hasattr(module, "mode"):
             if layers or group or steps is not None:
                 raise _refusal(f"the staircase at {name!r} is not at the input")
-            steps = Steps(float(module.levels), str(module.mode))
+            steps = Steps(float(str(module.levels)), str(module.mode))
         else:
             raise _refusal(f"{name!r} is a {type(module).__name__}, which is neither linear nor ReLU")
     affine, _ = _affine(group, here)

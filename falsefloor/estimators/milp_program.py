@@ -1,7 +1,7 @@
 """The mixed-integer program whose optimum is the distance to one target class (Tjeng et al. 2019).
 
-Variables: the input, the distance, every neuron that can be positive, and a binary for each that can have either
-sign. Bounds from a linear relaxation on the ball of the best distance so far make the big-M constants.
+Variables: the input, the distance, every neuron that can be positive, and a binary for each that can have
+either sign. Bounds from a linear relaxation on the ball of the best distance so far make the big-M constants.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ EDGE = {"ceil": (-1.0, 0.0), "floor": (0.0, 1.0), "round": (-0.5, 0.5)}
 
 @dataclass(frozen=True)
 class Solved:
-    """bound: no point of the class is nearer (inf where none is inside the ball). distance: of the nearest point
+    """bound: no point of the class is nearer (inf where none is inside the ball). distance: of the nearest
+    point
     found, inf without one. finished: the two meet."""
 
     bound: float
@@ -114,7 +115,8 @@ def step_range(steps: Steps, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
 def margin_bounds(
     network: Network, inside: Region, label: int, targets: Sequence[int]
 ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Bounds of the hidden neurons, and lower bounds (T,) of the label's lead over each target, in the region."""
+    """Bounds of the hidden neurons, and lower bounds (T,) of the label's lead over each target, in the
+    region."""
     bounds = hidden_bounds(network.layers, inside)
     weight, bias = network.layers[-1]
     lead, offset = weight[label] - weight[list(targets)], bias[label] - bias[list(targets)]

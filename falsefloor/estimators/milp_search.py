@@ -1,7 +1,8 @@
-"""A quick adversarial point of a known piecewise linear network: the ceiling that an exact solver starts from.
+"""A quick adversarial point of a known piecewise linear network: the ceiling that an exact solver starts
+from.
 
-Without a start the solver's big-M constants cover the whole domain and it is a hundred times slower. The search
-only has to be near: the solver improves on it.
+Without a start the solver's big-M constants cover the whole domain and it is a hundred times slower. The
+search only has to be near: the solver improves on it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def search(
     """Points (T, d), one a target, where the target's logit reaches the label's, and their distances (T,).
 
     The distance is inf where none was found. Each step goes to the point nearest to the input at which the
-    linearised margin vanishes (DeepFool, Moosavi-Dezfooli et al. 2016, here inside the box and seen from the input,
-    as in FAB, Croce & Hein 2020), then back along the segment as far as the class stays changed.
+    linearised margin vanishes (DeepFool, Moosavi-Dezfooli et al. 2016, here inside the box and seen from the
+    input, as in FAB, Croce & Hein 2020), then back along the segment as far as the class stays changed.
     """
     wanted = torch.tensor(targets)
     best = centre.expand(len(targets), -1).clone()
@@ -53,7 +54,8 @@ def search(
 def _to_hyperplane(
     slopes: Tensor, at_centre: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
 ) -> Tensor:
-    """The smallest moves (T, d) inside the box by which the linear margins fall by at_centre (T,); else the largest."""
+    """The smallest moves (T, d) inside the box by which the linear margins fall by at_centre (T,); else the
+    largest."""
     middle = centre.unsqueeze(0)
     low = torch.zeros_like(at_centre)
     high = torch.full_like(at_centre, float(vector_norm((hi - lo).unsqueeze(0), norm)))

@@ -11,13 +11,13 @@ from torch import Generator, Tensor
 from falsefloor.api import Norm, Subject
 from falsefloor.estimators.floor import linear_crossing
 from falsefloor.estimators.secant_slopes import Probe
-from falsefloor.numerics.balls import diameter, sample, working
+from falsefloor.numerics.balls import sample, working
 from falsefloor.numerics.levels import Levels, count_levels
 from falsefloor.numerics.secants import WIDEST, some_coordinates
 from falsefloor.numerics.spectrum import Plateau, Spectrum, measure, plateau
 
 POINTS = 6
-"""Points whose median slope makes the spectrum; with more the plateaus of 40 digits stayed where they were."""
+"""Points whose median slope makes the spectrum."""
 
 _FIRST = 0.05
 """Share of the domain that the very first, coarse look at the input itself steps by."""
@@ -50,8 +50,8 @@ def choose_scale(
     """Measures the spectrum of the runner-up's margin around ``centre`` (*input) and reads it.
 
     A fixed radius is the ball to look at; for an auto radius it is twice the distance at which the coarsely
-    linearised margin crosses zero. Up to ``most`` coordinates all are differenced, beyond that a quarter of them
-    for the radius and an eighth for the spectrum.
+    linearised margin crosses zero. Up to ``most`` coordinates all are differenced, beyond that a quarter of
+    them for the radius and an eighth for the spectrum.
     """
     lo, hi = subject.bounds
     shape, size = tuple(centre.shape), centre.numel()
@@ -93,7 +93,7 @@ def choose_scale(
         points,
         spectrum,
         flat,
-        radius=torch.tensor([diameter(lo, hi, (1,), "linf") if auto and lo.numel() == 1 else cap]),
+        radius=torch.tensor([width if auto else cap]),
         lo=lo,
         hi=hi,
         rows=max(1, rows),

@@ -108,7 +108,7 @@ class Outcome:
             "zero_share": float((norms == 0).double().mean()),
             "vanished_share": float((norms <= small).double().mean()),
             "nonfinite_share": float(norms.isinf().double().mean()),
-            "distinct_maxima": float(len(ball.maxima[slot].unique())),
+            "distinct_maxima": float(len(set(ball.maxima[slot].tolist()))),
             "maximum": float(norms.amax()),
             "maximum_half": float(norms[: max(1, (len(norms) + 1) // 2)].amax()),
             "targets_covered": float(len(probe.targets)),

@@ -23,7 +23,7 @@ from falsefloor.numerics.support import support, vertex
 DIRECTED_TARGETS = 4
 DIRECTED_STEPS = 2
 ALONG = (1 / 3, 2 / 3, 1.0)
-"""Where on a segment slopes are measured; CLEVER's six points of it changed no digit's radius by 1 % here."""
+"""Where on a segment slopes are measured."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Probe:
     def lengths(self, gradients: Tensor, rho: list[float], coordinates: Tensor | None = None) -> Tensor:
         """Supports at radii rho (A,), then the plain dual norm, of gradients (T, P, k): (T, P, A + 1).
 
-        A subset of k coordinates stands for d of them as if each came d/k times: a ball of radius ρ then allows
-        the subset (k/d)^(1/p)·ρ. What is not finite becomes inf: never a small slope.
+        A subset of k coordinates stands for d of them as if each came d/k times: a ball of radius ρ then
+        allows the subset (k/d)^(1/p)·ρ. What is not finite becomes inf: never a small slope.
         """
         picked = self.coordinates if coordinates is None else coordinates
         size, (targets, points, wide) = self.centre.numel(), gradients.shape
@@ -106,8 +106,9 @@ class Sampling:
 class Ball:
     """What was measured on one ball, over T targets and columns rho, then plain.
 
-    slopes (T, C): the largest at any point. norms (T, P): the plain dual norms of the random points, in order;
-    maxima (T, batches): the largest of each batch. extremes (E, *input): the points whose slopes bind most, most extreme first.
+    slopes (T, C): the largest at any point. norms (T, P): the plain dual norms of the random points, in
+    order; maxima (T, batches): the largest of each batch. extremes (E, *input): the points whose slopes bind
+    most, most extreme first.
     """
 
     radius: float
@@ -169,8 +170,8 @@ def look(
 def _directed(probe: Probe, radius: float, rho: list[float], at_centre: Tensor, gathered: _Gathered) -> None:
     """Adds the points on the way to where the linearised margins of the nearest targets fall most.
 
-    Two steps a target: the vertex of ball and box for the gradient in hand, points of the segment towards it, and
-    the mean gradient there for the next.
+    Two steps a target: the vertex of ball and box for the gradient in hand, points of the segment towards it,
+    and the mean gradient there for the next.
     """
     lo, hi = probe.subject.bounds
     length = vector_norm(at_centre, dual(probe.norm)).to(probe.margin.dtype)

@@ -42,7 +42,7 @@ class View:
 
 
 def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """Margin gradients at points (P, *input), block by block: (first target's slot, first point, (T', P', d)).
+    """Margin gradients at points (P, *input), block by block: first slot, first point, gradients (T', P', d).
 
     Each block is contiguous and a tensor of its own, which is what makes its products reproducible.
     """

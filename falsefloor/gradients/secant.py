@@ -91,7 +91,9 @@ def _deal(flat: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         return torch.arange(size, device=flat.device).expand(count, size), torch.ones_like(flat)
     group, sign = [], []
     for row in flat.cpu():
-        generator = torch.Generator().manual_seed(zlib.crc32(row.contiguous().view(torch.uint8).numpy().tobytes()))
+        generator = torch.Generator().manual_seed(
+            zlib.crc32(row.contiguous().view(torch.uint8).numpy().tobytes())
+        )
         group.append(torch.randperm(size, generator=generator) % groups)
         sign.append(torch.randint(0, 2, (size,), generator=generator) * 2 - 1)
     return torch.stack(group).to(flat.device), torch.stack(sign).to(flat)

@@ -80,7 +80,8 @@ def _faithful(subject: Subject, like: Tensor) -> bool:
     """
     lo, hi = (bound.to(like) for bound in subject.bounds)
     draws = torch.rand(2, *like.shape[1:], generator=torch.Generator().manual_seed(0)).to(like)
-    probes = lo + draws * (hi - lo)
+    # as many rows as were given: an exported model may take no other number
+    probes = (lo + draws * (hi - lo))[torch.arange(len(like)) % 2]
     with torch.no_grad():
         plain = subject(probes)
     with contextlib.suppress(*_REFUSALS):
@@ -171,7 +172,11 @@ class _Repair(TorchFunctionMode):
         return self._on_floats(func, name, plain, first, args, kwargs)
 
     def _attribute(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        if getattr(func, "__self__", None) is Tensor.data and func.__name__ == "__get__" and not _holds_exact(args):
+        if (
+            getattr(func, "__self__", None) is Tensor.data
+            and func.__name__ == "__get__"
+            and not _holds_exact(args)
+        ):
             return _attached(args[0])
         if func.__name__ == "__get__" and getattr(func, "__self__", None) is not Tensor.requires_grad:
             return func(*_exact(args), **kwargs)

@@ -1,9 +1,9 @@
 """Certified bounds of a small ReLU network over a ball cut with a box, by linear relaxation.
 
 CROWN (Zhang et al. 2018, https://arxiv.org/abs/1811.00866): every ReLU whose input may have either sign is
-enclosed between two lines, the lines are substituted backwards to the input, and the linear function that is left
-is minimised over the input set in closed form. An exact solver needs these bounds twice: they fix the neurons
-that cannot change sign, and they are the constants of its big-M constraints.
+enclosed between two lines, the lines are substituted backwards to the input, and the linear function that is
+left is minimised over the input set in closed form. An exact solver needs these bounds twice: they fix the
+neurons that cannot change sign, and they are the constants of its big-M constraints.
 
 Layers are affine maps (W (m, n), b (m,)) with a ReLU between each two. All in float64.
 """

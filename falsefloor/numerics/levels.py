@@ -2,10 +2,10 @@
 
 Apart from the spectrum because it answers another question: not how steep the function is beneath the steps,
 but how wide the steps are. The knee of the spectrum does not tell (it depends on the number of coordinates);
-the share p(h) of single-coordinate differences that move at all does. On a staircase with c levels a unit it is
-2·c·h + δ, where δ is the share of the domain on which the function slopes by itself: 0 for steps, the ramp's
-share for a ramp. That line gives a first count. The second count asks for moves of half a step's height, which
-happen with probability 2·c·h exactly, whatever the shape of a symmetric riser.
+the share p(h) of single-coordinate differences that move at all does. On a staircase with c levels a unit it
+is 2·c·h + δ, where δ is the share of the domain on which the function slopes by itself: 0 for steps, the
+ramp's share for a ramp. That line gives a first count. The second count asks for moves of half a step's
+height, which happen with probability 2·c·h exactly, whatever the shape of a symmetric riser.
 
 Shapes as in `falsefloor.numerics.spectrum`.
 """
@@ -23,7 +23,8 @@ from falsefloor.numerics.secants import jacobian
 from falsefloor.numerics.spectrum import RESOLVED, Plateau, Spectrum
 
 WINDOW = (0.04, 0.75)
-"""Where the line is straight: above counting noise, below the share at which most differences cross a step."""
+"""Where the line is straight: above counting noise, below the share at which most differences cross a
+step."""
 
 FEWEST = 3.0
 """A ball that holds fewer steps than this does not say how wide they are."""
@@ -35,11 +36,12 @@ _COUNTED = 48
 """Differences that a scale's share must rest on."""
 
 _UNEVEN = 1.35
-"""Steep coordinates that step this much more often than shallow ones: four standard deviations of the count."""
+"""Steep coordinates that step this much more often than shallow ones: four standard deviations of the
+count."""
 
-_OVER, _UNDER = 1.3, 1.6
-"""How far the first count may lie above and below the second. Soft risers make the first too small (by half at a
-sigmoid gain of 40); only steps of many widths, a float's, make it too large."""
+_OVER, _UNDER = 1.2, 1.6
+"""How far the first count may lie above and below the second. Soft risers make the first too small (by a third
+at a sigmoid gain of 40); only steps of many widths, a float's, make it too large."""
 
 _SHARES = (0.2, 0.4, 0.6)
 """Steps crossed by a difference of the second count, on average."""
@@ -78,13 +80,15 @@ def count_levels(
     generators: Sequence[Generator],
     coordinates: Tensor | None = None,
 ) -> Levels:
-    """Levels for points (N, P, *input) whose spectrum is known; ``radius`` (N,) must hold at least three steps.
+    """Levels for points (N, P, *input) whose spectrum is known; ``radius`` (N,) must hold at least three
+    steps.
 
-    The first count costs nothing, the second 6·k·P forwards where the first saw steps. In it the differences lie
-    anywhere in the domain, one coordinate at a time, because a small ball beside a face holds too few whole
-    steps. Refuses, in words, where there is no plateau to compare with, where the ball holds fewer than three
-    steps, where the line does not fit, where the two counts disagree (a float's steps have no one width), and
-    where steep coordinates step more often than shallow ones (then the steps are not in the input).
+    The first count costs nothing, the second 6·k·P forwards where the first saw steps. In it the differences
+    lie anywhere in the domain, one coordinate at a time, because a small ball beside a face holds too few
+    whole steps. Refuses, in words, where there is no plateau to compare with, where the ball holds fewer than
+    three steps, where the line does not fit, where the two counts disagree (a float's steps have no one
+    width), and where steep coordinates step more often than shallow ones (then the steps are not in the
+    input).
     """
     counts = []
     for n in range(len(radius)):
@@ -98,7 +102,6 @@ def count_levels(
             _first_count(shares) if bool(plateau.found[n]) else (math.nan, math.nan, "refused: no plateau")
         )
         if first[2] == "steps":
-            reach = {"lo": lo, "hi": hi, "rows": rows}
             picked = None if coordinates is None else coordinates[n]
             second = _second_count(
                 function,
@@ -107,7 +110,9 @@ def count_levels(
                 first[0],
                 generator=generators[n],
                 picked=picked,
-                **reach,
+                lo=lo,
+                hi=hi,
+                rows=rows,
             )
             first = _judge(second, first[0], shares, float(radius[n]))
         counts.append(first)
@@ -165,8 +170,8 @@ def _second_count(
 ) -> tuple[float, bool]:
     """(levels, whether steep coordinates step more often) from points (P, *input), given a first guess.
 
-    Asks how often a difference reaches half of a step's height; the height is the usual slope over the levels, so
-    the count is repeated with its own answer.
+    Asks how often a difference reaches half of a step's height; the height is the usual slope over the
+    levels, so the count is repeated with its own answer.
     """
     shape = points.shape[1:]
     size = math.prod(shape)

@@ -25,7 +25,7 @@ def predicted(logits: Tensor, labels: Tensor | None = None) -> Tensor:
     """The predicted class of each row, (N,).
 
     With labels, ties count as misclassified: the label where its logit is strictly the largest, the
-    strongest other class elsewhere (on a NaN margin too), so that ``predicted(f, y) != y`` says "misclassified".
+    strongest other class elsewhere, on a NaN margin too. So ``predicted(f, y) != y`` is "misclassified".
     """
     if labels is None or logits.shape[1] < 2:
         return logits.argmax(dim=1)

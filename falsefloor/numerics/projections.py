@@ -49,7 +49,9 @@ def _together(weight: Tensor, speed: Tensor, room: Tensor, fall: Tensor) -> Tens
     reached = filled + times * (rates - rate)
     last = torch.searchsorted(reached, fall[:, None].contiguous())
     index = last.clamp(max=weight.shape[1] - 1)
-    before = torch.where(last > 0, filled.gather(1, (index - 1).clamp(min=0)), torch.zeros_like(fall)[:, None])
+    before = torch.where(
+        last > 0, filled.gather(1, (index - 1).clamp(min=0)), torch.zeros_like(fall)[:, None]
+    )
     time = (fall[:, None] - before) / rates.gather(1, index)
     time = torch.where(last >= weight.shape[1], times[:, -1:], time).nan_to_num(0.0).clamp(min=0)
     return torch.minimum(time * speed, room)

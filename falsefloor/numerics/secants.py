@@ -30,11 +30,11 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
     """The lower and upper end of a step of half width ``scale`` in every coordinate, each (M, d).
 
-    points (M, d), scale broadcastable to it, lo and hi (d,). The step's middle lies up to h/4 beside the point,
-    differently in each coordinate: on a grid of pixels under a staircase, all coordinates would otherwise meet the
-    steps in the same phase, and err together. Where z ± h would leave the box the step becomes one-sided, of the
-    same length, and starts up to h/2 inside, so that no end lies on the face. h is cut to `WIDEST` of the box; a
-    box of no width gives a step of no width.
+    points (M, d), scale broadcastable to it, lo and hi (d,). The step's middle lies up to h/4 beside the
+    point, differently in each coordinate: on a grid of pixels under a staircase, all coordinates would
+    otherwise meet the steps in the same phase, and err together. Where z ± h would leave the box the step
+    becomes one-sided, of the same length, and starts up to h/2 inside, so that no end lies on the face. h is
+    cut to `WIDEST` of the box; a box of no width gives a step of no width.
     """
     reach = torch.minimum(scale.expand_as(points), WIDEST * (hi - lo))
     phase = torch.arange(1, points.shape[1] + 1, dtype=torch.float64, device=points.device) * _GOLDEN
@@ -63,9 +63,9 @@ def jacobian(
     """Secant slopes of all outputs along coordinates: (M, K, k), in float32 at least.
 
     points (M, *input); scale (M,), the half step in the input's units; lo and hi broadcast to one input;
-    coordinates (M, k) picks flattened coordinates of each point, all of them without it. The steps are centred
-    on the points, or on middles (M, d), coordinate by coordinate. ``rows`` limits one forward; it costs 2·k
-    forwards a point. A coordinate whose step is lost to rounding has slope 0.
+    coordinates (M, k) picks flattened coordinates of each point, all of them without it. The steps are
+    centred on the points, or on middles (M, d), coordinate by coordinate. ``rows`` limits one forward; it
+    costs 2·k forwards a point. A coordinate whose step is lost to rounding has slope 0.
     """
     count, shape = len(points), points.shape[1:]
     size = math.prod(shape)
@@ -110,13 +110,15 @@ def _block(
     outputs = outputs.to(working(outputs.dtype)).reshape(count, 2 * wide, -1)
     step = above.to(outputs.dtype) - below.to(outputs.dtype)
     taken = step > 0
-    # a product with the inverse: it is one pass over a number per output, and 1/step is as exact as the quotient
+    # a product with the inverse: it is one pass over a number per output, and 1/step is as exact as the
+    # quotient
     inverse = torch.where(taken, step, 1.0).reciprocal() * taken
     return ((outputs[:, :wide] - outputs[:, wide:]) * inverse.unsqueeze(2)).transpose(1, 2)
 
 
 def some_coordinates(size: int, *, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
-    """Random coordinates without repetition, one row an input: (N, count), or None where all d fit in count."""
+    """Random coordinates without repetition, one row an input: (N, count), or None where all d fit in
+    count."""
     if size <= count:
         return None
     return torch.stack([torch.randperm(size, generator=g)[:count].sort().values for g in generators])

@@ -55,7 +55,8 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Plateau:
-    """index, first: (N,) the chosen scale and the finest of the run, as indices; slope (N,); found (N,) bool."""
+    """index, first: (N,) the chosen scale and the finest of the run, as indices; slope (N,); found (N,)
+    bool."""
 
     index: Tensor
     first: Tensor
@@ -66,8 +67,8 @@ class Plateau:
 def enlarge(norms: Tensor, *, norm: str, size: int, count: int) -> Tensor:
     """Dual norms over ``count`` of ``size`` random coordinates, scaled to stand for all of them.
 
-    Unbiased for the l1 dual norm (times d/k) and for the square of the l2 one (times √(d/k)); the linf dual norm
-    of a subset is a lower bound of the whole, and no factor mends that.
+    Unbiased for the l1 dual norm (times d/k) and for the square of the l2 one (times √(d/k)); the linf dual
+    norm of a subset is a lower bound of the whole, and no factor mends that.
     """
     return norms * {"linf": size / count, "l2": math.sqrt(size / count), "l1": 1.0}[norm]
 
@@ -129,10 +130,11 @@ def measure(
 def plateau(spectrum: Spectrum, *, limit: Tensor, eps: float) -> Plateau:
     """The coarsest run of at least three scales within 15 %, and the scale of it where neighbours agree best.
 
-    Looks at scales up to ``limit`` (N,) first, at all of them where that shows no calm run. Scales at which the run's
-    own slope would drown in rounding (50 units of ``eps`` at the largest output) are taken off its fine end. In
-    a run the scale is the one whose secant gradient changes least towards the next: finer ones still see steps
-    or rounding, coarser ones curvature. Without a run the coarsest scale is taken, and ``found`` is False.
+    Looks at scales up to ``limit`` (N,) first, at all of them where that shows no calm run. Scales at which
+    the run's own slope would drown in rounding (50 units of ``eps`` at the largest output) are taken off its
+    fine end. In a run the scale is the one whose secant gradient changes least towards the next: finer ones
+    still see steps or rounding, coarser ones curvature. Without a run the coarsest scale is taken, and
+    ``found`` is False.
     """
     rows = []
     for n in range(len(limit)):
@@ -180,11 +182,12 @@ def _coarsest_run(median: list[float], scales: list[float], noise: float) -> tup
 
 
 def _calmest(change: list[float], first: int, last: int) -> int:
-    """The scale of the run whose gradient differs least from its finer neighbour's, looked for from the coarse end.
+    """The scale of the run whose gradient differs least from its finer neighbour's, looked for from the
+    coarse end.
 
-    Not the least of all: on a ramp, two steps that both stay on it agree perfectly about the wrong slope. So the
-    search ends where the change has grown by half again. Of scales that are about as calm the finest is taken:
-    coarse ones average the extremes away, which makes a floor too high.
+    Not the least of all: on a ramp, two steps that both stay on it agree perfectly about the wrong slope. So
+    the search ends where the change has grown by half again. Of scales that are about as calm the finest is
+    taken: coarse ones average the extremes away, which makes a floor too high.
     """
     best = last
     for k in range(last - 1, first, -1):
@@ -198,7 +201,8 @@ def _calmest(change: list[float], first: int, last: int) -> int:
 
 
 def _change(gradients: Tensor) -> Tensor:
-    """(N, A) from (N, P, A, k): the median over points of the relative change to the next scale; inf at the last."""
+    """(N, A) from (N, P, A, k): the median over points of the relative change to the next scale; inf at the
+    last."""
     moved = (gradients[:, :, 1:] - gradients[:, :, :-1]).square().sum(dim=3).sqrt()
     length = gradients[:, :, 1:].square().sum(dim=3).sqrt()
     relative = torch.where(length > 0, moved / length.clamp_min(torch.finfo(length.dtype).tiny), math.inf)

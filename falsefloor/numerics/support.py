@@ -51,10 +51,10 @@ def common_support(
 ) -> Tensor:
     """S_ρ, or slightly more, of many gradients (P, d) at one centre with caps down, up (d,): (P, A).
 
-    The Lagrangian bounds S_ρ from above for *any* multiplier. Instead of solving for each gradient's own, this
-    takes that of a guide (d,), scaled by the ratio of the dual norms: one pass a radius instead of a search, and
-    exact where gradients are parallel to the guide (a linear model). It is never below S_ρ, so a floor that
-    rests on it can only get smaller. Without a guide the exact value is computed.
+    The Lagrangian bounds S_ρ from above for *any* multiplier. Instead of solving for each gradient's own,
+    this takes that of a guide (d,), scaled by the ratio of the dual norms: one pass a radius instead of a
+    search, and exact where gradients are parallel to the guide (a linear model). It is never below S_ρ, so
+    a floor that rests on it can only get smaller. Without a guide the exact value is computed.
     """
     if guide is None or norm == "linf":
         return _exact(flat, down, up, rho, norm=norm)

@@ -2,10 +2,10 @@
 
 Maxima of bounded samples tend to G(x) = exp(-((a - x)/b)^c) for x ≤ a; the location a estimates the supremum
 (Weng et al. 2018, section 3.2; Fisher & Tippett 1928). An unconstrained fit is not usable: it puts the
-location below a value that was observed, or orders of magnitude above. This one is constrained, location ≥ maximum
-and shape in [1, 5], and searches the profile likelihood instead of starting an optimiser from guesses: a
-logarithmic grid of the location's excess over the maximum, Newton's method for the shape, closed form for the
-scale. All rows are fitted at once.
+location below a value that was observed, or orders of magnitude above. This one is constrained, location ≥
+maximum and shape in [1, 5], and searches the profile likelihood instead of starting an optimiser from
+guesses: a logarithmic grid of the location's excess over the maximum, Newton's method for the shape, closed
+form for the scale. All rows are fitted at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FEWEST_DISTINCT = 10
 
 FEWEST_FOR_INTERVAL = 20
 
-# chi-squared with one degree of freedom at 0.95, halved: the drop of the log-likelihood at the interval's ends
+# chi-squared with one degree of freedom at 0.95, halved: the drop of the log-likelihood at the interval's
+# ends
 _DROP = 1.920729
 # the location's excess over the maximum, in units of the maximum's distance to the mean; five points a decade
 _GRID = torch.logspace(-3, 2, 26, dtype=torch.float64)
@@ -113,7 +114,8 @@ def _profile(rows: Tensor, top: Tensor, spread: Tensor) -> tuple[Tensor, Tensor,
 
 
 def _likelihood(gaps: Tensor, excess: Tensor) -> tuple[Tensor, Tensor]:
-    """Profile log-likelihood and shape, (R, A) each, at locations that lie ``excess`` (R, A) above the maximum.
+    """Profile log-likelihood and shape, (R, A) each, at locations that lie ``excess`` (R, A) above the
+    maximum.
 
     gaps (R, 1, n): distances of the values to the maximum. The scale drops out by its closed form.
     """
@@ -144,7 +146,7 @@ def _best(grid: Tensor, heights: Tensor, shapes: Tensor) -> tuple[Tensor, Tensor
 
 
 def _interval(grid: Tensor, heights: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the profile likelihood has fallen by half the 0.95 quantile of chi-squared, outwards on the grid."""
+    """Where the profile likelihood has fallen by half chi-squared's 0.95 quantile, outwards on the grid."""
     inside = heights >= best[:, None] - _DROP
     low = torch.where(inside, grid, torch.inf).amin(dim=1)
     high = torch.where(inside, grid, 0.0).amax(dim=1)

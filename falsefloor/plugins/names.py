@@ -68,7 +68,8 @@ class Plugin:
 
 def discover() -> tuple[Plugin, ...]:
     """All plugins allowed, by kind, ours first. Never raises: unreadable metadata is traced and passed by."""
-    found = [plugin for dist in importlib.metadata.distributions() for plugin in _offers(dist)]
+    # Once each: a file of entry points may repeat a line.
+    found = list(dict.fromkeys(p for dist in importlib.metadata.distributions() for p in _offers(dist)))
     order = list(KINDS)
     found.sort(key=lambda p: (order.index(p.kind), not p.own, p.name, p.dist))
     return tuple(found)

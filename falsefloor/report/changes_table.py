@@ -12,6 +12,9 @@ from falsefloor.report.changes import Change, Changes, Key
 from falsefloor.report.glyphs import Glyphs, glyphs_for, plain
 from falsefloor.report.listings import Listing
 
+LISTED = 5
+"""Cells of one run alone that are named."""
+
 
 @dataclass(frozen=True)
 class ChangesTable:
@@ -31,15 +34,17 @@ class ChangesTable:
         if rows:
             yield Listing(heads, rows)
         for name, keys in ((self.first, self.changes.only_first), (self.second, self.changes.only_second)):
-            for key in keys:
+            for key in keys[:LISTED]:
                 yield Text(f"only in {plain(name)}: {_name(key)}", style="dim")
+            if len(keys) > LISTED:
+                yield Text(f"only in {plain(name)}: {len(keys) - LISTED} more", style="dim")
         moved = sum(change.changed for change in found)
         same = len(found) - moved
         yield Text("")
         if not found:
             yield Text("The runs have no cell in common: other maskers, norms or estimators.")
         else:
-            yield Text(f"{moved} of {len(found)} cells changed, {same} did not.", style="bold")
+            yield Text(f"{moved} of {len(found)} shared cells changed, {same} did not.", style="bold")
 
 
 def _row(change: Change, glyphs: Glyphs, *, models: bool, norms: bool) -> tuple[str, ...]:

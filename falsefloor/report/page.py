@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from falsefloor.report.comparison import label_of, read_comparison
+from falsefloor.report.comparison import read_comparison
 from falsefloor.report.drawings import histogram, line_chart, picture, planes, values
 from falsefloor.report.glyphs import UNICODE, as_number
 from falsefloor.report.html import table_html, text, verdict_html
@@ -142,7 +142,7 @@ def _or_dash(value: object) -> str:
 
 def _drawings(reader: RunReader, record: Mapping[str, Any]) -> str:
     """The curves that were stored, and the input beside what contradicts its radius."""
-    at = f"{record['unit']}/{record['input']}"
+    at = record["arrays"]
     curves = {name: values(reader.array(f"{at}/curve-{name}")) for name in record["curves"]}
     evidence = record["evidence"]
     made = []
@@ -195,9 +195,9 @@ def _provenance(reader: RunReader, info: RunInfo) -> Iterator[str]:
     yield "<h2>Where this comes from</h2><table><tbody>"
     for name, version in info.versions.items():
         yield f"<tr><th>{text(name)}</th><td>{text(version)}</td></tr>"
-    plugins = {(s.plugin.get("dist"), s.plugin.get("version"), label_of(vars(s))) for s in reader.series()}
-    for dist, version, name in sorted(plugins, key=str):
-        yield f"<tr><th>{text(name)}</th><td>{text(dist)} {text(version)}</td></tr>"
+    plugins = {s.label: f"{s.plugin.get('dist')} {s.plugin.get('version')}" for s in reader.series()}
+    for label, origin in plugins.items():
+        yield f"<tr><th>{text(label)}</th><td>{text(origin)}</td></tr>"
     for name, digests in reader.fingerprints().items():
         for part, digest in digests.items():
             yield f"<tr><th>{text(name)} {text(part)}</th><td><code>{text(digest)}</code></td></tr>"

@@ -216,7 +216,7 @@ class RunReader:
         """Records as in the JSON of a run, in the table's order. ``where``: series=, input=, unit=, id=."""
         clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
         rows = self._db.execute(
-            "SELECT e.*, u.key AS unit_key, s.model, s.masker, s.stack, s.norm, s.estimator, s.label AS cell,"
+            "SELECT e.*, u.key AS unit_key, u.cell AS unit_cell, s.model, s.masker, s.stack, s.norm, s.estimator, s.label AS cell,"
             " s.params, s.gradient, s.recovers, s.claim, s.plugin FROM estimate e"
             " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
             + (f" WHERE {clause}" if clause else "")
@@ -313,7 +313,7 @@ class RunReader:
                 "tag": info.tag,
                 "error": info.error,
             },
-            "estimates": list(self.estimates()),
+            "estimates": [_without(e, "id", "series") for e in self.estimates()],
             "observations": list(self.observations()),
         }
 
@@ -381,10 +381,16 @@ def _estimate(row: sqlite3.Row, warnings: list[dict[str, Any]]) -> dict[str, Any
         "queries": {"forward": row["forward"], "backward": row["backward"]},
         "plugin": json.loads(row["plugin"]),
         "unit": row["unit_key"],
+        "arrays": f"{row['unit_cell']}/{row['input']}",
         "seconds": row["seconds"],
         "status": row["status"],
         "error": row["error"],
     }
+
+
+def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Numbers of rows are this file's own business: they depend on the order of arrival."""
+    return {key: value for key, value in record.items() if key not in keys}
 
 
 def _warning(row: sqlite3.Row) -> dict[str, Any]:

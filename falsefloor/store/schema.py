@@ -24,7 +24,7 @@ CREATE TABLE series (
     UNIQUE (model, masker, norm, label));
 
 CREATE TABLE unit (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, spec TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cell TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
     model TEXT NOT NULL, masker TEXT NOT NULL, norm TEXT NOT NULL, series INTEGER REFERENCES series(id),
     first INTEGER NOT NULL, stop INTEGER NOT NULL,
     status TEXT NOT NULL DEFAULT 'queued', fingerprint TEXT NOT NULL DEFAULT '', error TEXT,
@@ -53,7 +53,7 @@ CREATE TABLE finding (
 CREATE INDEX finding_estimate ON finding (estimate);
 CREATE INDEX finding_code ON finding (code);
 
--- Tensors by name (UNIT/INPUT/ROLE); facts: what was measured there (distance, predicted).
+-- Tensors by name (CELL/INPUT/ROLE); facts: what was measured there (distance, predicted).
 CREATE TABLE array (
     name TEXT PRIMARY KEY, unit INTEGER NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL,
     facts TEXT NOT NULL DEFAULT '{}', data BLOB NOT NULL);

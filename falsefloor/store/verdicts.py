@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from falsefloor.api import Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
+from falsefloor.store.records import finite
 from falsefloor.study.units import digest
 
 Judge = Callable[[Facts, Sequence[Finding]], Judgement]
@@ -19,7 +20,7 @@ Group = tuple[str, str, str, int]
 """model, masker, norm, input: estimates that bear on each other."""
 
 _ESTIMATES = (
-    "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.key,"
+    "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.cell,"
     " s.label AS name, s.claim, s.gradient FROM series s"
     " JOIN estimate e ON e.series = s.id AND e.input = ? JOIN unit u ON u.id = e.unit"
     " WHERE s.model = ? AND s.masker = ? AND s.norm = ? ORDER BY s.id"
@@ -38,7 +39,7 @@ class _Row(NamedTuple):
     verdict: str | None
     status: str
     input: int
-    key: str
+    cell: str
     name: str
     claim: Any
     gradient: str
@@ -77,7 +78,7 @@ def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:
     seen: dict[str, int] = {}
     for finding in judged.findings:
         nth = seen[finding.code] = seen.get(finding.code, 0) + 1
-        name = digest(f"{row.key}|{row.input}|{finding.code}|{nth}")[:10]
+        name = digest(f"{row.cell}|{row.input}|{finding.code}|{nth}")[:10]
         db.execute(
             "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -86,7 +87,7 @@ def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:
                 finding.code,
                 finding.severity,
                 finding.message,
-                json.dumps(dict(finding.evidence)),
+                json.dumps(finite(finding.evidence)),
                 finding.witness,
             ),
         )
@@ -110,7 +111,7 @@ def _observed(db: sqlite3.Connection, model: str, masker: str, norm: str, input_
 
 def _record(db: sqlite3.Connection, row: _Row) -> Record:
     radius = math.inf if row.radius is None else row.radius
-    curves = Curves(db, f"{row.key}/{row.input}/curve-")
+    curves = Curves(db, f"{row.cell}/{row.input}/curve-")
     return Record(
         row.name, row.claim, row.gradient, radius, revive(json.loads(row.evidence)), curves, row.witness
     )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from falsefloor.errors import StoreError
 from falsefloor.store.records import Array, EstimateResult, UnitResult, finite
@@ -17,6 +17,22 @@ from falsefloor.store.verdicts import Group, Judge, rejudge, tally
 from falsefloor.study.units import Series, Unit, stack_json
 
 UNFINISHED = ("queued", "running")
+
+
+class Floor(NamedTuple):
+    """A judged lower estimate of one input; first and stop are its unit's inputs, backward its queries."""
+
+    model: str
+    masker: str
+    norm: str
+    label: str
+    gradient: str
+    recovers: str | None
+    input: int
+    verdict: str
+    first: int
+    stop: int
+    backward: int
 
 
 class RunWriter:
@@ -100,15 +116,25 @@ class RunWriter:
                 place = (unit.model.name, unit.stack.name, unit.norm)
                 series = ids[*place, unit.series.label] if unit.series else None
                 db.execute(
-                    "INSERT OR IGNORE INTO unit (key, kind, spec, model, masker, norm, series, first, stop)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (unit.key, unit.kind, json.dumps(unit.spec()), *place, series, *unit.inputs),
+                    "INSERT OR IGNORE INTO unit (key, cell, kind, spec, model, masker, norm, series, first, stop)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (unit.key, unit.cell, unit.kind, json.dumps(unit.spec()), *place, series, *unit.inputs),
                 )
 
     def queued(self) -> list[tuple[int, dict[str, Any]]]:
         """(id, spec) of all units still to be computed, in order."""
         rows = self._db.execute("SELECT id, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id")
         return [(id_, json.loads(spec)) for id_, spec in rows]
+
+    def floors(self) -> list[Floor]:
+        """Every lower estimate with a verdict, in the table's order: what follow-up rules look at."""
+        rows = self._db.execute(
+            "SELECT s.model, s.masker, s.norm, s.label, s.gradient, s.recovers, e.input, e.verdict,"
+            " u.first, u.stop, e.backward FROM estimate e"
+            " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
+            " WHERE s.claim != 'upper_bound' AND e.status = 'ok' ORDER BY s.id, e.input"
+        )
+        return [Floor(*row) for row in rows]
 
     def requeue(self, statuses: Sequence[str]) -> int:
         """Put units of these statuses back in the queue, forgetting what they stored. Returns how many."""
@@ -151,19 +177,23 @@ class RunWriter:
         """
         with self._transaction() as db:
             row = db.execute(
-                "SELECT status, model, masker, norm, series, key, first, stop FROM unit WHERE id = ?", (unit,)
+                "SELECT status, model, masker, norm, series, cell, first, stop, kind FROM unit WHERE id = ?",
+                (unit,),
             ).fetchone()
             if row is None or row[0] not in UNFINISHED:
                 return
-            _, model, masker, norm, series, key, first, stop = row
+            _, model, masker, norm, series, cell, first, stop, kind = row
             for estimate in result.estimates:
-                self._estimate(db, unit, key, series, estimate)
+                self._estimate(db, unit, cell, series, estimate)
             if series is not None and result.status != "ok" and not result.estimates:
                 for input_ in range(first, stop):
                     missing = EstimateResult(input_, status=result.status, error=result.error)
-                    self._estimate(db, unit, key, series, missing)
+                    self._estimate(db, unit, cell, series, missing)
             for seen in result.observations:
-                names = {role: f"{key}/{seen.input}/{role}" for role in seen.arrays}
+                if kind != "observe":
+                    self._add_gradients(db, (model, masker, norm, seen.input), seen.facts)
+                    continue
+                names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
                 facts = {**seen.facts, "arrays": names}
                 agreement = None if seen.agreement is None else int(seen.agreement)
                 db.execute(
@@ -171,7 +201,7 @@ class RunWriter:
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (unit, model, masker, norm, seen.input, agreement, json.dumps(finite(facts))),
                 )
-                self._arrays(db, unit, key, seen.input, seen.arrays)
+                self._arrays(db, unit, cell, seen.input, seen.arrays)
             db.execute(
                 "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
                 " seconds = ?, finished = ? WHERE id = ?",
@@ -191,8 +221,17 @@ class RunWriter:
             groups: list[Group] = [(model, masker, norm, input_) for input_ in sorted(touched)]
             rejudge(db, groups, self._judge)
 
-    def _estimate(self, db: sqlite3.Connection, unit: int, key: str, series: int, e: EstimateResult) -> None:
-        witness = f"{key}/{e.input}/witness" if "witness" in e.arrays else None
+    def _add_gradients(self, db: sqlite3.Connection, group: Group, facts: Mapping[str, Any]) -> None:
+        """How an estimate's own gradient source agreed, beside what the observation saw of autograd's."""
+        place = "WHERE model = ? AND masker = ? AND norm = ? AND input = ?"
+        row = db.execute(f"SELECT facts FROM observation {place}", group).fetchone()
+        if row is not None:
+            known = json.loads(row[0])
+            known["gradients"] = {**known.get("gradients", {}), **facts["gradients"]}
+            db.execute(f"UPDATE observation SET facts = ? {place}", (json.dumps(finite(known)), *group))
+
+    def _estimate(self, db: sqlite3.Connection, unit: int, cell: str, series: int, e: EstimateResult) -> None:
+        witness = f"{cell}/{e.input}/witness" if "witness" in e.arrays else None
         curves = sorted(n.removeprefix("curve-") for n in e.arrays if n.startswith("curve-"))
         low, high = e.interval if e.interval else (None, None)
         db.execute(
@@ -222,14 +261,14 @@ class RunWriter:
         )
         if e.status != "ok":
             tally(db, series, e.status, 1)
-        self._arrays(db, unit, key, e.input, e.arrays)
+        self._arrays(db, unit, cell, e.input, e.arrays)
 
     def _arrays(
-        self, db: sqlite3.Connection, unit: int, key: str, input_: int, arrays: Mapping[str, Array]
+        self, db: sqlite3.Connection, unit: int, cell: str, input_: int, arrays: Mapping[str, Array]
     ) -> None:
         for role, a in arrays.items():
             facts = json.dumps(finite(a.facts))
-            row = (f"{key}/{input_}/{role}", unit, a.dtype, json.dumps(a.shape), facts, a.data)
+            row = (f"{cell}/{input_}/{role}", unit, a.dtype, json.dumps(a.shape), facts, a.data)
             db.execute("INSERT OR REPLACE INTO array VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def judge_all(self) -> int:

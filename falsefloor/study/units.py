@@ -94,6 +94,11 @@ class Unit:
     def key(self) -> str:
         return digest(canonical(self.spec()))
 
+    @property
+    def cell(self) -> str:
+        """The key without the chunk: names what is stored of an input, so that chunks change no name."""
+        return digest(canonical({k: v for k, v in self.spec().items() if k != "chunk"}))
+
 
 def model_json(model: ModelSpec) -> dict[str, Any]:
     """What decides the model: its label does not."""

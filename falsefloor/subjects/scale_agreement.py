@@ -17,7 +17,7 @@ from torch import Tensor
 from falsefloor.numerics.balls import directions, dual, fold, sample, vector_norm
 from falsefloor.subjects.site import Site
 
-STEPS = {0.01: 16, 0.1: 32, 0.5: 32}
+STEPS = {0.01: 8, 0.1: 32, 0.5: 32}
 """Half steps as shares of the radius, and how many pairs of each: fewer where only the gross is judged."""
 VANISHED = 1e-3
 """A gradient that, followed across the whole domain, moves less than this share of the margin."""

@@ -71,26 +71,37 @@ def evaluate(site: Site, points: Tensor) -> SecantPairs:
     return SecantPairs(points=points, distance=distance, logits=logits, margins=margins, ratio=ratio)
 
 
+def coarse_slope(site: Site, points: Tensor, targets: Tensor, share: float) -> Tensor:
+    """Slopes (N, *input) of the margins to targets (N,) at points (N, *input), like `_coarse`."""
+    slope = _logit_slopes(site, points, share)
+    return _of_targets(site, slope, targets[:, None]).reshape(points.shape)
+
+
 def _coarse(site: Site, share: float) -> Tensor:
     """Slopes (N, T, *input) of the targets' margins by differences of half width ``share`` of the domain."""
-    lo, hi = site.subject.bounds
-    count, shape = len(site.inputs), site.inputs.shape[1:]
-    if site.inputs[0].numel() <= FULL:
+    slope = _logit_slopes(site, site.inputs, share)
+    return _of_targets(site, slope, site.targets).reshape(len(slope), -1, *site.inputs.shape[1:])
 
-        def logits_of(points: Tensor) -> Tensor:
-            return site.guard(points.unsqueeze(1)).squeeze(1)
+
+def _logit_slopes(site: Site, points: Tensor, share: float) -> Tensor:
+    """Slopes (N, K, d) of the logits at points (N, *input): every coordinate, or random directions."""
+    lo, hi = site.subject.bounds
+    count, shape = len(points), points.shape[1:]
+    if points[0].numel() <= FULL:
+
+        def logits_of(flat: Tensor) -> Tensor:
+            return site.guard(flat.unsqueeze(1)).squeeze(1)
 
         scale = (share * (hi - lo).max()).expand(count)
-        slope = jacobian(logits_of, site.inputs, scale=scale, lo=lo, hi=hi, rows=site.rows)
-        return _of_targets(site, slope).reshape(count, -1, *shape)
+        return jacobian(logits_of, points, scale=scale, lo=lo, hi=hi, rows=site.rows)
     drawn = [directions(tuple(shape), norm="linf", count=FEW, generator=g) for g in site.generators]
-    ways = torch.stack(drawn).to(site.inputs)
+    ways = torch.stack(drawn).to(points)
     reach = share * (hi - lo) * ways
-    above, below = (fold(site.inputs[:, None] + way, lo, hi) for way in (reach, -reach))
+    above, below = (fold(points[:, None] + way, lo, hi) for way in (reach, -reach))
     change = site.guard(above).double() - site.guard(below).double()
-    moved = (above - below).to(torch.float32)
-    weight = change.to(torch.float32) / moved.flatten(2).square().sum(2)[:, :, None].clamp(min=1e-30)
-    return _of_targets(site, _combine(weight, moved.flatten(2))).reshape(count, -1, *shape)
+    moved = (above - below).to(torch.float32).flatten(2)
+    weight = change.to(torch.float32) / moved.square().sum(2)[:, :, None].clamp(min=1e-30)
+    return _combine(weight, moved)
 
 
 def _combine(weight: Tensor, moved: Tensor) -> Tensor:
@@ -101,11 +112,11 @@ def _combine(weight: Tensor, moved: Tensor) -> Tensor:
     return total
 
 
-def _of_targets(site: Site, slope: Tensor) -> Tensor:
-    """From slopes of logits (N, K, d) to those of the targets' margins (N, T, d)."""
+def _of_targets(site: Site, slope: Tensor, targets: Tensor) -> Tensor:
+    """From slopes of logits (N, K, d) to those of the margins to targets (N, T): (N, T, d)."""
     size = slope.shape[2]
     own = slope.gather(1, site.labels[:, None, None].expand(-1, 1, size))
-    return own - slope.gather(1, site.targets[:, :, None].expand(-1, -1, size))
+    return own - slope.gather(1, targets[:, :, None].expand(-1, -1, size))
 
 
 def _autograd(site: Site) -> Tensor:
@@ -115,4 +126,4 @@ def _autograd(site: Site) -> Tensor:
     return site.slopes(points, against=site.targets)
 
 
-__all__ = ["SecantPairs", "evaluate", "secant_pairs"]
+__all__ = ["SecantPairs", "coarse_slope", "evaluate", "secant_pairs"]

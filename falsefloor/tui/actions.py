@@ -62,7 +62,7 @@ ACTIONS = (
     Action("everywhere", "help", "question_mark", "Help", "This page", 90),
     Action("everywhere", "palette", "ctrl+p", "Palette", "All of this by typing its name"),
     Action("everywhere", "theme", "t", "Theme", "Dark, light, or the terminal's own sixteen colours"),
-    Action("everywhere", "back", "escape", "Back", "Close this page"),
+    Action("everywhere", "back", "escape", "Back", "Close this page", 85),
     Action("everywhere", "suspend_process", "ctrl+z", "Suspend", "Back to the shell; fg returns"),
     Action("everywhere", "quit", "q", "Quit", "Leave the app; a run that is under way goes on", 99),
     Action("compare", "detail", "enter", "Detail", "Open the estimate under the cursor", 3, "enter"),
@@ -134,9 +134,13 @@ def bindings(where: str) -> list[BindingType]:
 
 def bar(where: str) -> list[Action]:
     """What the bar below shows on a screen, in order."""
-    return sorted(
-        (a for a in ACTIONS if a.bar and a.where in ("everywhere", where)), key=lambda action: action.bar
-    )
+    shown = [a for a in ACTIONS if a.bar and a.where in ("everywhere", where)]
+    if where in ("compare", "first"):
+        shown = [a for a in shown if a.name != "back"]
+    elif where not in ("runs", "plugins"):
+        # Pages that stand on another one: the way back matters more than the way elsewhere.
+        shown = [a for a in shown if a.name not in ("new_run", "runs", "plugins")]
+    return sorted(shown, key=lambda action: action.bar)
 
 
 __all__ = ["ACTIONS", "WHERE", "Action", "bar", "bindings", "of"]

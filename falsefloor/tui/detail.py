@@ -125,12 +125,11 @@ def _refuting(reader: RunReader, record: Mapping[str, Any]) -> Array | None:
 
 
 def _input(reader: RunReader, record: Mapping[str, Any], at: int) -> tuple[Sequence[float], tuple[int, ...]]:
-    for unit in reader.units():
-        alike = all(unit[key] == record[key] for key in ("model", "masker", "norm"))
-        if alike and unit["kind"] == "observe" and unit["first"] <= at < unit["stop"]:
-            found = reader.array(f"{unit['key']}/{at}/input")
-            if found is not None:
-                return numbers(found), found.shape
+    subject = {key: record[key] for key in ("model", "masker", "norm")}
+    for seen in reader.observations(**subject, input=at):
+        found = reader.array(seen["facts"].get("arrays", {}).get("input", ""))
+        if found is not None:
+            return numbers(found), found.shape
     return (), ()
 
 
@@ -147,7 +146,7 @@ def _curves(
 
 
 def _curve(reader: RunReader, record: Mapping[str, Any], name: str) -> Sequence[float]:
-    found = reader.array(f"{record['unit']}/{record['input']}/curve-{name}")
+    found = reader.array(f"{record['arrays']}/curve-{name}")
     return numbers(found) if found else ()
 
 

@@ -102,7 +102,9 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "aten.ceil": lambda x: torch.ops.aten.ceil.default(x * LEVELS) / LEVELS,
     "aten.to": lambda x: torch.ops.aten._to_copy.default(x * LEVELS, dtype=torch.uint8).float() / LEVELS,
     "aten.floor_divide": lambda x: torch.ops.aten.floor_divide.default(x, torch.tensor(1 / LEVELS)) / LEVELS,
-    "aten.div": lambda x: torch.ops.aten.div.Tensor_mode(x, torch.tensor(1 / 16), rounding_mode="floor") / LEVELS,
+    "aten.div": lambda x: (
+        torch.ops.aten.div.Tensor_mode(x, torch.tensor(1 / 16), rounding_mode="floor") / LEVELS
+    ),
 }
 
 
@@ -112,7 +114,9 @@ def points() -> Tensor:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_every_form_keeps_its_bits_and_gets_the_gradient_of_the_unquantised_model(name: str, points: Tensor) -> None:
+def test_every_form_keeps_its_bits_and_gets_the_gradient_of_the_unquantised_model(
+    name: str, points: Tensor
+) -> None:
     subject = subject_of(FORMS[name])
     repaired = StraightThrough()(subject)
     leaf = points.clone().requires_grad_()
@@ -126,7 +130,9 @@ def test_autograd_sees_no_gradient_there(name: str, points: Tensor) -> None:
 
 
 @pytest.mark.parametrize("form", [torch.sign, torch.sgn, Tensor.sign, lambda x: (x * 1).sign_()])
-def test_sign_passes_the_gradient_and_keeps_its_bits_above_2_to_the_24(form: Callable[[Tensor], Tensor]) -> None:
+def test_sign_passes_the_gradient_and_keeps_its_bits_above_2_to_the_24(
+    form: Callable[[Tensor], Tensor],
+) -> None:
     subject = subject_of(lambda x: form((x - 0.5) * 1e9))
     x = torch.rand(4, 6, generator=torch.Generator().manual_seed(1))
     leaf = x.clone().requires_grad_()

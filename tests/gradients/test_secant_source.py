@@ -35,7 +35,8 @@ def jacobian(source: Secant, subject: ModelSubject, x: Tensor) -> Tensor:
     logits = source(subject)(leaf)
     assert torch.equal(logits, subject(x))
     return torch.stack(
-        [torch.autograd.grad(logits[:, j].sum(), leaf, retain_graph=True)[0] for j in range(subject.classes)], -1
+        [torch.autograd.grad(logits[:, j].sum(), leaf, retain_graph=True)[0] for j in range(subject.classes)],
+        -1,
     )
 
 
@@ -43,7 +44,9 @@ def jacobian(source: Secant, subject: ModelSubject, x: Tensor) -> Tensor:
 @given(st.integers(1, 12), st.sampled_from([0.01, 0.05, 0.3, 0.5]), st.integers(0, 1000))
 def test_a_linear_function_has_its_own_gradient_at_faces_too(size: int, h: float, seed: int) -> None:
     subject = ModelSubject(Watching(size, dtype=torch.float64), classes=3)
-    x = torch.rand(4, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).round(decimals=1)
+    x = torch.rand(4, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).round(
+        decimals=1
+    )
     got = jacobian(Secant(h=h), subject, x)
     expected = subject.module.weight.T.expand(4, -1, -1)
     torch.testing.assert_close(got, expected.detach(), rtol=1e-9, atol=1e-9)

@@ -78,7 +78,13 @@ def _first(
 
 
 def _ahead(
-    oracle: Oracle, point: Tensor, who: Tensor, generators: Sequence[Generator], *, samples: int, spread: float
+    oracle: Oracle,
+    point: Tensor,
+    who: Tensor,
+    generators: Sequence[Generator],
+    *,
+    samples: int,
+    spread: float,
 ) -> Tensor:
     """Candidates (n, M, d) from the plane that random perturbations of the boundary points (n, d) suggest."""
     count, size = point.shape

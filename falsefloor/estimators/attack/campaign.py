@@ -109,7 +109,9 @@ def explore(
         later, _ = _walk(oracle, function, start, who, chosen, steps=effort.steps, tick=tick)
         found = found.and_then(later)
         if effort.chases:
-            found = found.and_then(_chase(oracle, function, who, generators, targets.gather(1, order), found, effort, tick))
+            found = found.and_then(
+                _chase(oracle, function, who, generators, targets.gather(1, order), found, effort, tick)
+            )
     return hop(oracle, function, who, generators, found, effort=effort, tick=tick)
 
 
@@ -129,7 +131,9 @@ def hop(
         targets = found.target[:, None].expand(-1, count)
         known = found.radius.isfinite()
         reach = torch.where(known, found.radius, torch.zeros_like(found.radius))[:, None].expand(-1, count)
-        start = around(oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators)
+        start = around(
+            oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators
+        )
         later, _ = _walk(oracle, function, start, who, targets, steps=effort.half, tick=tick)
         found = found.and_then(later)
     return found

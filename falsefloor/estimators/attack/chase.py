@@ -58,7 +58,9 @@ def chase(
         cosine = (1 + math.cos(math.pi * step / steps)) / 2
         rate = SHRINK * max(cosine, 0.02)
         ball = torch.where(fooled, torch.minimum(ball, best) * (1 - rate), ball * (1 + rate))
-        displacement = point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
+        displacement = (
+            point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
+        )
         inside = oracle.snap(centre + displacement) - centre
         share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
         point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))

@@ -113,9 +113,7 @@ class Attack:
         sources = {h: Secant(h=h, directions=self.directions)(subject) for h in SECANTS}
         repaired = StraightThrough()(subject)
 
-        def run(
-            name: str, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort
-        ) -> Tensor:
+        def run(name: str, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort) -> Tensor:
             """The campaign for the inputs at ``place``, entered; their radii before refinement."""
             found = None
             if len(place):
@@ -136,9 +134,7 @@ class Attack:
         )
         by_gradient = ledger.radius.clone()
         reached = torch.stack([run("secant", sources[h], everyone, self._first_secant()) for h in SECANTS])
-        found = search(
-            oracle, who, draws, samples=self.samples, steps=self._search_steps(), tick=pace.tick
-        )
+        found = search(oracle, who, draws, samples=self.samples, steps=self._search_steps(), tick=pace.tick)
         ledger.record("search", everyone, found, planned=self._search_steps())
         self._again(ledger, context, sources, repaired, reached, ledger.radius < BEHIND * by_gradient)
         point = move_back(oracle, tighten(oracle, ledger.point, who), who)
@@ -178,9 +174,7 @@ class Attack:
             return [context.generators[i] for i in ledger.who[place].tolist()]
 
         def fresh(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
-            return explore(
-                oracle, function, ledger.who[place], draws(place), effort=effort, tick=pace.tick
-            )
+            return explore(oracle, function, ledger.who[place], draws(place), effort=effort, tick=pace.tick)
 
         def nearby(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
             known = Found(

@@ -33,7 +33,9 @@ class Ledger:
         self.best: dict[str, Tensor] = {}
         self._history: list[Tensor] = []
 
-    def record(self, source: str, place: Tensor, found: Found | None, *, planned: int, alone: bool = True) -> None:
+    def record(
+        self, source: str, place: Tensor, found: Found | None, *, planned: int, alone: bool = True
+    ) -> None:
         """Enter what ``source`` found for the inputs at ``place`` (m,) of the n, in ``planned`` steps.
 
         Steps count whether or not any input took them, so that an input's curve does not depend on its

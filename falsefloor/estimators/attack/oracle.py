@@ -92,7 +92,9 @@ class Oracle:
             with torch.enable_grad():
                 logits = function(leaf)
                 label = self.labels[part_who]
-                leading = logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
+                leading = (
+                    logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
+                )
                 pair = torch.stack([label, torch.where(part_targets < 0, leading, part_targets)], 1)
                 own, other = logits.gather(1, pair).unbind(1)
                 margin = own - other

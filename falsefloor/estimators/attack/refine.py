@@ -127,7 +127,9 @@ def confirm(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tup
         kept[row[holds]] = tried[holds]
         missing[row[holds]] = False
     found = known.isfinite() & ~missing
-    radius = oracle.distance(kept.double(), who) if kept.dtype == torch.float32 else oracle.distance(kept, who)
+    radius = (
+        oracle.distance(kept.double(), who) if kept.dtype == torch.float32 else oracle.distance(kept, who)
+    )
     return kept, torch.where(found, radius, torch.inf)
 
 

@@ -83,7 +83,7 @@ class Page(Screen[None]):
         """Called with every new snapshot of the run that is watched."""
 
     def _on_snapshot(self, snapshot: Snapshot | None) -> None:
-        if snapshot is not None and self.is_mounted:
+        if snapshot is not None and self.is_attached:
             self.seen(snapshot)
 
 

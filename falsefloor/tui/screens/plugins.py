@@ -52,6 +52,8 @@ class Plugins(Page):
 
     def opened(self) -> None:
         self.head([("looking", "quiet")])
+        text = "Each plugin is described by a process of its own; the first time takes some seconds."
+        self.query_one("#words", Static).update(styled([(text, "dim")]))
         self._load(refresh=False)
 
     def _load(self, *, refresh: bool) -> None:
@@ -81,6 +83,8 @@ class Plugins(Page):
     @on(LiveTable.Moved)
     def _tell(self) -> None:
         row = self._rows.get(str(self.query_one(LiveTable).current))
+        if not self._rows:
+            return
         self.query_one("#words", Static).update(styled(described(row) if row else [("", "")]))
 
     def action_find(self) -> None:
@@ -104,7 +108,7 @@ def described(row: Described) -> Iterator[Line]:
         yield (f"{row.status}: {clean_lines(row.reason)}", "" if row.usable else "error")
     if row.claim:
         norms = ", ".join(row.norms)
-        yield (f"claims a {row.claim.replace('_', ' ')}; norms {norms}", "dim")
+        yield (f"claims: {row.claim.replace('_', ' ')}; norms {norms}", "dim")
     for option in row.options:
         yield (f"{option.name}={show(option.default)}  {clean(option.help)} ({option.expects()})", "dim")
     for code, info in row.codes.items():

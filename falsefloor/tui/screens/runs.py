@@ -12,7 +12,11 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.errors import UsageError
 from falsefloor.store.paths import RunDir, list_dirs
+from falsefloor.store.reader import RunInfo
+from falsefloor.study.file import study_from
+from falsefloor.study.study import Study
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page, styled
@@ -83,7 +87,8 @@ class Runs(Page):
             cells += [Cell("")] * (len(COLUMNS) - 3) + [Cell(clean(line.problem), "dim")]
             return Row(line.run.id, tuple(cells))
         age, counts = max(0.0, time.time() - info.started), info.counts
-        models = ", ".join(_names(info.study.get("models")))
+        study = _study(info)
+        models = ", ".join(model.name for model in study.models) if study else ""
 
         def count(verdict: str) -> Cell:
             number = counts.get(verdict, 0)
@@ -118,13 +123,12 @@ class Runs(Page):
             about.update(styled([(line.problem, "error"), (clean(str(line.run.path)), "dim")]))
         else:
             info = line.info
-            maskers = ", ".join(_names(info.study.get("maskers")))
-            estimators = ", ".join(_names(info.study.get("estimators")))
-            lines = [
-                (clean(f"maskers {maskers}"), ""),
-                (clean(f"estimators {estimators}; norms {', '.join(info.study.get('norms', ()))}"), ""),
-                (clean(str(line.run.path)), "dim"),
-            ]
+            lines = [(clean(str(line.run.path)), "dim")]
+            if (study := _study(info)) is not None:
+                maskers = ", ".join(stack.name for stack in study.maskers)
+                estimators = ", ".join(estimator.name for estimator in study.estimators)
+                lines.insert(0, (clean(f"maskers {maskers}"), ""))
+                lines.insert(1, (clean(f"estimators {estimators}; norms {', '.join(study.norms)}"), ""))
             if info.status == "lost":
                 lines.insert(0, ("Its worker is gone; space resumes it where it stopped.", "error"))
             if info.error:
@@ -177,16 +181,12 @@ class Runs(Page):
             self.bench.copy(run.id, "the run's id")
 
 
-def _names(stored: object) -> list[str]:
-    """What a stored study calls its models, maskers or estimators."""
-    names = []
-    for item in stored if isinstance(stored, list) else ():
-        if isinstance(item, str):
-            names.append(item)
-        elif isinstance(item, dict):
-            stack = "+".join(str(layer.get("use", "")) for layer in item.get("stack", ()))
-            names.append(str(item.get("label") or item.get("use") or stack or "none"))
-    return names
+def _study(info: RunInfo) -> Study | None:
+    """The study of a run, where this version can read it."""
+    try:
+        return study_from(info.study)
+    except UsageError:
+        return None
 
 
 __all__ = ["Runs"]

@@ -61,10 +61,10 @@ class KeyBar(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def _fitting(self) -> list[Action]:
-        """As many as fit; help and quit, the last two, stay longest."""
-        shown = list(self.actions)
-        while len(shown) > 2 and sum(map(_width, shown)) > self.size.width:
-            del shown[-3]
+        """As many as fit; back, help and quit, the last ones, stay longest."""
+        shown, last = list(self.actions), sum(action.bar >= 85 for action in self.actions)
+        while shown and sum(map(_width, shown)) > self.size.width:
+            del shown[-last - 1 if len(shown) > last else 0]
         return shown
 
     async def on_click(self, event: events.Click) -> None:

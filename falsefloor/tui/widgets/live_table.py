@@ -276,10 +276,15 @@ class LiveTable(ScrollView, can_focus=True):
         while self._frozen_columns > 1 and self._end_of_frozen() > 0.6 * max(1, self.size.width):
             self._frozen_columns -= 1
         self._frozen = self._end_of_frozen() if self._frozen_columns else 0
-        if self._columns and (room := self.size.width - self._starts[-1]) > 12:
+        if self._columns and (room := self._room() - self._starts[-1]) > 12:
             self._widths[-1] = min(self._widths[-1], room)
             x = self._starts[-1] + self._widths[-1]
         self.virtual_size = Size(max(x, 1), len(self._order) + 1)
+
+    def _room(self) -> int:
+        """Cells there are for a line, whether or not the scroll bar is there yet."""
+        width, height = self.outer_size
+        return width - (len(self._order) + 1 > height)
 
     _frozen_columns = 0
 

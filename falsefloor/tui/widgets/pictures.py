@@ -51,7 +51,7 @@ def difference(before: Picture, after: Picture) -> Panel:
     most = max((abs(v) for row in change for v in row), default=0.0)
     pixels = tuple(tuple(_diverging(v / most if most else 0.0) for v in row) for row in change)
     levels = tuple(tuple(abs(v) / most if most else 0.0 for v in row) for row in change)
-    return Panel(pixels, levels, f"change, at most {most:.3g}")
+    return Panel(pixels, levels, f"change {most:.2g}")
 
 
 def _byte(value: float) -> int:

@@ -54,14 +54,16 @@ class Plot(PlotextPlot, can_focus=False):
             return ""
         plt: Any = self.plt
         plt.clear_figure()
+        # The terminal's own colours have no numbers: leave its background alone.
+        self.set_reactive(PlotextPlot.theme, "clear" if self.app.native_ansi_color else "auto")
         variables = self.app.theme_variables
         plain = bool(getattr(self.app, "ascii", False))
         for curve in figure.curves:
             xs = [math.log10(v) for v in curve.x] if figure.logarithmic else list(curve.x)
-            colour = _rgb(variables, curve.tone)
+            colour = _colour(variables, curve.tone)
             ys = list(curve.y)
             marker = {"points": "*" if plain else "dot"}.get(curve.style, "*" if plain else "braille")
-            settings = {"marker": marker} | ({"color": colour} if colour else {})
+            settings = {"marker": marker, "color": colour}
             (plt.scatter if curve.style == "points" else plt.plot)(xs, ys, **settings)
         if figure.logarithmic:
             low = min(min(c.x) for c in figure.curves)
@@ -94,9 +96,14 @@ def _ticks(low: float, high: float) -> list[float]:
     return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _rgb(variables: dict[str, str], tone: str) -> tuple[int, int, int] | None:
-    colour = Color.parse(variables.get(tone, "#808080"))
-    return colour.rgb if colour.ansi is None else None
+def _colour(variables: dict[str, str], tone: str) -> tuple[int, int, int] | str:
+    """As plotext takes it: a triple, or the name of one of the sixteen."""
+    given = variables.get(tone, "#808080")
+    if given.startswith("ansi_"):
+        return given.removeprefix("ansi_").replace("bright_black", "gray").replace("bright_", "") + "+" * (
+            "bright_" in given and "bright_black" not in given
+        )
+    return Color.parse(given).rgb
 
 
 def spectrum(detail: Detail) -> Figure | None:

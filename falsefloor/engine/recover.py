@@ -1,0 +1,190 @@
+"""Which gradient, input by input, says what the function does: repaired ones are chosen by evidence.
+
+A mask may be taken off (straight-through) or stepped over (coarse secants). Either is a guess until it
+agrees with the function's own secants at the scales that a claim is about, by the very rule that raises FF102
+(Uesato et al. 2018; Athalye, Carlini & Wagner 2018). Where no guess agrees, nothing is estimated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor
+
+from falsefloor.api import Facts, GradientSource, Norm, Record
+from falsefloor.checks.gradient import scales_disagree
+from falsefloor.engine.context import generators
+from falsefloor.estimators.scale_search import Scales, choose_scale, domain_width
+from falsefloor.gradients.secant import Secant
+from falsefloor.gradients.straight_through import StraightThrough
+from falsefloor.plugins.loading import make
+from falsefloor.subjects.counterexample import Sighting, nearest_counterexample
+from falsefloor.subjects.scale_agreement import scale_agreement
+from falsefloor.subjects.secant_pairs import secant_pairs
+from falsefloor.subjects.site import SCALES, Site
+from falsefloor.subjects.subject import ModelSubject
+
+AUTO = "auto"
+FINE = 0.05
+"""Half steps below this share of a radius are not held against a repaired gradient: they see the mask's own
+steps, which the repair leaves out on purpose."""
+NEAR = 8.0
+"""Scales farther than this factor from where the class changes say nothing about a claim."""
+COORDINATES = 256
+"""Coordinates that the scale spectrum steps at most."""
+
+REFUSED = "no gradient source agrees with the function's own secants"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One input's gradient. source: None where refused, and ``why`` says how each guess failed.
+
+    rows: how the chosen gradient agreed, radius by radius, as observations store it. evidence: in words and
+    numbers, for the estimate.
+    """
+
+    source: GradientSource | None
+    why: str = ""
+    rows: Sequence[Row] = ()
+    evidence: Mapping[str, float | str] = field(default_factory=dict)
+
+
+def choose(
+    subject: ModelSubject, gradient: str, inputs: Tensor, labels: Tensor, *, norm: Norm, seed: int, rows: int
+) -> list[Choice]:
+    """The gradient source for each of inputs (N, *input) with labels (N,), and how it agrees there.
+
+    A source that is named is taken as asked. ``auto`` takes the first that agrees with the subject's secants:
+    in order straight-through, then secants with a step from the plateau of the scale spectrum; none may. The
+    inputs are correctly classified and inside the domain. An input's choice depends on itself and ``seed``
+    alone.
+    """
+    drawn = generators(inputs, seed=seed, norm=f"gradient {norm}")
+    sites = [
+        _site(subject, inputs[i : i + 1], labels[i : i + 1], norm, drawn[i], rows) for i in range(len(inputs))
+    ]
+    if gradient == AUTO:
+        return [_first_that_agrees(site) for site in sites]
+    source = make("gradient", gradient, {})
+    return [
+        Choice(source, rows=_agreement(site, source(subject), _flip(site), name=gradient)) for site in sites
+    ]
+
+
+def _first_that_agrees(site: Site) -> Choice:
+    flip = _flip(site)
+    failures = []
+    scales: Scales | None = None
+    for name in ("straight-through", "secant"):
+        source: GradientSource
+        if name == "straight-through":
+            source = StraightThrough()
+        else:
+            scales = _scales(site)
+            source = Secant(h=_share_of_width(site, scales))
+        table = _agreement(site, source(site.subject), flip, name=AUTO)
+        failure = disagreement(table, flip)
+        if failure is None:
+            scales = scales or _scales(site)
+            return Choice(source, rows=table, evidence=_evidence(name, source, table, flip, scales))
+        failures.append(f"{name}: {failure}")
+    return Choice(None, why=f"{REFUSED}: {'; '.join(failures)}")
+
+
+def disagreement(rows: Sequence[Row], radius: float) -> str | None:
+    """What FF102 says of a gradient at this radius, None where it agrees."""
+    judged = Record("", "lower_estimate", AUTO, radius, {"sampling_radius": radius})
+    found = scales_disagree(Facts("linf", judged, (), {"gradients": {AUTO: rows}}))
+    if found is None or not any(_told(row) for row in rows):
+        return "nothing could be measured"
+    return found[0].message if found else None
+
+
+def _told(row: Row) -> bool:
+    return any(step["ratio"] is not None for step in row["steps"])
+
+
+def _site(
+    subject: ModelSubject, inputs: Tensor, labels: Tensor, norm: str, generator: Generator, rows: int
+) -> Site:
+    with torch.no_grad():
+        logits = subject(inputs)
+    return Site(subject, inputs, labels, logits, norm, [generator], rows)
+
+
+def _flip(site: Site) -> float:
+    """The distance at which the function was seen to change class; a fifth of the domain where it was not."""
+    pairs = secant_pairs(site)
+    found = nearest_counterexample(site, [Sighting(pairs.points, pairs.margins.amin(2) < 0, pairs.distance)])
+    return float(found.radius[0]) if bool(found.ok[0]) else 0.2 * site.diameter
+
+
+def _agreement(site: Site, function: Callable[[Tensor], Tensor], flip: float, *, name: str) -> list[Row]:
+    """FF102's pairs at the radii that a claim may be about, without the steps that see the mask itself."""
+    radii = [flip, *(s * site.diameter for s in SCALES if 1 / NEAR <= s * site.diameter / flip <= NEAR)]
+    table: list[Row] = []
+    for radius in radii:
+        found = scale_agreement(
+            site,
+            torch.full((1,), radius, dtype=torch.float64, device=site.inputs.device),
+            sources={name: function},
+        )
+        facts = dict(found.facts[0][name])
+        facts["steps"] = [step for step in cast("list[Row]", facts["steps"]) if step["h"] >= FINE]
+        table.append({"radius": radius, **facts})
+    return table
+
+
+def _scales(site: Site) -> Scales:
+    label = int(site.labels[0])
+    others = torch.tensor([k for k in range(site.subject.classes) if k != label], device=site.inputs.device)
+    return choose_scale(
+        site.subject,
+        site.inputs[0],
+        label,
+        others,
+        site.margins[0, others].to(torch.float32),
+        norm=cast("Norm", site.norm),
+        cap=site.diameter,
+        auto=True,
+        most=COORDINATES,
+        rows=site.rows,
+        generator=site.generators[0],
+    )
+
+
+def _share_of_width(site: Site, scales: Scales) -> float:
+    lo, hi = site.subject.bounds
+    width = domain_width(lo, hi, tuple(site.inputs.shape[1:]), otherwise=site.diameter)
+    return min(0.5, max(1e-6, scales.probe.scale / width))
+
+
+def _evidence(
+    name: str, source: GradientSource, rows: Sequence[Row], flip: float, scales: Scales
+) -> dict[str, float | str]:
+    """How well it agreed where the class changes: the ratio farthest from 1, the lowest correlation."""
+    steps = [step for step in rows[0]["steps"] if step["ratio"] is not None]
+    ratio = max(
+        (float(s["ratio"]) for s in steps), key=lambda r: abs(math.log(max(r, 1e-30))), default=math.nan
+    )
+    levels = float(scales.levels.levels[0])
+    return {
+        "gradient_source": name,
+        "gradient_step": source.h if isinstance(source, Secant) else 0.0,
+        "gradient_ratio": ratio,
+        "gradient_correlation": min((float(s["correlation"]) for s in steps), default=math.nan),
+        "gradient_radius": flip,
+        "levels": levels,
+        "ramp_share": float(scales.levels.ramp_share[0]),
+        "step_reason": scales.levels.reason[0],
+    }
+
+
+__all__ = ["AUTO", "REFUSED", "Choice", "choose", "disagreement"]

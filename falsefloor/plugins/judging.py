@@ -1,0 +1,152 @@
+"""Third-party checks, run in a child of their own: facts in, findings out, a time limit.
+
+The supervisor judges in its own process and must not load a stranger's code, so each foreign check stands
+there as a `ForeignCheck`, which the judge asks as it asks ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from falsefloor.api import API_VERSION, CodeInfo, Facts, Finding, Record
+from falsefloor.errors import PluginError
+from falsefloor.plugins.contract import SEVERITIES
+from falsefloor.plugins.describe import time_limit
+from falsefloor.plugins.described import Described, printable, qualified
+from falsefloor.plugins.inside import settle_in
+from falsefloor.plugins.loading import load
+from falsefloor.plugins.process import Child, GoneError, SilentError
+
+LIMIT = 5.0
+"""Seconds a check may take for one estimate; ours take 5 µs."""
+MOST_FINDINGS = 50
+"""A check that finds more about one estimate is not telling anybody anything."""
+
+
+class JudgingChild:
+    """One child for all foreign checks of a run, started when the first is asked, closed with it."""
+
+    def __init__(self, *, limit: float = LIMIT) -> None:
+        self.limit = limit
+        self._child: Child | None = None
+        self._loaded: set[str] = set()
+
+    def __enter__(self) -> JudgingChild:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child; asking again starts another."""
+        if self._child is not None:
+            self._child.end()
+        self._child = None
+        self._loaded.clear()
+
+    def ask(self, spec: str, facts: Facts) -> list[Any]:
+        """What the check ``DIST/NAME`` finds, as JSON. Raises `PluginError` if it raises, hangs or dies."""
+        if self._child is None:
+            self._child = Child("falsefloor.plugins.judging")
+        seconds = self.limit if spec in self._loaded else max(self.limit, time_limit())
+        self._child.send({"check": spec, "facts": dataclasses.asdict(facts)})
+        try:
+            answer = self._child.read(until=time.monotonic() + seconds)
+        except SilentError as error:
+            self.close()
+            raise PluginError(f"The check {spec} did not answer within {seconds:g} s.") from error
+        except GoneError as error:
+            died = self._child.death()
+            self.close()
+            raise PluginError(f"The check {spec} {died}.") from error
+        self._loaded.add(spec)
+        if not isinstance(answer.get("findings"), list):
+            raise PluginError(f"The check {spec} failed: {printable(str(answer.get('error')), longest=300)}")
+        return list(answer["findings"])
+
+
+class ForeignCheck:
+    """A third-party check as the judge sees one: `falsefloor.api.Check`, its code running elsewhere.
+
+    A check that hung or took its process down is not asked again: every later call raises the same error.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+
+    def __init__(self, row: Described, child: JudgingChild) -> None:
+        self.spec, self.dist = row.spec, row.dist
+        self.codes: Mapping[str, CodeInfo] = row.codes
+        self._child = child
+        self._lost: PluginError | None = None
+
+    def __call__(self, facts: Facts, /) -> list[Finding]:
+        """Its findings, under ``DIST:NAME``. Raises `PluginError` for anything that is no sound finding."""
+        if self._lost is not None:
+            raise self._lost
+        running = self._child
+        try:
+            answers = running.ask(self.spec, facts)
+        except PluginError as error:
+            if isinstance(error.__cause__, SilentError | GoneError):
+                self._lost = error
+            raise
+        if len(answers) > MOST_FINDINGS:
+            raise PluginError(f"The check {self.spec} found {len(answers)} things about one estimate.")
+        return [self._finding(answer) for answer in answers]
+
+    def _finding(self, data: Any) -> Finding:
+        try:
+            code = qualified(self.dist, str(data["code"]))
+            if code not in self.codes or data["severity"] not in SEVERITIES:
+                raise ValueError(f"code {code!r}, severity {data['severity']!r}")
+            return Finding(
+                code=code,
+                severity=data["severity"],
+                message=printable(str(data["message"]), longest=600),
+                evidence={
+                    printable(str(name), longest=60): value
+                    if isinstance(value, int | float)
+                    else printable(str(value), longest=200)
+                    for name, value in data["evidence"].items()
+                },
+                witness=None if data["witness"] is None else str(data["witness"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise PluginError(f"The check {self.spec} gives something that is no finding: {error}") from error
+
+
+def foreign_checks(rows: Sequence[Described], child: JudgingChild) -> list[ForeignCheck]:
+    """The usable third-party checks among described plugins, all running in ``child``."""
+    return [
+        ForeignCheck(row, child) for row in rows if row.kind == "check" and row.usable and not row.plugin.own
+    ]
+
+
+def main(out: int) -> None:
+    """The child: answer each request with findings or an error, until the parent closes its end."""
+    requests, send = settle_in(out)
+    for request in requests:
+        try:
+            check = load("check", request["check"])
+            found = [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]
+            send({"findings": found})
+        except BaseException as error:
+            # Everything, SystemExit too: one check must not take the others' process down.
+            send({"error": f"{type(error).__name__}: {error}"})
+    os._exit(0)
+
+
+def _facts(data: Mapping[str, Any]) -> Facts:
+    return Facts(
+        norm=data["norm"],
+        judged=Record(**data["judged"]),
+        others=tuple(Record(**record) for record in data["others"]),
+        observed=data["observed"],
+    )
+
+
+__all__ = ["LIMIT", "ForeignCheck", "JudgingChild", "foreign_checks", "main"]

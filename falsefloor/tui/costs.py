@@ -1,0 +1,102 @@
+"""What a study may cost: counted from the study, timed from earlier runs of the same store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.models.selection import select
+from falsefloor.store.paths import list_dirs
+from falsefloor.study.study import Study
+from falsefloor.tui.snapshot import reading
+
+LOOK_BACK = 10
+"""Earlier runs asked for what an estimate took."""
+COUNTED = re.compile(r"[0-9, -]+\Z")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """cells: subject × norm × estimator. inputs, units, estimates: None where only loading would tell.
+
+    seconds: of work, None where nothing like it was measured; known: cells it covers; source: the run.
+    """
+
+    cells: int
+    inputs: int | None
+    units: int | None
+    estimates: int | None
+    seconds: float | None
+    known: int
+    source: str = ""
+
+
+def expect(study: Study, root: Path) -> Cost:
+    """Count a study's work and time it by earlier runs. Reads up to `LOOK_BACK` runs; raises nothing."""
+    subjects = len(study.models) * len(study.norms) * len(study.maskers)
+    cells, inputs = subjects * len(study.estimators), count_inputs(study.inputs)
+    per = ceil(inputs / study.chunk) if inputs is not None else None
+    units = None if per is None else (cells + subjects) * per
+    seconds, known, source = _timed(study, root, inputs)
+    return Cost(cells, inputs, units, None if inputs is None else cells * inputs, seconds, known, source)
+
+
+def count_inputs(ref: str) -> int | None:
+    """How many inputs a reference names, where it says so itself ("digits:0-9")."""
+    numbers = ref.partition(":")[2]
+    if not COUNTED.match(numbers):
+        return None
+    try:
+        return len(select(numbers, count=10**9, what="inputs"))
+    except UsageError:
+        return None
+
+
+def _timed(study: Study, root: Path, inputs: int | None) -> tuple[float | None, int, str]:
+    if inputs is None:
+        return None, 0, ""
+    rates, observing, source = _rates(study, root)
+    total, known = 0.0, 0
+    for model in study.models:
+        for estimator in study.estimators:
+            rate = rates.get((model.use, str(estimator)))
+            if rate is not None:
+                known += len(study.maskers) * len(study.norms)
+                total += rate * inputs * len(study.maskers) * len(study.norms)
+        total += observing.get(model.use, 0.0) * inputs * len(study.maskers) * len(study.norms)
+    return (total if known else None), known, source
+
+
+def _rates(study: Study, root: Path) -> tuple[Mapping[tuple[str, str], float], Mapping[str, float], str]:
+    """Seconds an input by (model, estimator) and for observing a model, from the newest runs that know them."""
+    wanted = {(m.use, str(e)) for m in study.models for e in study.estimators}
+    rates: dict[tuple[str, str], float] = {}
+    observing: dict[str, float] = {}
+    source = ""
+    for run in list_dirs(root)[:LOOK_BACK]:
+        try:
+            with reading(run) as reader:
+                names = {row.id: row.label for row in reader.series()}
+                sums: dict[tuple[str, str], list[float]] = {}
+                for unit in reader.units("ok") + reader.units("done"):
+                    key = (unit["model"], names.get(unit["series"], "") if unit["kind"] != "observe" else "")
+                    sums.setdefault(key, []).append(unit["seconds"] / max(1, unit["stop"] - unit["first"]))
+        except FalsefloorError:
+            continue
+        for (model, label), found in sums.items():
+            mean = sum(found) / len(found)
+            if not label:
+                observing.setdefault(model, mean)
+            elif (model, label) in wanted and (model, label) not in rates:
+                rates[model, label] = mean
+                source = source or run.id
+        if len(rates) == len(wanted):
+            break
+    return rates, observing, source
+
+
+__all__ = ["Cost", "count_inputs", "expect"]

@@ -1,0 +1,187 @@
+"""One masker stack or one estimator: typed as a spec, or filled in in forms made from the options."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option as Choice
+
+from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.options import Option, fill
+from falsefloor.plugins import Catalogue, Described
+from falsefloor.study.grammar import Spec, parse_spec, parse_stack
+from falsefloor.tui.glyphs import clean
+from falsefloor.tui.widgets.option_form import OptionForm
+
+AT = Option(
+    "at",
+    ("str",),
+    "input",
+    help="where it stands: input, logits, model, or the name of a submodule",
+)
+GRADIENTS = ("autograd", "straight-through", "secant", "auto")
+
+
+class SpecEditor(ModalScreen[str | None]):
+    """Typing narrows the list; Enter takes what is marked, then the forms, then Enter again is done."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave"),
+        Binding("ctrl+r", "done", "Done"),
+        Binding("ctrl+n", "another", "Another layer"),
+    ]
+
+    def __init__(self, kind: str, text: str, catalogue: Catalogue) -> None:
+        super().__init__()
+        self._kind, self._text, self._catalogue = kind, text, catalogue
+        self._quiet = False
+
+    def compose(self) -> ComposeResult:
+        what = "A masker, or several joined by +" if self._kind == "masker" else "An estimator"
+        with Vertical(classes="dialog wide"):
+            yield Static(what, markup=False, classes="question")
+            yield Input(self._text, placeholder="type a name", id="spec", compact=True)
+            yield OptionList(id="names", compact=True, markup=False)
+            yield Static(id="problem-line", markup=False)
+            yield VerticalScroll(id="forms", can_focus=False)
+            more = "  ^n adds a layer" if self._kind == "masker" else ""
+            yield Static(f"enter or ^r done  tab to the fields  esc leaves{more}", classes="hint")
+
+    async def on_mount(self) -> None:
+        self.query_one("#spec", Input).focus()
+        await self._read(self._text)
+
+    # The text decides; the forms write into it
+
+    def _specs(self, text: str) -> tuple[Spec, ...]:
+        return parse_stack(text) if self._kind == "masker" else (parse_spec(text),)
+
+    @on(Input.Changed, "#spec")
+    async def _typed(self, event: Input.Changed) -> None:
+        if not self._quiet:
+            await self._read(event.value)
+        self._quiet = False
+
+    async def _read(self, text: str) -> None:
+        """Show the names that fit, and forms for the specs that are complete."""
+        last = text.rpartition("+")[2] if self._kind == "masker" else text
+        self._offer(last.partition(":")[0].strip() if ":" not in last else "", complete=":" in last)
+        forms, problem = self.query_one("#forms", VerticalScroll), ""
+        await forms.remove_children()
+        try:
+            for n, spec in enumerate(self._specs(text) if text.strip() else ()):
+                row = self._catalogue.find(self._kind, spec.name)
+                await forms.mount(OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n)))
+        except FalsefloorError as error:
+            problem = str(error)
+        self._say(problem or self._wrong(text))
+
+    def _offer(self, begun: str, *, complete: bool) -> None:
+        names = self.query_one("#names", OptionList)
+        names.clear_options()
+        rows = [row for row in self._catalogue.of(self._kind) if row.usable]
+        spelt = {row.name for row in rows} | {row.spec for row in rows}
+        fitting = [row for row in rows if begun.lower() in row.spec.lower()]
+        names.display = not complete and begun not in spelt and bool(fitting)
+        width = max((len(row.name) for row in fitting), default=0)
+        for row in fitting:
+            name = row.name if row.status == "healthy" else row.spec
+            names.add_option(Choice(clean(f"{name:<{width}}  {row.summary}"), id=name))
+        names.highlighted = 0 if fitting else None
+
+    def _options(self, row: Described) -> tuple[Option, ...]:
+        if self._kind == "masker":
+            return (*row.options, AT)
+        found = tuple(dict.fromkeys((*GRADIENTS, *(g.name for g in self._catalogue.of("gradient") if g.usable))))
+        gradient = Option(
+            "gradient", ("str",), "autograd", help="where its gradients come from", choices=found, words=()
+        )
+        return (*row.options, gradient)
+
+    def _wrong(self, text: str) -> str:
+        """Why this cannot be used yet, or nothing."""
+        try:
+            for spec in self._specs(text):
+                row = self._catalogue.find(self._kind, spec.name)
+                fill(self._options(row), spec.params, owner=spec.name)
+        except FalsefloorError as error:
+            return str(error)
+        return ""
+
+    def _say(self, problem: str) -> None:
+        line = self.query_one("#problem-line", Static)
+        text = self.query_one("#spec", Input).value
+        line.display = bool(problem) and bool(text.strip()) and not self.query_one("#names", OptionList).display
+        line.update(clean(problem))
+
+    @on(OptionForm.Changed)
+    def _filled(self) -> None:
+        parts, problem = [], ""
+        for form in self.query(OptionForm):
+            try:
+                parts.append(str(Spec(form.owner, form.values)))
+            except UsageError as error:
+                problem = str(error)
+        if not problem:
+            self._quiet = True
+            self.query_one("#spec", Input).value = "+".join(parts)
+        self._say(problem)
+
+    # Choosing and leaving
+
+    def on_key(self, event: object) -> None:
+        names, key = self.query_one("#names", OptionList), getattr(event, "key", "")
+        if names.display and self.query_one("#spec", Input).has_focus and key in ("down", "up"):
+            (names.action_cursor_down if key == "down" else names.action_cursor_up)()
+
+    @on(OptionList.OptionSelected, "#names")
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self._take(event.option.id or "")
+
+    def _take(self, name: str) -> None:
+        spec = self.query_one("#spec", Input)
+        head, plus, _ = spec.value.rpartition("+") if self._kind == "masker" else ("", "", "")
+        spec.value = f"{head}{plus}{name}"
+        spec.cursor_position = len(spec.value)
+        spec.focus()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        names = self.query_one("#names", OptionList)
+        if event.input.id == "spec" and names.display and names.highlighted is not None:
+            self._take(names.get_option_at_index(names.highlighted).id or "")
+        else:
+            self.action_done()
+
+    def action_another(self) -> None:
+        spec = self.query_one("#spec", Input)
+        if self._kind == "masker" and spec.value.strip():
+            spec.value = f"{spec.value.strip()}+"
+            spec.cursor_position = len(spec.value)
+            spec.focus()
+
+    def action_done(self) -> None:
+        text = self.query_one("#spec", Input).value.strip()
+        wrong = self._wrong(text) or next((p for form in self.query(OptionForm) if (p := form.problem)), "")
+        if wrong:
+            line = self.query_one("#problem-line", Static)
+            line.display = True
+            line.update(clean(wrong))
+            return
+        self.dismiss("+".join(map(str, self._specs(text))))
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+def _title(row: Described, n: int) -> str:
+    return f"{n + 1}. {row.name}: {row.summary}" if row.summary else f"{n + 1}. {row.name}"
+
+
+__all__ = ["SpecEditor"]

@@ -1,0 +1,112 @@
+"""The whole way on the embedded model: observe, estimate, settle, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from falsefloor.api import Check, Facts, Norm, Record
+from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
+from falsefloor.checks.judge import Judgement, judge
+from falsefloor.engine.context import RunContext, generators
+from falsefloor.estimators.clever import Clever
+from falsefloor.estimators.finite_difference import FiniteDifference
+from falsefloor.maskers.dtype import Dtype
+from falsefloor.maskers.ramp import Ramp
+from falsefloor.maskers.sigmoid import Sigmoid
+from falsefloor.maskers.staircase import Staircase
+from falsefloor.models.digits import DigitsInputs, DigitsModel
+from falsefloor.subjects.compose import compose
+from falsefloor.subjects.observe import Observation, observe
+from falsefloor.subjects.subject import ModelSubject
+
+CHECKS: tuple[Check, ...] = tuple(
+    module.check for module in (gradient, contradiction, statistics, numerics, ceiling, domain)
+)
+MODEL = DigitsModel()("mlp")
+GIVEN = DigitsInputs()("0-3", MODEL)
+INPUTS, LABELS = GIVEN.inputs, torch.as_tensor(GIVEN.labels)
+CLEVER = Clever(batches=20, samples=10)
+
+
+def _words(evidence: Mapping[str, Any], at: int) -> dict[str, float | str]:
+    return {
+        name: values[at] if isinstance(values[at], str) else float(values[at])
+        for name, values in evidence.items()
+    }
+
+
+def _ceiling(seen: Observation) -> Record:
+    """The observation's own counterexample in the place of an attack's, which other tests are about."""
+    found = seen.facts["counterexample"]
+    return Record("attack", "upper_bound", "autograd", found["distance"], {}, {}, "A")
+
+
+def judged(stack: list[Any], estimator: Any = CLEVER, *, norm: Norm = "linf") -> list[Judgement]:
+    """Judgements of the inputs that the masked model still classifies, with a ceiling for each."""
+    subject = ModelSubject(compose(MODEL.module, stack), classes=10)
+    plain = ModelSubject(compose(MODEL.module, []), classes=10)
+    seeds = generators(INPUTS, seed=0, norm=norm)
+    seen = observe(subject, plain, INPUTS, LABELS, norm=norm, generators=seeds)
+    kept = [i for i, one in enumerate(seen) if one.facts.get("counterexample")]
+    assert kept
+    inputs: Tensor = INPUTS[kept]
+    context = RunContext(generators(inputs, seed=0, norm=norm))
+    estimate = estimator(subject, inputs, LABELS[kept], norm=norm, context=context)
+    judgements = []
+    for at, i in enumerate(kept):
+        facts = {**seen[i].facts, "arrays": {role: f"O/{role}" for role in seen[i].arrays}}
+        record = Record(
+            "it",
+            estimator.claim,
+            "autograd",
+            float(estimate.radius[at]),
+            _words(estimate.evidence, at),
+        )
+        judgements.append(judge(Facts(norm, record, (_ceiling(seen[i]),), facts), CHECKS))
+    return judgements
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_clever_on_the_unmasked_model_is_held(norm: Norm) -> None:
+    assert [j.verdict for j in judged([], norm=norm)] == ["held"] * len(INPUTS)
+
+
+def test_finite_differences_are_held_with_a_staircase_and_without() -> None:
+    for stack in ([], [(Staircase(c=255), "input")]):
+        assert {j.verdict for j in judged(stack, FiniteDifference(batches=4, samples=4))} == {"held"}
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_clever_behind_a_staircase_is_refuted_and_the_gradient_is_named(norm: Norm) -> None:
+    for judgement in judged([(Staircase(c=255), "input")], norm=norm):
+        assert judgement.verdict == "refuted"
+        assert {"FF101", "FF102", "FF201", "FF203", "FF303"} <= {f.code for f in judgement.findings}
+
+
+def test_a_staircase_with_a_lucky_radius_is_suspect() -> None:
+    fixed = Clever(batches=10, samples=5, radius=0.01)
+    assert {j.verdict for j in judged([(Staircase(c=255), "input")], fixed)} == {"suspect"}
+
+
+def test_a_cast_to_integers_is_a_cut_graph() -> None:
+    for judgement in judged([(Dtype(to="uint8"), "input")]):
+        assert "FF103" in {f.code for f in judgement.findings}
+
+
+def test_a_narrow_ramp_is_useless_and_suspect() -> None:
+    for judgement in judged([(Ramp(c=255, delta=0.01), "input")]):
+        assert judgement.verdict == "suspect"
+        assert "FF701" in {f.code for f in judgement.findings}
+
+
+def test_a_saturated_model_is_not_held() -> None:
+    stack = [(Sigmoid(gain=4.0), "logits")]
+    subject = ModelSubject(compose(MODEL.module, stack), classes=10)
+    seeds = generators(INPUTS, seed=0, norm="linf")
+    for seen in observe(subject, None, INPUTS, LABELS, norm="linf", generators=seeds):
+        assert seen.facts["misclassified"] or seen.facts["outputs"]["saturated"] > 0.1
