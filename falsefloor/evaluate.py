@@ -29,7 +29,7 @@ from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.study import with_ceiling
 from falsefloor.study.units import series_of
-from falsefloor.worker.drive import drive
+from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
 from falsefloor.worker.judging import make_judge
@@ -104,7 +104,8 @@ def evaluate(
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = tempfile.TemporaryDirectory(prefix="falsefloor-")
     run = RunDir(Path(folder.name))
-    writer = RunWriter(run.db, make_judge(), durable=False)
+    judge = make_judge()
+    writer = RunWriter(run.db, judge, durable=False)
     writer.set_meta(
         id="in-process",
         in_process=True,
@@ -119,10 +120,11 @@ def evaluate(
     try:
         with Progress(run, show=_watched() if progress is None else progress) as shown:
             executor = InProcess(session, run_unit, shown.moved)
-            status = drive(writer, study, series, executor, follow_up=follow_ups(planner))
+            status = Drive(writer, study, series, executor, follow_up=follow_ups(planner)).run()
         writer.finish(status)
     finally:
         writer.close()
+        judge.close()
     return Results(run, keep=folder)
 
 

@@ -16,8 +16,8 @@ SECTIONS = ("What it means", "What was measured", "Usual cause", "What to do", "
 INDEX = """# Warnings
 
 A *refuted* estimate is contradicted by a point that `falsefloor replay` evaluates again; a *suspect* one by
-statistical evidence; a *vacuous* one is true but useless. Notes and repaired errors leave the verdict as it is.
-`falsefloor explain CODE` prints these pages in a terminal.
+statistical evidence; a *vacuous* one is true but useless. Notes and repaired errors leave the verdict as
+it is. `falsefloor explain CODE` prints these pages in a terminal.
 
 | code | name | severity |
 | --- | --- | --- |

@@ -26,8 +26,8 @@ from falsefloor.engine.tensors import curve, pack_tensor, scalar
 from falsefloor.errors import FalsefloorError
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
-from falsefloor.plugins.names import discover, resolve
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
+from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe import observe
@@ -71,7 +71,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
             result = UnitResult(key, estimates=estimates, observations=seen)
         result = replace(
             result,
-            fingerprint=fingerprint(spec, prepared),
+            fingerprint=fingerprint(spec, prepared.fingerprint),
             forward=subject.forward_queries - before[0],
             backward=subject.backward_queries - before[1],
         )
@@ -82,17 +82,6 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     except Exception as error:
         result = UnitResult(key, "failed", describe_error(error))
     return replace(result, seconds=round(time.perf_counter() - start, 4))
-
-
-def fingerprint(spec: Mapping[str, Any], prepared: Prepared) -> str:
-    """What the key cannot know: weights, files, inputs, plugin versions, device kind and dtype."""
-    wanted = [("masker", layer["use"]) for layer in spec["stack"]]
-    if "estimator" in spec:
-        wanted += [("estimator", spec["estimator"]["use"]), ("gradient", spec["estimator"]["gradient"])]
-    installed = discover()
-    found = {f"{kind} {name}": resolve(installed, kind, name) for kind, name in wanted if name != "auto"}
-    versions = {word: f"{plugin.dist} {plugin.version}" for word, plugin in found.items()}
-    return digest(canonical([dict(prepared.fingerprint), versions]))
 
 
 def describe_error(error: BaseException) -> str:

@@ -85,6 +85,9 @@ class _Program:
             options={"time_limit": seconds, "mip_rel_gap": 1e-7},
         )
         bound = getattr(found, "mip_dual_bound", None)
+        if bound is None and found.status == 0:
+            # without integers left the program is linear, and its optimum its own bound
+            bound = found.fun
         return (
             int(found.status),
             None if bound is None else float(bound),

@@ -1,7 +1,7 @@
 """Coarse finite differences as the backward: a gradient for functions that show none.
 
-Where no derivative can be repaired, the function's own secants, over steps wider than whatever flattens it, are
-the only gradient there is; forwards are all that is needed (Uesato et al. 2018, gradient-free attacks).
+Where no derivative can be repaired, the function's own secants, over steps wider than whatever flattens it,
+are the only gradient there is; forwards are all that is needed (Uesato et al. 2018, gradient-free attacks).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from falsefloor.api import option
 if TYPE_CHECKING:
     from falsefloor.api import Subject
 
-# Numbers held at once in one chunk of displaced points: 4 MB in float32, where a small net's cost per point is flat.
+# Numbers held at once in one chunk of displaced points: 4 MB in float32, where a small net's cost per point
+# is flat.
 _CHUNK = 1 << 20
 
 
@@ -28,11 +29,12 @@ _CHUNK = 1 << 20
 class Secant:
     """Central differences of the logits inside the box, as the gradient.
 
-    With d coordinates and ``directions`` >= d every coordinate is differenced alone. Otherwise the coordinates
-    are dealt into that many random groups and each group moves at once by random signs (simultaneous
-    perturbation, Spall 1992): unbiased over the signs, and every coordinate still moves by the full step, which
-    is what a quantiser has to see. Groups and signs are a function of the point's own bytes, so a point's
-    gradient does not depend on its neighbours in the batch, and changes from point to point.
+    With d coordinates and ``directions`` >= d every coordinate is differenced alone. Otherwise the
+    coordinates are dealt into that many random groups and each group moves at once by random signs
+    (simultaneous perturbation, Spall 1992): unbiased over the signs, and every coordinate still moves by the
+    full step, which is what a quantiser has to see. Groups and signs are a function of the point's own
+    bytes, so a point's gradient does not depend on its neighbours in the batch, and changes from point to
+    point.
 
     Near a face the pair is shifted inwards, never cut: it always spans 2 h (the whole axis where h >= 1/2).
     """
@@ -42,12 +44,13 @@ class Secant:
     directions: int = option(512, help="differences a point; all coordinates where there are no more", ge=1)
 
     def __call__(self, subject: Subject, /) -> Callable[[Tensor], Tensor]:
-        """(N, *input) to logits (N, K); backward costs 2 min(d, directions) forwards a point, once a forward."""
+        """(N, *input) to logits (N, K); backward costs 2 min(d, directions) forwards a point, once a
+        forward."""
 
         def function(inputs: Tensor) -> Tensor:
             if not (inputs.requires_grad and torch.is_grad_enabled()):
                 return subject(inputs)
-            logits: Tensor = _Differenced.apply(inputs, subject, self)
+            logits: Tensor = _Differenced.apply(inputs, subject, self)  # type: ignore[no-untyped-call]
             return logits
 
         return function
@@ -109,7 +112,7 @@ class _Differenced(torch.autograd.Function):
         return subject(inputs.detach())
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (inputs,) = ctx.saved_tensors
         if ctx.slopes is None:

@@ -1,9 +1,9 @@
 """Rounding, signs, integer casts and detached tensors with the gradient of what went into them.
 
-The straight-through estimator (Bengio et al. 2013), put under a model that does not know of it: a torch function
-mode sees every operation of a forward, keeps its output bit for bit and replaces its backward, which is the
-backward pass differentiable approximation of Athalye, Carlini & Wagner (2018) for operations whose derivative
-is zero or missing.
+The straight-through estimator (Bengio et al. 2013), put under a model that does not know of it: a torch
+function mode sees every operation of a forward, keeps its output bit for bit and replaces its backward,
+which is the backward pass differentiable approximation of Athalye, Carlini & Wagner (2018) for operations
+whose derivative is zero or missing.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ _SEEN = (
 class _Repair(TorchFunctionMode):
     """Sees every torch call of one forward.
 
-    An integer cast yields a float tensor of the integer's value that remembers the integers (``_exact``). A call
-    on such a tensor is made twice: on the integers for its value, on the floats for its gradient.
+    An integer cast yields a float tensor of the integer's value that remembers the integers (``_exact``). A
+    call on such a tensor is made twice: on the integers for its value, on the floats for its gradient.
     """
 
     def __init__(self) -> None:
@@ -251,12 +251,13 @@ def _integral(value: Any) -> bool:
 def _through(proxy: Tensor, out: Tensor) -> Tensor:
     if not proxy.requires_grad:
         return out
-    value: Tensor = _Pass.apply(proxy, out)
+    value: Tensor = _Pass.apply(proxy, out)  # type: ignore[no-untyped-call]
     return value
 
 
 def _attached(x: Tensor) -> Tensor:
-    """What detach would give, with its history: an alias, or for a leaf, which refuses in-place work, a copy."""
+    """What detach would give, with its history: an alias, or for a leaf, which refuses in-place work, a
+    copy."""
     return _through(x, x.detach().clone()) if x.is_leaf else x.view_as(x)
 
 

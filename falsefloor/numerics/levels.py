@@ -40,8 +40,8 @@ _UNEVEN = 1.35
 count."""
 
 _OVER, _UNDER = 1.2, 1.6
-"""How far the first count may lie above and below the second. Soft risers make the first too small (by a third
-at a sigmoid gain of 40); only steps of many widths, a float's, make it too large."""
+"""How far the first count may lie above and below the second. Soft risers make the first too small (by a
+third at a sigmoid gain of 40); only steps of many widths, a float's, make it too large."""
 
 _SHARES = (0.2, 0.4, 0.6)
 """Steps crossed by a difference of the second count, on average."""

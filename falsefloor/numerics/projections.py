@@ -1,10 +1,10 @@
 """Exact projections inside a box: onto a linearised decision boundary, and towards the centre.
 
-Minimum-norm attacks take both at every step. Each is the closed form over sorted breakpoints, row by row, so a
-row's result does not depend on its neighbours.
+Minimum-norm attacks take both at every step. Each is the closed form over sorted breakpoints, row by row, so
+a row's result does not depend on its neighbours.
 
-Shapes: R rows, d coordinates. A displacement is what is added to a centre; ``below`` and ``above`` are how far
-each coordinate may go down and up before it leaves the box, both >= 0.
+Shapes: R rows, d coordinates. A displacement is what is added to a centre; ``below`` and ``above`` are how
+far each coordinate may go down and up before it leaves the box, both >= 0.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ def to_plane(gradient: Tensor, fall: Tensor, below: Tensor, above: Tensor, *, no
     """The displacement of least norm inside the box along which a linear function falls by ``fall``.
 
     gradient, below, above (R, d), fall (R,). Where the box is too small for that, the displacement of the
-    largest fall there is; where fall <= 0, none. For linf and l2 the coordinates go at speed 1 and |g_i| until
-    they meet the box; for l1 those of largest |g_i| go first (Croce & Hein 2020, FAB, appendix A).
+    largest fall there is; where fall <= 0, none. For linf and l2 the coordinates go at speed 1 and |g_i|
+    until they meet the box; for l1 those of largest |g_i| go first (Croce & Hein 2020, FAB, appendix A).
     """
     weight = gradient.abs()
     room = torch.where(gradient > 0, below, above)
@@ -60,8 +60,8 @@ def _together(weight: Tensor, speed: Tensor, room: Tensor, fall: Tensor) -> Tens
 def shrink(displacement: Tensor, share: Tensor, *, norm: str) -> Tensor:
     """The displacement (R, d) projected onto the ball of ``share`` (R,) in [0, 1] times its own norm.
 
-    linf cuts the coordinates, l2 scales, l1 soft-thresholds (Duchi et al. 2008): each coordinate moves towards
-    zero, so a point inside a box around the centre stays there.
+    linf cuts the coordinates, l2 scales, l1 soft-thresholds (Duchi et al. 2008): each coordinate moves
+    towards zero, so a point inside a box around the centre stays there.
     """
     size = displacement.abs()
     if norm == "linf":

@@ -53,7 +53,7 @@ class JudgingChild:
         if self._child is None:
             self._child = Child("falsefloor.plugins.judging")
         seconds = self.limit if spec in self._loaded else max(self.limit, time_limit())
-        self._child.send({"check": spec, "facts": dataclasses.asdict(facts)})
+        self._child.send({"check": spec, "facts": _plain(facts)})
         try:
             answer = self._child.read(until=time.monotonic() + seconds)
         except SilentError as error:
@@ -138,6 +138,19 @@ def main(out: int) -> None:
             # Everything, SystemExit too: one check must not take the others' process down.
             send({"error": f"{type(error).__name__}: {error}"})
     os._exit(0)
+
+
+def _plain(facts: Facts) -> dict[str, Any]:
+    """Facts as JSON. Not by `dataclasses.asdict`: curves may be a view of the database, which cannot be copied."""
+    judged, *others = (
+        {
+            **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)},
+            "evidence": dict(record.evidence),
+            "curves": {name: [float(value) for value in curve] for name, curve in record.curves.items()},
+        }
+        for record in (facts.judged, *facts.others)
+    )
+    return {"norm": facts.norm, "judged": judged, "others": others, "observed": dict(facts.observed)}
 
 
 def _facts(data: Mapping[str, Any]) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 from falsefloor.store.reader import VERDICTS
@@ -80,8 +81,17 @@ ASCII = Glyphs(">~", ">=", "<=", "inf", "x", "-", "-", "-", "...")
 
 
 def glyphs_for(encoding: str | None) -> Glyphs:
-    """Unicode signs where the encoding is a Unicode one, ASCII elsewhere."""
-    return UNICODE if (encoding or "").lower().replace("_", "-").startswith("utf") else ASCII
+    """Unicode signs where both the stream and the locale can show them, ASCII elsewhere.
+
+    Python turns UTF-8 on by itself under LC_ALL=C, so the stream alone does not answer this.
+    FALSEFLOOR_ASCII=1 asks for ASCII.
+    """
+    asked = os.environ.get("FALSEFLOOR_ASCII", "") not in ("", "0")
+    locale = next(
+        (found for name in ("LC_ALL", "LC_CTYPE", "LANG") if (found := os.environ.get(name))), "utf-8"
+    )
+    able = all("utf" in name.lower() for name in (encoding or "", locale))
+    return UNICODE if able and not asked else ASCII
 
 
 def as_number(value: float | str | None) -> float | None:

@@ -216,8 +216,9 @@ class RunReader:
         """Records as in the JSON of a run, in the table's order. ``where``: series=, input=, unit=, id=."""
         clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
         rows = self._db.execute(
-            "SELECT e.*, u.key AS unit_key, u.cell AS unit_cell, s.model, s.masker, s.stack, s.norm, s.estimator, s.label AS cell,"
-            " s.params, s.gradient, s.recovers, s.claim, s.plugin FROM estimate e"
+            "SELECT e.*, u.key AS unit_key, u.cell AS unit_cell, s.model, s.masker, s.stack, s.norm,"
+            " s.estimator, s.label AS cell, s.params, s.gradient, s.recovers, s.claim, s.plugin"
+            " FROM estimate e"
             " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
             + (f" WHERE {clause}" if clause else "")
             + " ORDER BY e.series, e.input",

@@ -24,7 +24,8 @@ CREATE TABLE series (
     UNIQUE (model, masker, norm, label));
 
 CREATE TABLE unit (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cell TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cell TEXT NOT NULL, kind TEXT NOT NULL,
+    spec TEXT NOT NULL,
     model TEXT NOT NULL, masker TEXT NOT NULL, norm TEXT NOT NULL, series INTEGER REFERENCES series(id),
     first INTEGER NOT NULL, stop INTEGER NOT NULL,
     status TEXT NOT NULL DEFAULT 'queued', fingerprint TEXT NOT NULL DEFAULT '', error TEXT,

@@ -78,9 +78,24 @@ class RunWriter:
                 (name, json.dumps(spec), json.dumps(finite(facts)), json.dumps(fingerprint, sort_keys=True)),
             )
 
-    def fingerprint(self, model: str) -> dict[str, Any] | None:
-        row = self._db.execute("SELECT fingerprint FROM model WHERE name = ?", (model,)).fetchone()
-        return json.loads(row[0]) if row else None
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """Model name to its fingerprint, for the models loaded so far."""
+        rows = self._db.execute("SELECT name, fingerprint FROM model")
+        return {name: json.loads(text) for name, text in rows}
+
+    def fingerprinted(self) -> list[tuple[str, dict[str, Any], str]]:
+        """(model, spec, fingerprint) of stored units, one for each cell and fingerprint."""
+        rows = self._db.execute(
+            "SELECT model, spec, fingerprint FROM unit WHERE status = 'ok' GROUP BY cell, fingerprint"
+        )
+        return [(model, json.loads(spec), stored) for model, spec, stored in rows]
+
+    def waiting(self) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """(id, key, model, spec) of all units still to be computed."""
+        rows = self._db.execute(
+            "SELECT id, key, model, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id"
+        )
+        return [(id_, key, model, json.loads(spec)) for id_, key, model, spec in rows]
 
     def add_series(self, series: Iterable[Series]) -> None:
         with self._transaction() as db:
@@ -116,8 +131,8 @@ class RunWriter:
                 place = (unit.model.name, unit.stack.name, unit.norm)
                 series = ids[*place, unit.series.label] if unit.series else None
                 db.execute(
-                    "INSERT OR IGNORE INTO unit (key, cell, kind, spec, model, masker, norm, series, first, stop)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO unit (key, cell, kind, spec, model, masker, norm, series,"
+                    " first, stop) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (unit.key, unit.cell, unit.kind, json.dumps(unit.spec()), *place, series, *unit.inputs),
                 )
 
@@ -158,14 +173,14 @@ class RunWriter:
         for table in ("estimate", "observation", "array"):
             db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,))
 
-    def running(self, unit: int) -> None:
-        with self._transaction() as db:
-            db.execute("UPDATE unit SET status = 'running' WHERE id = ?", (unit,))
-
-    def progress(self, moves: Mapping[int, tuple[int, int, Sequence[float]]]) -> None:
+    def progress(
+        self, moves: Mapping[int, tuple[int, int, Sequence[float]]], *, running: Iterable[int] = ()
+    ) -> None:
         """What moves, for all running units at once: unit to (done, total, radii so far)."""
         now = time.time()
         with self._transaction() as db:
+            for unit in running:
+                db.execute("UPDATE unit SET status = 'running' WHERE id = ?", (unit,))
             for unit, (done, total, radius) in moves.items():
                 row = (unit, done, total, json.dumps(finite(list(radius))), now)
                 db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)", row)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from falsefloor.engine.settle import MARGIN, Settled, settle
 from falsefloor.numerics.support import vertex
-from falsefloor.subjects.secant_pairs import coarse_slope
+from falsefloor.subjects.secant_pairs import coarse_slopes
 from falsefloor.subjects.site import Site
 
 CANDIDATES = 5
@@ -58,9 +58,9 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
 
     An input without any sighting has nothing settled.
     """
-    first = _bisect(site, _join([sighting.nearest(CANDIDATES) for sighting in sightings]))
+    first = _bisect(site, join([sighting.nearest(CANDIDATES) for sighting in sightings]))
     second = _bisect(site, _along_boundary(site, first))
-    refined = _join([first, second]).nearest(TRIED)
+    refined = join([first, second]).nearest(TRIED)
     settled = _settle(site, refined.points[:, 0])
     for other in range(1, refined.points.shape[1]):
         if bool(settled.ok.all()):
@@ -69,7 +69,8 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
     return settled
 
 
-def _join(sightings: list[Sighting]) -> Sighting:
+def join(sightings: list[Sighting]) -> Sighting:
+    """All of them, in the given order."""
     return Sighting(
         torch.cat([s.points for s in sightings], 1),
         torch.cat([s.flipped for s in sightings], 1),
@@ -106,7 +107,10 @@ def _along_boundary(site: Site, found: Sighting) -> Sighting:
     at = nearest.points[:, 0]
     # the class on the other side, where the margin is least
     rival = site.of_all(site.guard(nearest.points)).squeeze(1).nan_to_num(nan=1e300).argmin(1)
-    slopes = [coarse_slope(site, at, rival, BOUNDARY), site.slopes(nearest.points, against=rival[:, None])]
+    slopes = [
+        coarse_slopes(site, at, rival[:, None], BOUNDARY),
+        site.slopes(nearest.points, against=rival[:, None]),
+    ]
     lo, hi = site.subject.bounds
     length = torch.where(nearest.flipped, nearest.distance, 0.0)[:, 0]
     trials = []
@@ -140,4 +144,4 @@ def _wide(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))
 
 
-__all__ = ["Sighting", "nearest_counterexample", "take"]
+__all__ = ["CANDIDATES", "Sighting", "join", "nearest_counterexample", "take"]

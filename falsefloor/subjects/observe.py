@@ -18,11 +18,12 @@ from torch import Generator, Tensor
 from falsefloor.api import Norm
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.margins import predicted
-from falsefloor.subjects.counterexample import Sighting, nearest_counterexample
+from falsefloor.subjects.counterexample import CANDIDATES, Sighting, join, nearest_counterexample
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.nonfinite import nonfinite_facts, not_finite
 from falsefloor.subjects.precision import outputs, precision_ladder
-from falsefloor.subjects.scale_agreement import Agreement, scale_agreement
-from falsefloor.subjects.secant_pairs import SecantPairs, secant_pairs
+from falsefloor.subjects.scale_agreement import scale_agreement
+from falsefloor.subjects.secant_pairs import SecantPairs, secant_facts, secant_pairs
 from falsefloor.subjects.site import SCALES, Site
 from falsefloor.subjects.stability import stability
 from falsefloor.subjects.subject import ModelSubject
@@ -138,11 +139,15 @@ def _measure(site: Site, sources: Mapping[str, Source]) -> list[Observation]:
     seen = [Observation(facts) for facts in stability(site)]
     connected = _connected(site)
     pairs = secant_pairs(site)
-    agreements = [scale_agreement(site, radius, sources=sources) for radius in _radii(site, pairs)]
-    sightings = [
-        Sighting.of(site, pairs.points, pairs.logits, pairs.distance),
-        *(Sighting.of(site, a.points, a.logits, site.away(a.points)) for a in agreements),
-    ]
+    sightings = [Sighting.of(site, pairs.points, pairs.logits, pairs.distance).nearest(CANDIDATES)]
+    broken = [not_finite(pairs.points, pairs.logits, pairs.distance)]
+    agreements = []
+    for radius in _radii(site, pairs):
+        agreement = scale_agreement(site, radius, sources=sources)
+        points, away = agreement.points, site.away(agreement.points)
+        sightings.append(Sighting.of(site, points, agreement.logits, away).nearest(CANDIDATES))
+        broken.append(not_finite(points, agreement.logits, away))
+        agreements.append(agreement.without_points())
     settled = nearest_counterexample(site, sightings)
     logits = torch.cat([pairs.logits, *(a.logits for a in agreements)], 1)
     ranges, ladder = outputs(logits), precision_ladder(site)
@@ -169,8 +174,12 @@ def _measure(site: Site, sources: Mapping[str, Source]) -> list[Observation]:
                 "array": "counterexample",
             }
             one.arrays["counterexample"] = settled.points[i].clone()
-    _add_secants(site, pairs, seen)
-    _add_nonfinite(site, pairs, agreements, seen)
+    for one, (table, ends) in zip(seen, secant_facts(site, pairs), strict=True):
+        one.facts["secants"] = table
+        one.arrays.update(ends)
+    for i, (name, fact, point) in nonfinite_facts(site, join(broken), logits).items():
+        seen[i].facts[name] = fact
+        seen[i].arrays[fact["array"]] = point
     count = len(seen)
     for i, one in enumerate(seen):
         # every stage asks the same number of rows of each input, except settling, which counts its own
@@ -202,62 +211,6 @@ def _connected(site: Site) -> bool:
     except Exception:
         return True
     return gradient is not None
-
-
-def _add_secants(site: Site, pairs: SecantPairs, seen: list[Observation]) -> None:
-    """Per scale, the largest slope a target, and the pair that contradicts most where one must bind."""
-    for one in seen:
-        one.facts["secants"] = []
-    for scale in SCALES:
-        radius = scale * site.diameter
-        ratio, which = pairs.best(radius)
-        for i, one in enumerate(seen):
-            targets = site.targets[i]
-            slopes = ratio[i, targets]
-            binding = int(targets[(site.margins[i, targets] / slopes.clamp(min=1e-300)).argmin()])
-            pair = int(which[i, binding])
-            role = f"pair-{scale:g}"
-            one.facts["secants"].append(
-                {
-                    "radius": radius,
-                    "ratios": {str(int(t)): float(s) for t, s in zip(targets, slopes, strict=True)},
-                    "target": binding,
-                    "ratio": float(ratio[i, binding]),
-                    "distance": float(pairs.distance[i, pair]),
-                    "margins": [float(site.margins[i, binding]), float(pairs.margins[i, pair, binding])],
-                    "array": role,
-                }
-            )
-            one.arrays[role] = torch.stack([site.inputs[i], pairs.points[i, pair]])
-
-
-def _add_nonfinite(
-    site: Site, pairs: SecantPairs, agreements: list[Agreement], seen: list[Observation]
-) -> None:
-    """The nearest point whose logits are not finite, or on which the subject raised: asked again, alone."""
-    logits = torch.cat([pairs.logits, *(a.logits for a in agreements)], 1)
-    bad = ~logits.isfinite().all(2)
-    if not bool(bad.any()):
-        return
-    points = torch.cat([pairs.points, *(a.points for a in agreements)], 1)
-    nearest = Sighting(points, bad, site.away(points)).nearest(1)
-    guard = Guarded(site.subject, rows=site.rows)
-    for i, one in enumerate(seen):
-        if not bool(nearest.flipped[i, 0]):
-            continue
-        again, errors = guard.first(nearest.points[i])
-        fact: dict[str, Any] = {
-            "distance": float(nearest.distance[i, 0]),
-            "share": float(bad[i].double().mean()),
-            "array": "nonfinite",
-        }
-        if errors[0] is not None:
-            one.facts["raises"] = {**fact, "message": errors[0]}
-        elif not bool(again.isfinite().all()):
-            one.facts["nonfinite"] = fact
-        else:
-            continue
-        one.arrays["nonfinite"] = nearest.points[i, 0].clone()
 
 
 def _json(value: Any) -> Any:

@@ -8,6 +8,7 @@ of unmasked estimates.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,10 @@ class Agreement:
     points: Tensor
     logits: Tensor
     facts: list[dict[str, dict[str, object]]]
+
+    def without_points(self) -> Agreement:
+        """The same, with room for the next: the points are by far the largest part."""
+        return dataclasses.replace(self, points=self.points[:, :0].clone())
 
 
 def scale_agreement(

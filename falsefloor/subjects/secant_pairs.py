@@ -8,6 +8,7 @@ the points that change class contradict a radius.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,9 @@ def secant_pairs(site: Site) -> SecantPairs:
     """Steps of `SHARES` of every scale along every direction of descent: at most 540 points an input."""
     lo, hi = site.subject.bounds
     count = len(site.inputs)
-    slopes = torch.cat([*(_coarse(site, share) for share in COARSE), _autograd(site)], 1)
+    slopes = torch.cat(
+        [*(coarse_slopes(site, site.inputs, site.targets, share) for share in COARSE), _autograd(site)], 1
+    )
     each = slopes.shape[1]
     flat = slopes.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).reshape(count * each, *slopes.shape[2:])
     centre = site.inputs.repeat_interleave(each, 0)
@@ -71,20 +74,11 @@ def evaluate(site: Site, points: Tensor) -> SecantPairs:
     return SecantPairs(points=points, distance=distance, logits=logits, margins=margins, ratio=ratio)
 
 
-def coarse_slope(site: Site, points: Tensor, targets: Tensor, share: float) -> Tensor:
-    """Slopes (N, *input) of the margins to targets (N,) at points (N, *input), like `_coarse`."""
-    slope = _logit_slopes(site, points, share)
-    return _of_targets(site, slope, targets[:, None]).reshape(points.shape)
+def coarse_slopes(site: Site, points: Tensor, targets: Tensor, share: float) -> Tensor:
+    """Slopes (N, T, *input), at points (N, *input), of the margins to targets (N, T).
 
-
-def _coarse(site: Site, share: float) -> Tensor:
-    """Slopes (N, T, *input) of the targets' margins by differences of half width ``share`` of the domain."""
-    slope = _logit_slopes(site, site.inputs, share)
-    return _of_targets(site, slope, site.targets).reshape(len(slope), -1, *site.inputs.shape[1:])
-
-
-def _logit_slopes(site: Site, points: Tensor, share: float) -> Tensor:
-    """Slopes (N, K, d) of the logits at points (N, *input): every coordinate, or random directions."""
+    By differences of half width ``share`` of the domain, along every coordinate or random directions.
+    """
     lo, hi = site.subject.bounds
     count, shape = len(points), points.shape[1:]
     if points[0].numel() <= FULL:
@@ -93,30 +87,28 @@ def _logit_slopes(site: Site, points: Tensor, share: float) -> Tensor:
             return site.guard(flat.unsqueeze(1)).squeeze(1)
 
         scale = (share * (hi - lo).max()).expand(count)
-        return jacobian(logits_of, points, scale=scale, lo=lo, hi=hi, rows=site.rows)
+        slope = jacobian(logits_of, points, scale=scale, lo=lo, hi=hi, rows=site.rows)
+        return _of_targets(site, slope, targets).reshape(count, -1, *shape)
     drawn = [directions(tuple(shape), norm="linf", count=FEW, generator=g) for g in site.generators]
     ways = torch.stack(drawn).to(points)
     reach = share * (hi - lo) * ways
     above, below = (fold(points[:, None] + way, lo, hi) for way in (reach, -reach))
-    change = site.guard(above).double() - site.guard(below).double()
+    logits = site.guard(above).double() - site.guard(below).double()
+    change = _of_targets(site, logits.transpose(1, 2), targets).to(torch.float32)
     moved = (above - below).to(torch.float32).flatten(2)
-    weight = change.to(torch.float32) / moved.square().sum(2)[:, :, None].clamp(min=1e-30)
-    return _combine(weight, moved)
+    weight = change / moved.square().sum(2)[:, None].clamp(min=1e-30)
+    total = weight.new_zeros(count, weight.shape[1], moved.shape[2])
+    # a direction at a time: no product over the batch, and no tensor of directions times targets
+    for way in range(FEW):
+        total += weight[:, :, way, None] * moved[:, way, None, :]
+    return total.reshape(count, -1, *shape)
 
 
-def _combine(weight: Tensor, moved: Tensor) -> Tensor:
-    """Sum over directions of weight (N, M, K) times moved (N, M, d): (N, K, d), a direction at a time."""
-    total = weight.new_zeros(len(weight), weight.shape[2], moved.shape[2])
-    for way in range(weight.shape[1]):
-        total += weight[:, way, :, None] * moved[:, way, None, :]
-    return total
-
-
-def _of_targets(site: Site, slope: Tensor, targets: Tensor) -> Tensor:
-    """From slopes of logits (N, K, d) to those of the margins to targets (N, T): (N, T, d)."""
-    size = slope.shape[2]
-    own = slope.gather(1, site.labels[:, None, None].expand(-1, 1, size))
-    return own - slope.gather(1, targets[:, :, None].expand(-1, -1, size))
+def _of_targets(site: Site, outputs: Tensor, targets: Tensor) -> Tensor:
+    """From something of the logits (N, K, d) to the same of the margins to targets (N, T): (N, T, d)."""
+    size = outputs.shape[2]
+    own = outputs.gather(1, site.labels[:, None, None].expand(-1, 1, size))
+    return own - outputs.gather(1, targets[:, :, None].expand(-1, -1, size))
 
 
 def _autograd(site: Site) -> Tensor:
@@ -126,4 +118,35 @@ def _autograd(site: Site) -> Tensor:
     return site.slopes(points, against=site.targets)
 
 
-__all__ = ["SecantPairs", "coarse_slope", "evaluate", "secant_pairs"]
+def secant_facts(site: Site, pairs: SecantPairs) -> list[tuple[list[dict[str, Any]], dict[str, Tensor]]]:
+    """An input: per scale, the largest slope a target, with the pair where one must bind; and the pairs.
+
+    The binding target is the one whose margin over its slope is least; its pair (2, *input) starts at the
+    input.
+    """
+    found: list[tuple[list[dict[str, Any]], dict[str, Tensor]]] = [([], {}) for _ in site.inputs]
+    for scale in SCALES:
+        radius = scale * site.diameter
+        ratio, which = pairs.best(radius)
+        for i, (table, ends) in enumerate(found):
+            targets = site.targets[i]
+            slopes = ratio[i, targets]
+            binding = int(targets[(site.margins[i, targets] / slopes.clamp(min=1e-300)).argmin()])
+            pair = int(which[i, binding])
+            role = f"pair-{scale:g}"
+            table.append(
+                {
+                    "radius": radius,
+                    "ratios": {str(int(t)): float(s) for t, s in zip(targets, slopes, strict=True)},
+                    "target": binding,
+                    "ratio": float(ratio[i, binding]),
+                    "distance": float(pairs.distance[i, pair]),
+                    "margins": [float(site.margins[i, binding]), float(pairs.margins[i, pair, binding])],
+                    "array": role,
+                }
+            )
+            ends[role] = torch.stack([site.inputs[i], pairs.points[i, pair]])
+    return found
+
+
+__all__ = ["SecantPairs", "coarse_slopes", "evaluate", "secant_facts", "secant_pairs"]

@@ -79,10 +79,14 @@ class Site:
 
     def away(self, points: Tensor) -> Tensor:
         """Distances (N, M) float64 of points (N, M, *input) from their inputs."""
-        offset = (points.double() - self.inputs.double().unsqueeze(1)).flatten(2)
         order = {"l1": 1.0, "l2": 2.0, "linf": math.inf}[self.norm]
-        distance: Tensor = torch.linalg.vector_norm(offset, order, dim=2)
-        return distance
+        start = self.inputs.double().unsqueeze(1).flatten(2)
+        # a few points at a time: in float64 all of them would be the largest tensor of the observation
+        parts = [
+            torch.linalg.vector_norm(part.flatten(2).double() - start, order, dim=2)
+            for part in torch.split(points, 64, dim=1)
+        ]
+        return torch.cat(parts, 1)
 
     def slopes(
         self, points: Tensor, *, against: Tensor, function: Callable[[Tensor], Tensor] | None = None

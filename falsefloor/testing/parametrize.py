@@ -16,7 +16,7 @@ from falsefloor.testing.sources import input_cases, model_cases
 if TYPE_CHECKING:
     import pytest
 
-_KITS: Mapping[str, Callable[..., list[Case]]] = {
+KITS: Mapping[str, Callable[..., list[Case]]] = {
     "estimator": estimator_cases,
     "masker": masker_cases,
     "gradient": gradient_cases,
@@ -39,12 +39,12 @@ def parametrize_with_checks(
     """
     import pytest
 
-    if kind not in _KITS:
-        raise UsageError(f"There is no kind of plugin {kind!r}. {did_you_mean(kind, _KITS)}")
+    if kind not in KITS:
+        raise UsageError(f"There is no kind of plugin {kind!r}. {did_you_mean(kind, KITS)}")
     expected = expected_failures or {}
     params = []
     for number, plugin in enumerate(plugins):
-        cases = _KITS[kind](plugin, *args)
+        cases = KITS[kind](plugin, *args)
         check_names(cases, expected)
         for case in cases:
             marks = (
@@ -70,4 +70,4 @@ class _Skipping:
             pytest.skip(str(reason))
 
 
-__all__ = ["parametrize_with_checks"]
+__all__ = ["KITS", "parametrize_with_checks"]

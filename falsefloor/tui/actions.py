@@ -73,9 +73,7 @@ ACTIONS = (
     Action("compare", "again", "a", "Again", "A new run like this one, with changes", 6),
     Action("compare", "pivot", "v", "View", "Estimators as columns, or one row an estimate"),
     Action("compare", "inputs", "i", "Inputs", "Single inputs, or all of them in one row"),
-    Action(
-        "compare", "sort", "s", "Sort", "Sort by this column; again turns it, then undoes it"
-    ),
+    Action("compare", "sort", "s", "Sort", "Sort by this column; again turns it, then undoes it"),
     Action("compare", "sort_verdict", "S", "Sort by verdict", "Worst verdict first; again undoes it"),
     Action("compare", "find", "slash", "Filter", "Show only the rows that contain some words", 7),
     Action("compare", "copy", "y", "Copy", "Copy the radius under the cursor"),
@@ -88,7 +86,15 @@ ACTIONS = (
     Action("detail", "copy", "y", "Copy radius", "Copy the radius", 3),
     Action("detail", "copy_witness", "Y", "Copy witness", "Copy the adversarial input as JSON", 4),
     Action("detail", "warnings", "w", "Warnings", "All warnings of this run by their code", 5),
-    Action("detail", "turn(1)", "right,tab", "Next panel", "The next panel, where they are shown one by one", 6, "tab"),
+    Action(
+        "detail",
+        "turn(1)",
+        "right,tab",
+        "Next panel",
+        "The next panel, where they are shown one by one",
+        6,
+        "tab",
+    ),
     Action("detail", "turn(-1)", "left,shift+tab", "Panel before", "The panel before", 0),
     *(
         Action("detail", f"show_panel({n})", str(n), name, f"Panel {n}: {name.lower()}")
@@ -99,9 +105,7 @@ ACTIONS = (
     Action("warnings", "copy", "y", "Copy replay", "Copy the command that replays this refutation", 3),
     Action("runs", "open", "enter", "Open", "Watch this run in the table", 1, "enter"),
     Action("runs", "cancel", "x", "Cancel", "Cancel this run (asks first)", 2),
-    Action(
-        "runs", "pause", "space", "Pause/go on", "Pause, go on, resume a lost run, retry failures", 3
-    ),
+    Action("runs", "pause", "space", "Pause/go on", "Pause, go on, resume a lost run, retry failures", 3),
     Action("runs", "again", "a", "Again", "A new run like this one, with changes", 4),
     Action("runs", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 5),
     Action("runs", "delete", "d", "Delete", "Delete this run and all its results (asks first)", 6),
@@ -113,7 +117,7 @@ ACTIONS = (
     Action("plugins", "copy", "y", "Copy name", "Copy the name that always works", 3),
     Action("new", "review", "ctrl+r", "Review and start", "Units, cost and the command, then start", 1, "^r"),
     Action("new", "load", "ctrl+o", "Load", "Read a study file", 3, "^o"),
-    Action("new", "save", "ctrl+w", "Save", "Write a study file", 4, "^w"),
+    Action("new", "save", "ctrl+t", "Save", "Write a study file", 4, "^t"),
     Action("review", "start", "enter", "Start", "Start the run; it goes on when you leave", 1, "enter"),
     Action("review", "copy_command", "y", "Copy command", "Copy the command that does the same", 2),
     Action("text", "copy", "y", "Copy", "Copy all of this text", 1),

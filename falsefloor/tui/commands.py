@@ -1,19 +1,28 @@
-"""What the app asks of runs and studies; blocking, so called from threads. Everything raises FalsefloorError."""
+"""What the app asks of runs and studies: blocking, so called from threads; all raise `FalsefloorError`."""
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 from falsefloor.errors import StoreError
 from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import RunReader
+from falsefloor.store.records import finite
 from falsefloor.store.writer import copy_run
 from falsefloor.study.file import read_study, study_from
 from falsefloor.study.study import Study
 from falsefloor.tui.snapshot import reading
 
 LIVE = frozenset(("queued", "running", "paused"))
-EXPORTS = {"json": "all estimates with their warnings", "run": "the run itself, as one database file"}
+EXPORTS = {
+    "json": "all estimates with their warnings, for programs",
+    "csv": "one row an estimate, for spreadsheets",
+    "md": "the table and its refutations, for a text",
+    "html": "a page with pictures, for a browser",
+    "run": "the run itself, a directory that others can open",
+}
 
 
 def study_of(run: RunDir) -> Study:
@@ -30,19 +39,38 @@ def export(run: RunDir, form: str, path: Path) -> Path:
         raise StoreError(f"{path} exists already; name another file.")
     try:
         if form == "run":
-            copy_run(run.db, path)
+            path.mkdir()
+            copy_run(run.db, path / "run.db")
+            (path / "study.toml").write_bytes(run.study.read_bytes())
         else:
             with reading(run) as reader:
-                path.write_text(
-                    json.dumps(reader.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-                )
+                text = _text(reader, form)
+            path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
 
 
+def _text(reader: RunReader, form: str) -> str:
+    if form == "csv":
+        from falsefloor.report.spreadsheet import write_csv
+
+        file = io.StringIO()
+        write_csv(reader.estimates(), file)
+        return file.getvalue()
+    if form == "md":
+        from falsefloor.report.markdown import markdown
+
+        return markdown(reader)
+    if form == "html":
+        from falsefloor.report.page import page
+
+        return page(reader)
+    return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
+
+
 def pause_or_go_on(run: RunDir, status: str) -> str:
-    """Pause a running run, go on with a paused one, resume one that ended unfinished. Returns what was done."""
+    """Pause a running run, go on with a paused one, resume one that ended unfinished; says what was done."""
     from falsefloor.worker.launch import resume
 
     if status == "running":

@@ -1,4 +1,4 @@
-"""From a snapshot to the rows of the comparison: pure, so that what the table says can be tested without one."""
+"""From a snapshot to the rows of the comparison: pure, so that what it says can be tested without a table."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rich.cells import cell_len
+
 from falsefloor.store.reader import Cell as Summary
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import words
 from falsefloor.tui.glyphs import Glyphs, clean
 from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.widgets.live_table import WIDEST, Cell, Column, Row
+from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
 
 LOWER = ("lower_estimate", "lower_bound")
 
@@ -103,7 +105,7 @@ def show_radius(snapshot: Snapshot, shown: Entry, glyphs: Glyphs, *, single: boo
 
 
 def factor(snapshot: Snapshot, shown: Entry, number: int | None, glyphs: Glyphs) -> float | None:
-    """The radius as a multiple of the unmasked subject's, same estimator and norm; None where there is none."""
+    """The radius as a multiple of the unmasked subject's, same estimator and norm; None where it has none."""
     base = snapshot.unmasked(shown.series)
     if base is None or shown.series.claim not in LOWER or shown.radius is None:
         return None
@@ -129,7 +131,9 @@ def compare(snapshot: Snapshot, view: View, glyphs: Glyphs) -> tuple[list[Column
     if view.pivot == "rows":
         columns += [Column("estimator", "estimator"), Column("radius", "radius", "right", selectable=True)]
     else:
-        columns += [Column(f"e:{label}", short[label], "right", selectable=True, narrowest=8) for label in short]
+        room = WIDEST if view.wide else 10
+        titles = {label: s if cell_len(s) <= room else fit(s, room, "left") for label, s in short.items()}
+        columns += [Column(f"e:{n}", titles[n], "right", selectable=True, narrowest=8) for n in short]
     if any(snapshot.unmasked(s) is not None for s in snapshot.series):
         columns.append(Column("ratio", f"{glyphs.times}none", "right"))
     columns += [verdict, Column("why", "why")] if view.wide else [Column("why", "why")]

@@ -72,7 +72,7 @@ def _timed(study: Study, root: Path, inputs: int | None) -> tuple[float | None, 
 
 
 def _rates(study: Study, root: Path) -> tuple[Mapping[tuple[str, str], float], Mapping[str, float], str]:
-    """Seconds an input by (model, estimator) and for observing a model, from the newest runs that know them."""
+    """Seconds an input by (model, estimator), and for observing a model, from the newest runs that know."""
     wanted = {(m.use, str(e)) for m in study.models for e in study.estimators}
     rates: dict[tuple[str, str], float] = {}
     observing: dict[str, float] = {}

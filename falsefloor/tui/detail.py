@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,14 +94,16 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
         )
         facts = reader.models().get(record["model"], {})
         names = facts.get("names") or []
-        point, shape = _input(reader, record, at)
+        units = reader.units()
+        places = {unit["key"]: str(unit.get("cell") or unit["key"]) for unit in units}
+        point, shape = _input(reader, units, record, at)
         witness = reader.array(record["witness"]) if record["witness"] else _refuting(reader, record)
         return Detail(
             record=record,
             siblings=siblings,
             inputs=tuple(int(r["input"]) for r in records),
             observed=revive(seen[0]["facts"]) | {"agreement": seen[0]["agreement"]} if seen else {},
-            curves=_curves(reader, record, siblings),
+            curves=_curves(reader, places, record, siblings),
             shape=shape or tuple(facts.get("shape", ())),
             input=point,
             witness=numbers(witness) if witness else (),
@@ -111,7 +113,7 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
         )
 
 
-def _records(reader: RunReader, **where: Any) -> Any:
+def _records(reader: RunReader, **where: Any) -> Iterator[dict[str, Any]]:
     for record in reader.estimates(**where):
         yield {**record, **{k: revive(record[k]) for k in ("radius", "interval", "evidence")}}
 
@@ -124,30 +126,37 @@ def _refuting(reader: RunReader, record: Mapping[str, Any]) -> Array | None:
     return None
 
 
-def _input(reader: RunReader, record: Mapping[str, Any], at: int) -> tuple[Sequence[float], tuple[int, ...]]:
-    subject = {key: record[key] for key in ("model", "masker", "norm")}
-    for seen in reader.observations(**subject, input=at):
-        found = reader.array(seen["facts"].get("arrays", {}).get("input", ""))
-        if found is not None:
-            return numbers(found), found.shape
+def _input(
+    reader: RunReader, units: Sequence[Mapping[str, Any]], record: Mapping[str, Any], at: int
+) -> tuple[Sequence[float], tuple[int, ...]]:
+    for unit in units:
+        alike = all(unit[key] == record[key] for key in ("model", "masker", "norm"))
+        if alike and unit["kind"] == "observe" and unit["first"] <= at < unit["stop"]:
+            found = reader.array(f"{unit.get('cell') or unit['key']}/{at}/input")
+            if found is not None:
+                return numbers(found), found.shape
     return (), ()
 
 
 def _curves(
-    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]
+    reader: RunReader,
+    places: Mapping[str, str],
+    record: Mapping[str, Any],
+    siblings: Sequence[Mapping[str, Any]],
 ) -> dict[str, Sequence[float]]:
     """The record's own curves, and the scale spectrum of whichever sibling has one: it is the subject's."""
-    found = {name: _curve(reader, record, name) for name in record["curves"]}
-    if "spectrum" not in found:
+
+    def curve(of: Mapping[str, Any], name: str) -> Sequence[float]:
+        place = places.get(of["unit"], of["unit"])
+        found = reader.array(f"{place}/{of['input']}/curve-{name}")
+        return numbers(found) if found else ()
+
+    made = {name: curve(record, name) for name in record["curves"]}
+    if "spectrum" not in made:
         other = next((s for s in siblings if "spectrum" in s["curves"]), None)
         if other is not None:
-            found |= {name: _curve(reader, other, name) for name in ("scales", "spectrum")}
-    return found
-
-
-def _curve(reader: RunReader, record: Mapping[str, Any], name: str) -> Sequence[float]:
-    found = reader.array(f"{record['arrays']}/curve-{name}")
-    return numbers(found) if found else ()
+            made |= {name: curve(other, name) for name in ("scales", "spectrum")}
+    return made
 
 
 def _bounds(facts: Mapping[str, Any]) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def ascii_text(text: str) -> str:
 class AsciiFilter(LineFilter):
     """Nothing but ASCII reaches the terminal, borders and scrollbars included."""
 
-    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
         return [Segment(ascii_text(text), style, control) for text, style, control in segments]
 
 

@@ -22,7 +22,7 @@ MEANING = {
 _LENGTH = {"linf": "no coordinate moved by more", "l2": "in Euclidean length", "l1": "in summed changes"}
 
 
-def says(record: Mapping[str, Any], glyphs: Glyphs) -> str:
+def says(record: Mapping[str, Any]) -> str:
     """The claim of an estimate as one sentence."""
     who = f"{clean(str(record['name']))} on {_subject(record)}"
     where, how = f"input {record['input']}", _LENGTH.get(str(record["norm"]), "")

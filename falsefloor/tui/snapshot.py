@@ -6,7 +6,6 @@ in a sentence why there is nothing newer.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -219,7 +218,7 @@ class RunList:
 
     def _line(self, run: RunDir) -> RunLine:
         try:
-            moved = os.stat(run.db).st_mtime
+            moved = run.db.stat().st_mtime
         except OSError:
             return RunLine(run, None, "being prepared" if run.is_alive() else "no run.db")
         known = self._known.get(run.id)

@@ -19,7 +19,6 @@ from falsefloor.store.reader import ENDED, SeriesRow
 from falsefloor.study.study import Study
 from falsefloor.tui import commands, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
-from falsefloor.tui.app import over_ssh
 from falsefloor.tui.glyphs import ASCII, AsciiFilter, clean, glyphs
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.snapshot import RunWatch, Snapshot
@@ -47,6 +46,7 @@ class Workbench(App[None]):
         self.glyphs = glyphs()
         self.per_input = False
         self.farewell = ""
+        self.draft: Study | None = None
         self._wanted = run
         self._watch: RunWatch | None = None
         self._looking = False
@@ -81,7 +81,7 @@ class Workbench(App[None]):
         if self.ascii:
             self.add_class("-ascii")
         if (run := self._wanted or self._newest()) is not None:
-            self._attach(run)
+            self._follow(run)
         self.set_interval(POLL, self.look)
 
     # The run that is watched
@@ -90,7 +90,7 @@ class Workbench(App[None]):
     def run_dir(self) -> RunDir | None:
         return self._watch.run if self._watch else None
 
-    def _attach(self, run: RunDir) -> None:
+    def _follow(self, run: RunDir) -> None:
         if self._watch is not None:
             self._watch.close()
         self._watch = RunWatch(run)
@@ -101,7 +101,7 @@ class Workbench(App[None]):
 
     def open_run(self, run: RunDir) -> None:
         """Watch another run and show its table."""
-        self._attach(run)
+        self._follow(run)
         while len(self.screen_stack) > 1:
             self.pop_screen()
         if not isinstance(self.screen, Compare):
@@ -205,7 +205,7 @@ class Workbench(App[None]):
     def compose_run(self, study: Study | None) -> None:
         from falsefloor.tui.screens.new_run import NewRun
 
-        self.push_screen(NewRun(study))
+        self.push_screen(NewRun(study or self.draft))
 
     def ask_cancel(self, run: RunDir, status: str) -> None:
         from falsefloor.tui.screens.asking import Confirm
@@ -302,7 +302,8 @@ class Workbench(App[None]):
         snapshot = self.snapshot
         if snapshot is not None and snapshot.status in ("running", "queued"):
             self.farewell = (
-                f"Run {snapshot.run.id} goes on without the app. `falsefloor tui {snapshot.run.id}` returns to it,"
+                f"Run {snapshot.run.id} goes on without the app."
+                f" `falsefloor tui {snapshot.run.id}` returns to it,"
                 f" `falsefloor cancel {snapshot.run.id}` ends it."
             )
         self.exit()
@@ -329,10 +330,6 @@ class Workbench(App[None]):
     def on_unmount(self) -> None:
         if self._watch is not None:
             self._watch.close()
-
-
-def remote() -> bool:
-    return over_ssh(os.environ)
 
 
 __all__ = ["Workbench"]

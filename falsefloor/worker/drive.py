@@ -1,4 +1,4 @@
-"""Drives a study to its end: prepare, plan, submit, store, follow up. The same for workers and `evaluate`.
+"""Drives a study to its end: the same loop for workers and for `evaluate`.
 
 prepare models ─> plan units ─> executor ⇄ events ─> store + judge (one transaction) ─> follow-ups ─┐
                                    ^────────────────────────────────────────────────────────────────┘
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from falsefloor.errors import FalsefloorError, StudyError
 from falsefloor.store.records import UnitResult
+from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.study import Study
-from falsefloor.study.units import Series, Unit, model_json, plan, stack_json
-from falsefloor.worker.executor import Executor, Finished, Lost, Progressed, Started
+from falsefloor.study.units import Series, Unit, plan
+from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started
+from falsefloor.worker.models import check_stored, prepare, take_over
 
 CRASHES = 1
 """How often a unit whose process died is tried again: an accident is not the unit's fault, a habit is."""
@@ -29,159 +31,118 @@ Commands = Callable[[], Iterable[str]]
 FollowUp = Callable[[RunWriter, Study, Sequence[Series]], list[Unit]]
 
 
-class ChangedError(StudyError):
-    """A model or its inputs are not what the run was started with."""
+def no_commands() -> Iterable[str]:
+    """For those who cannot be told anything while they compute."""
+    return ()
 
 
-def drive(
-    writer: RunWriter,
-    study: Study,
-    series: Sequence[Series],
-    executor: Executor,
-    *,
-    commands: Commands = lambda: (),
-    follow_up: FollowUp | None = None,
-) -> str:
-    """Compute everything still missing. Returns how it ended: done or cancelled.
+@dataclass
+class Drive:
+    """One run's loop. ``follow_up`` says which further units the stored facts ask for."""
 
-    Raises `FalsefloorError` where nothing can be computed at all.
-    """
-    counts = _prepare(writer, study, series, executor)
-    writer.add_series(series)
-    writer.add_units(plan(study, series, counts))
-    queue = deque(writer.queued())
-    flight: dict[int, dict[str, Any]] = {}
-    crashes: dict[int, int] = {}
-    moves: dict[int, tuple[int, int, Sequence[float]]] = {}
-    cancelled, paused, moved = False, False, time.monotonic()
-    _status(writer, "running")
-    while True:
-        for command in commands():
-            if command == "cancel" and not cancelled:
-                cancelled = True
-                executor.cancel()
-            elif command == "pause" and not paused:
-                paused = True
-                _status(writer, "paused")
-            elif command == "resume" and paused:
-                paused = False
-                _status(writer, "running")
-        while queue and not cancelled and not paused and executor.capacity > 0:
-            unit, spec = queue.popleft()
-            flight[unit] = spec
-            executor.submit(unit, spec)
-        if not flight and (cancelled or not queue):
-            more = [] if cancelled or follow_up is None else follow_up(writer, study, series)
-            if not more:
+    writer: RunWriter
+    study: Study
+    series: Sequence[Series]
+    executor: Executor
+    commands: Commands = no_commands
+    follow_up: FollowUp | None = None
+    reuse: Stored | None = None
+    _queue: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
+    _flight: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _crashes: dict[int, int] = field(default_factory=dict)
+    _started: set[int] = field(default_factory=set)
+    _moves: dict[int, tuple[int, int, Sequence[float]]] = field(default_factory=dict)
+    _moved: float = 0.0
+    _cancelled: bool = False
+    _paused: bool = False
+
+    def run(self) -> str:
+        """Compute everything still missing. Returns how it ended: done or cancelled.
+
+        Raises `FalsefloorError` where no model can be loaded, or one is not what the run was started with.
+        """
+        counts = prepare(self.writer, self.study, self.series, self.executor)
+        check_stored(self.writer)
+        self._add(plan(self.study, self.series, counts), self.series)
+        self.writer.set_meta(status="running")
+        while self._queue or self._flight or self._follow():
+            for command in self.commands():
+                self._obey(command)
+            if self._cancelled and not self._flight:
                 break
-            writer.add_series([unit.series for unit in more if unit.series])
-            writer.add_units(more)
-            queue.extend(writer.queued())
-            if not queue:
-                break
-            continue
-        for event in executor.events(WAIT):
-            if event.unit not in flight:
-                continue
-            if isinstance(event, Started):
-                writer.running(event.unit)
-            elif isinstance(event, Progressed):
-                moves[event.unit] = (event.done, event.total, event.radius)
-            elif isinstance(event, Finished):
-                moves.pop(event.unit, None)
-                writer.store(event.unit, event.result)
-                del flight[event.unit]
-            elif isinstance(event, Lost):
-                moves.pop(event.unit, None)
-                spec = flight.pop(event.unit)
-                _lost(writer, event, spec, queue, crashes, cancelled=cancelled)
-        if moves and time.monotonic() - moved > MOVE:
-            writer.progress(moves)
-            moves, moved = {}, time.monotonic()
-    if cancelled:
-        for unit, _ in list(queue):
-            writer.store(unit, UnitResult("", "cancelled", "cancelled before it ran"))
-    return "cancelled" if cancelled else "done"
+            self._feed()
+            for event in self.executor.events(WAIT):
+                if event.unit in self._flight:
+                    self._handle(event)
+            self._tell()
+        if self._cancelled:
+            for unit, _ in self._queue:
+                self.writer.store(unit, UnitResult("", "cancelled", "cancelled before it ran"))
+        return "cancelled" if self._cancelled else "done"
 
+    def _add(self, units: Iterable[Unit], series: Sequence[Series]) -> bool:
+        """Plan units and queue what is missing; whether anything is."""
+        self.writer.add_series(series)
+        self.writer.add_units(units)
+        if self.reuse is not None:
+            take_over(self.writer, self.reuse)
+        self._queue = deque(self.writer.queued())
+        return bool(self._queue)
 
-def _lost(
-    writer: RunWriter,
-    event: Lost,
-    spec: dict[str, Any],
-    queue: deque[tuple[int, dict[str, Any]]],
-    crashes: dict[int, int],
-    *,
-    cancelled: bool,
-) -> None:
-    if cancelled:
-        writer.store(event.unit, UnitResult("", "cancelled", "cancelled while it ran"))
-        return
-    if event.reason:
-        crashes[event.unit] = crashes.get(event.unit, 0) + 1
-        writer.event("lost", f"unit {event.unit}: {event.reason}")
-        if "time limit" in event.reason or crashes[event.unit] > CRASHES:
-            writer.store(event.unit, UnitResult("", "failed", event.reason))
+    def _follow(self) -> bool:
+        """Whether the stored facts ask for more."""
+        if self._cancelled or self.follow_up is None:
+            return False
+        more = self.follow_up(self.writer, self.study, self.series)
+        return bool(more) and self._add(more, [unit.series for unit in more if unit.series])
+
+    def _obey(self, command: str) -> None:
+        if command == "cancel" and not self._cancelled:
+            self._cancelled = True
+            self.executor.cancel()
+        elif command in ("pause", "resume") and self._paused != (command == "pause"):
+            self._paused = command == "pause"
+            self.writer.set_meta(status="paused" if self._paused else "running")
+
+    def _feed(self) -> None:
+        while self._queue and not self._cancelled and not self._paused and self.executor.capacity > 0:
+            unit, spec = self._queue.popleft()
+            self._flight[unit] = spec
+            self.executor.submit(unit, spec)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started.add(event.unit)
+        elif isinstance(event, Progressed):
+            self._moves[event.unit] = (event.done, event.total, event.radius)
+        elif isinstance(event, Finished):
+            self._leave(event.unit)
+            self.writer.store(event.unit, event.result)
+        elif isinstance(event, Lost):
+            self._lost(event, self._leave(event.unit))
+
+    def _leave(self, unit: int) -> dict[str, Any]:
+        self._moves.pop(unit, None)
+        self._started.discard(unit)
+        return self._flight.pop(unit)
+
+    def _lost(self, event: Lost, spec: dict[str, Any]) -> None:
+        """A unit whose process went away: cancelled, failed, or back to the front of the queue."""
+        if self._cancelled:
+            self.writer.store(event.unit, UnitResult("", "cancelled", "cancelled while it ran"))
             return
-    queue.appendleft((event.unit, spec))
+        if event.reason:
+            crashes = self._crashes[event.unit] = self._crashes.get(event.unit, 0) + 1
+            self.writer.event("lost", f"unit {event.unit}: {event.reason}")
+            if event.final or crashes > CRASHES:
+                self.writer.store(event.unit, UnitResult("", "failed", event.reason))
+                return
+        self._queue.appendleft((event.unit, spec))
 
-
-def _status(writer: RunWriter, status: str) -> None:
-    writer.set_meta(status=status)
-
-
-def _prepare(writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor) -> dict[str, int]:
-    """Load every model; the number of inputs of each. A model that cannot be loaded fails its units alone."""
-    counts: dict[str, int] = {}
-    failures: dict[str, Mapping[str, Any]] = {}
-    for model in study.models:
-        stacks = {one.stack.name: stack_json(one.stack) for one in series if one.model.name == model.name}
-        answer = executor.prepare(model_json(model), study.inputs, list(stacks.values()))
-        if "error" in answer:
-            failures[model.name] = answer
-            continue
-        before = writer.fingerprint(model.name)
-        if before is not None and before != answer["fingerprint"]:
-            raise ChangedError(_what_changed(model.name, before, answer["fingerprint"]))
-        facts = answer["facts"]
-        writer.add_model(model.name, spec=model_json(model), facts=facts, fingerprint=answer["fingerprint"])
-        versions = dict(writer.meta().get("versions", {})) | answer["versions"]
-        writer.set_meta(device=answer["device"], threads=answer["threads"], versions=versions)
-        if facts["training"]:
-            writer.event("note", f"FF603: {model.name} came in training mode; it is judged in eval mode.")
-        counts[model.name] = facts["count"]
-    if failures and not counts:
-        first = next(iter(failures.values()))
-        raise _error(first)
-    for name, failed in failures.items():
-        writer.event("failed", f"{name}: {failed['error']}")
-        writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
-        _fail_units(writer, study, series, name, str(failed["error"]))
-    return counts
-
-
-def _fail_units(writer: RunWriter, study: Study, series: Sequence[Series], model: str, error: str) -> None:
-    """One failed unit a cell, so that the table, the JSON and `resume` all know of them."""
-    writer.add_series(series)
-    mine = [one for one in series if one.model.name == model]
-    units = [
-        Unit("estimate", one.model, one.stack, one.norm, study.inputs, (0, 1), study.seed, series=one)
-        for one in mine
-    ]
-    writer.add_units(units)
-    for id_, spec in writer.queued():
-        if spec["model"] == model_json(mine[0].model):
-            writer.store(id_, UnitResult("", "failed", error))
-
-
-def _error(answer: Mapping[str, Any]) -> FalsefloorError:
-    error = FalsefloorError(str(answer["error"]))
-    error.exit_code = int(answer["exit_code"])
-    return error
-
-
-def _what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    parts = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    return (
-        f"{name} is not what this run was started with: {', '.join(parts)} changed. What is stored would not"
-        " fit the rest; start a new run (falsefloor run … --reuse RUN keeps what is unchanged)."
-    )
+    def _tell(self) -> None:
+        """Write what moves, often enough to watch and seldom enough to cost nothing."""
+        now = time.monotonic()
+        if (self._moves or self._started) and now - self._moved > MOVE:
+            self.writer.progress(self._moves, running=self._started)
+            self._moves, self._moved = {}, now
+            self._started = set()

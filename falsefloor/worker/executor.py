@@ -36,10 +36,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Lost:
-    """Who computed this unit went away, and why. It may be submitted again."""
+    """Who computed this unit went away. It may be submitted again unless ``final``.
+
+    reason: why, where this unit may be to blame; empty where it only waited behind another.
+    """
 
     unit: int
     reason: str
+    final: bool = False
 
 
 Event = Started | Progressed | Finished | Lost

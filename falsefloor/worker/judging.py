@@ -1,4 +1,4 @@
-"""The judge of a run: our own checks in this process."""
+"""The judge of a run: our own checks in this process, third-party ones in a child of their own."""
 
 from __future__ import annotations
 
@@ -6,16 +6,49 @@ from collections.abc import Sequence
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks.judge import Judgement, judge
+from falsefloor.plugins import catalogue, discover
+from falsefloor.plugins.judging import JudgingChild, foreign_checks
 from falsefloor.plugins.loading import load
-from falsefloor.plugins.names import discover
-from falsefloor.store.verdicts import Judge
 
 
-def make_judge() -> Judge:
-    """All checks of our own distribution; they are pure and torch-free."""
-    checks: list[Check] = [load("check", p.name) for p in discover() if p.kind == "check" and p.own]
+class RunJudge:
+    """All checks, ours and others', for as long as a run is judged.
 
-    def judged(facts: Facts, notes: Sequence[Finding]) -> Judgement:
-        return judge(facts, checks, notes=notes)
+    Nothing of a stranger's is started before the first estimate is judged, and no child at all where nobody
+    else's check is installed. Close it, or use it as a context manager.
+    """
 
-    return judged
+    def __init__(self) -> None:
+        self._child = JudgingChild()
+        self._checks: list[Check] | None = None
+
+    def __enter__(self) -> RunJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one. A later judgement starts another."""
+        self._child.close()
+
+    def __call__(self, facts: Facts, notes: Sequence[Finding]) -> Judgement:
+        """What `falsefloor.checks.judge.judge` says with every usable check."""
+        if self._checks is None:
+            self._checks = self._all()
+        return judge(facts, self._checks, notes=notes)
+
+    def _all(self) -> list[Check]:
+        found = [plugin for plugin in discover() if plugin.kind == "check"]
+        own: list[Check] = [load("check", plugin.name) for plugin in found if plugin.own]
+        others = [(plugin.kind, plugin.spec) for plugin in found if not plugin.own]
+        # Describing costs a look at the cache: not where there is nothing to describe.
+        return [*own, *(foreign_checks(catalogue(others).plugins, self._child) if others else ())]
+
+
+def make_judge() -> RunJudge:
+    """The judge that writers of runs are made with."""
+    return RunJudge()
+
+
+__all__ = ["RunJudge", "make_judge"]

@@ -51,16 +51,19 @@ def check(study: Study) -> tuple[Study, list[str]]:
     return completed, said
 
 
-def start(study: Study, root: Path) -> tuple[RunDir, list[str]]:
-    """Check a study, store it as a new run and set its supervisor going. Returns the run and what to say."""
+def start(study: Study, root: Path, *, reuse: RunDir | None = None) -> tuple[RunDir, list[str]]:
+    """Check a study, store it as a new run and set its supervisor going. Returns the run and what to say.
+
+    reuse: a run whose units are taken over where nothing that decides them changed.
+    """
     completed, said = check(study)
     run = create_run(root)
-    _write(run, completed)
+    _write(run, completed, reuse)
     launch(run)
     return run, said
 
 
-def _write(run: RunDir, study: Study) -> None:
+def _write(run: RunDir, study: Study, reuse: RunDir | None) -> None:
     run.study.write_text(write_study(study), encoding="utf-8")
     run.study.chmod(0o600)
     writer = RunWriter(run.db, make_judge())
@@ -74,6 +77,7 @@ def _write(run: RunDir, study: Study) -> None:
         device=study.device,
         versions={"falsefloor": __version__},
         cwd=str(Path.cwd()),
+        reuse=str(reuse.path.resolve()) if reuse else None,
     )
     writer.close()
 

@@ -95,10 +95,10 @@ class LocalExecutor:
             now = time.monotonic()
             if child.held and now - child.since > self._limit:
                 found += self._replace(
-                    at, f"stopped at its time limit of {self._limit:g} seconds", fatal=True
+                    at, f"stopped at its time limit of {self._limit:g} seconds", final=True
                 )
             elif now > child.stop_by:
-                found += self._replace(at, "cancelled", fatal=True)
+                found += self._replace(at, "cancelled", final=True)
         return found
 
     def _read(self, child: _Child) -> Event:
@@ -114,13 +114,12 @@ class LocalExecutor:
             return Started(message["unit"])
         return Progressed(message["unit"], message["done"], message["total"], _numbers(message["radius"]))
 
-    def _replace(self, at: int, why: str, *, fatal: bool = False) -> list[Event]:
+    def _replace(self, at: int, why: str, *, final: bool = False) -> list[Event]:
         """A new child for one that hangs or died; its first unit is to blame, the others go back."""
         child = self._children[at]
         _kill(child)
         self._children[at] = _spawn(child.device)
-        del fatal
-        return [Lost(unit, why if n == 0 else "") for n, unit in enumerate(child.held)]
+        return [Lost(unit, why if n == 0 else "", final and n == 0) for n, unit in enumerate(child.held)]
 
     def cancel(self) -> None:
         for child in self._children:

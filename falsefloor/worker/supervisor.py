@@ -19,10 +19,11 @@ from typing import IO
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.plugins import catalogue
 from falsefloor.store.paths import RunDir
+from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of
-from falsefloor.worker.drive import drive
+from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.judging import make_judge
 from falsefloor.worker.local import LocalExecutor, devices
@@ -38,7 +39,8 @@ def supervise(run: RunDir) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the viewer decides what Ctrl-C means
     signal.signal(signal.SIGTERM, lambda *_: run.command("cancel"))
-    writer = RunWriter(run.db, make_judge())
+    judge = make_judge()
+    writer = RunWriter(run.db, judge)
     stop = threading.Event()
     threading.Thread(target=_beat, args=(run.lock, stop), daemon=True).start()
     executor = None
@@ -51,9 +53,10 @@ def supervise(run: RunDir) -> int:
         planner = Planner(catalogue())
         series = series_of(study, planner)
         executor = LocalExecutor(devices(study.device), time_limit=study.time_limit)
-        status = drive(
-            writer, study, series, executor, commands=lambda: _commands(run), follow_up=follow_ups(planner)
-        )
+        reuse = Stored(RunDir(Path(meta["reuse"]))) if meta.get("reuse") else None
+        status = Drive(
+            writer, study, series, executor, lambda: _commands(run), follow_ups(planner), reuse
+        ).run()
         kept = writer.meta()
         writer.finish(status, error=kept.get("error"), exit_code=int(kept.get("exit_code", 0)))
         return 0
@@ -71,6 +74,7 @@ def supervise(run: RunDir) -> int:
         if executor is not None:
             executor.close()
         writer.close()
+        judge.close()
         lock.close()
 
 

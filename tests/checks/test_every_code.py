@@ -63,7 +63,7 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF305", "eight of nine", facts(estimate(targets_covered=8.0))),
     ("FF401", "the margin in float64", facts(precision={"margin_shift": 0.011, "gradient_shift": 0.0})),
     ("FF401", "the gradient in float64", facts(precision={"margin_shift": 0.0, "gradient_shift": 1.0})),
-    ("FF401", "subnormal gradients", facts(precision={"subnormal": 0.01, "reason": "is float64"})),
+    ("FF401", "subnormal gradients", facts(precision={"subnormal": 0.51, "reason": "is float64"})),
     ("FF402", "stuck outputs", facts(outputs={"probabilities": False, "saturated": 0.11})),
     ("FF402", "probabilities", facts(outputs={"probabilities": True, "saturated": 0.0})),
     ("FF403", "NaN inside", facts(nonfinite={"distance": 0.09, "array": "nonfinite"})),
@@ -130,6 +130,12 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF303", "below its cap", facts(estimate(0.099, cap="nan", capped="nan"))),
     ("FF305", "all nine", facts(estimate(targets_covered=9.0))),
     ("FF401", "within a hundredth", facts(precision={"margin_shift": 0.009, "gradient_shift": 0.009})),
+    ("FF401", "dead weights are subnormal", facts(precision={"subnormal": 0.08, "margin_shift": 0.0})),
+    (
+        "FF401",
+        "a repaired gradient is another than was measured",
+        facts(estimate(gradient="secant"), precision={"gradient_shift": 1}),
+    ),
     (
         "FF401",
         "gradients do not matter to differences",

@@ -119,8 +119,8 @@ def with_plugin(
 ) -> UnitResult:
     kind = type("Made", (Plugin,), {"claim": claim, "__call__": lambda self, *a, **k: call(*a, **k)})
     monkeypatch.setattr(unit_module, "load", lambda *_: kind)
-    monkeypatch.setattr(unit_module, "make", lambda *_: kind())
     monkeypatch.setattr(unit_module, "fingerprint", lambda *_: "")
+    monkeypatch.setattr(unit_module, "make", lambda *_: kind())
     return run_unit(spec("made"), session_of(Linear()), ignore_progress)
 
 

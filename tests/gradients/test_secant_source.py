@@ -71,7 +71,8 @@ def test_random_groups_are_unbiased_over_points() -> None:
     x = 0.3 + 0.4 * torch.rand(800, size, generator=torch.Generator().manual_seed(0))
     mean = jacobian(Secant(h=0.05, directions=10), subject, x).mean(0)
     weight = subject.module.weight.T.detach()
-    # each estimate carries three other coordinates' weights with random signs: sd about 1.7, 0.06 for the mean
+    # each estimate carries three other coordinates' weights with random signs: sd about 1.7, 0.06 for the
+    # mean
     assert float((mean - weight).abs().max()) < 0.3
     assert float((mean * weight).sum() / (mean.norm() * weight.norm())) > 0.99
 

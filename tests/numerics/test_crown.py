@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ def _network(seed: int, widths: tuple[int, ...]) -> list[Affine]:
             torch.randn(out, size, generator=generator, dtype=torch.float64),
             torch.randn(out, generator=generator, dtype=torch.float64),
         )
-        for size, out in zip(widths[:-1], widths[1:], strict=True)
+        for size, out in itertools.pairwise(widths)
     ]
 
 

@@ -178,3 +178,19 @@ def test_a_changed_model_is_not_resumed(launched: Launch, tmp_path: Path) -> Non
     assert ended(run) == "failed"
     with RunReader(run) as reader:
         assert "weights changed" in str(reader.info().error)
+
+
+def test_a_changed_study_takes_over_what_is_unchanged(launched: Launch, tmp_path: Path) -> None:
+    first = launched()
+    assert ended(first) == "done"
+    wider = small(maskers=["none", "staircase:c=255", "staircase:c=16"])
+    second, _ = start(wider, tmp_path / "store", reuse=first)
+    assert ended(second) == "done"
+    old = {u["key"]: (u["seconds"], u["fingerprint"]) for u in units(first)}
+    new = {u["key"]: (u["seconds"], u["fingerprint"]) for u in units(second)}
+    assert old.items() <= new.items(), "what was stored came over as it was, seconds and all"
+    assert len(new) == len(old) + 2
+    kept = [row for row in numbers(second) if row[0] != "staircase:c=16"]
+    assert kept == numbers(first)
+    with RunReader(second) as reader:
+        assert any("4 units taken over" in e["message"] for e in reader.events())

@@ -1,4 +1,5 @@
-"""Estimator `attack`: the smallest misclassified distance an ensemble that does not trust gradients can find."""
+"""Estimator `attack`: the smallest misclassified distance an ensemble that does not trust gradients can
+find."""
 
 from falsefloor.estimators.attack.ensemble import Attack
 

@@ -37,7 +37,8 @@ def search(
     steps: int,
     tick: Callable[[], None],
 ) -> Found:
-    """The nearest misclassified point of each input ``who`` (n,) after ``steps`` rounds of ``samples`` queries."""
+    """The nearest misclassified point of each input ``who`` (n,) after ``steps`` rounds of ``samples``
+    queries."""
     point, fooled = _first(oracle, who, generators, samples=samples)
     point = tighten(oracle, point, who, rounds=3)
     radius = torch.where(fooled, oracle.distance(point, who), torch.inf)
@@ -60,21 +61,26 @@ def search(
 def _first(
     oracle: Oracle, who: Tensor, generators: Sequence[Generator], *, samples: int
 ) -> tuple[Tensor, Tensor]:
-    """The nearest misclassified point (n, d) on rays to random points and corners, and whether there is one."""
+    """The nearest misclassified point (n, d) on rays to random points and corners, and whether there is
+    one."""
     centre = oracle.centre[who]
     size = centre.shape[1]
-    ends = []
+    ends, outer = [], []
     for generator, middle in zip(generators, centre, strict=True):
         draws = torch.rand(max(samples // 2, 4), size, generator=generator).to(middle)
         inner = oracle.low + draws * (oracle.high - oracle.low)
         corners = torch.where(draws.roll(1, 0) < 0.5, oracle.low, oracle.high)
         opposite = torch.where(middle - oracle.low > oracle.high - middle, oracle.low, oracle.high)
+        # the far corners are many and cheap: where a class covers little of the box, they are what meets it
+        signs = torch.randint(0, 2, (4 * samples, size), generator=generator).to(middle)
+        far = torch.where(signs > 0, oracle.low, oracle.high)
         fixed = torch.stack([oracle.low.clone(), oracle.high.clone(), opposite])
         ends.append(torch.cat([inner, corners, fixed]))
+        outer.append(far)
     way = torch.stack(ends) - centre[:, None]
     lengths = way.new_tensor(LENGTHS)
     tried = (centre[:, None, None] + lengths[:, None] * way[:, :, None]).flatten(1, 2)
-    return _nearest(oracle, oracle.snap(tried), who)
+    return _nearest(oracle, oracle.snap(torch.cat([tried, torch.stack(outer)], 1)), who)
 
 
 def _ahead(

@@ -29,7 +29,8 @@ class Effort:
     """How much one source may spend on an input.
 
     targets are tried first, of which the ``kept`` nearest get ``restarts`` random starts of ``steps`` steps
-    each; then ``chases`` walks for each of these, and as many without a target, of twice the steps; then ``rounds`` times ``restarts`` starts around the incumbent, of half the steps.
+    each; then ``chases`` walks for each of these, and as many without a target, of twice the steps; then
+    ``rounds`` times ``restarts`` starts around the incumbent, of half the steps.
     """
 
     steps: int
@@ -38,6 +39,7 @@ class Effort:
     restarts: int
     rounds: int
     chases: int = 0
+    overshoots: tuple[float, ...] = OVERSHOOTS
 
     @property
     def first(self) -> int:
@@ -61,7 +63,8 @@ class Effort:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Of n inputs: radius (n,), inf where nothing was found; point (n, d); target (n,); history (steps, n)."""
+    """Of n inputs: radius (n,), inf where nothing was found; point (n, d); target (n,); history (steps,
+    n)."""
 
     radius: Tensor
     point: Tensor
@@ -91,14 +94,23 @@ def explore(
     targets = nearest_targets(oracle, function, who, count=effort.targets)
     centre = oracle.centre[who][:, None, :]
     found, nearness = _walk(
-        oracle, function, centre.expand(-1, targets.shape[1], -1), who, targets, steps=effort.first, tick=tick
+        oracle,
+        function,
+        centre.expand(-1, targets.shape[1], -1),
+        who,
+        targets,
+        steps=effort.first,
+        overshoots=effort.overshoots,
+        tick=tick,
     )
     if effort.restarts:
         again = targets.repeat(1, 3)
         reach = _reach(oracle, nearness.repeat(1, 3), found.radius)
         factor = _factors(0.5, 1.5, 3, targets.shape[1], like=reach)
         start = around(oracle, centre, reach * factor, generators)
-        later, spread = _walk(oracle, function, start, who, again, steps=effort.half, tick=tick)
+        later, spread = _walk(
+            oracle, function, start, who, again, steps=effort.half, overshoots=effort.overshoots, tick=tick
+        )
         found = found.and_then(later)
         nearness = torch.minimum(nearness, spread.reshape(len(who), 3, -1).amin(1))
         order = nearness.argsort(dim=1, stable=True)[:, : effort.kept]
@@ -106,7 +118,9 @@ def explore(
         reach = _reach(oracle, torch.full_like(chosen, torch.inf, dtype=nearness.dtype), found.radius)
         factor = _factors(0.1, 1.8, effort.restarts, order.shape[1], like=reach)
         start = around(oracle, centre, reach * factor, generators)
-        later, _ = _walk(oracle, function, start, who, chosen, steps=effort.steps, tick=tick)
+        later, _ = _walk(
+            oracle, function, start, who, chosen, steps=effort.steps, overshoots=effort.overshoots, tick=tick
+        )
         found = found.and_then(later)
         if effort.chases:
             found = found.and_then(
@@ -134,7 +148,9 @@ def hop(
         start = around(
             oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators
         )
-        later, _ = _walk(oracle, function, start, who, targets, steps=effort.half, tick=tick)
+        later, _ = _walk(
+            oracle, function, start, who, targets, steps=effort.half, overshoots=effort.overshoots, tick=tick
+        )
         found = found.and_then(later)
     return found
 
@@ -176,11 +192,12 @@ def _walk(
     targets: Tensor,
     *,
     steps: int,
+    overshoots: tuple[float, ...],
     tick: Callable[[], None],
 ) -> tuple[Found, Tensor]:
     """Descend from start (n, M, d) towards targets (n, M): the best of each input, and all radii (n, M)."""
     count, width = targets.shape
-    overshoot = start.new_tensor(OVERSHOOTS)[torch.arange(width) % len(OVERSHOOTS)].repeat(count)
+    overshoot = start.new_tensor(overshoots)[torch.arange(width) % len(overshoots)].repeat(count)
     trace = descend(
         oracle,
         function,
@@ -206,7 +223,7 @@ def _chase(
 ) -> Found:
     """`chase` towards targets (n, T) and without one, from around the inputs."""
     free = torch.cat([targets, torch.full_like(targets[:, :1], -1)], 1).repeat(1, effort.chases)
-    count, width = free.shape
+    width = free.shape[1]
     unknown = torch.full(free.shape, torch.inf, dtype=found.radius.dtype, device=found.radius.device)
     reach = _reach(oracle, unknown, found.radius)
     factor = _factors(0.0, 1.5, effort.chases, targets.shape[1] + 1, like=reach)
@@ -248,7 +265,8 @@ def _factors(least: float, most: float, restarts: int, targets: int, *, like: Te
 
 
 def around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[Generator]) -> Tensor:
-    """Random points (n, M, d), one in each ball around centre (n, 1, d) with radius (n, M); inf: a quarter box."""
+    """Random points (n, M, d), one in each ball around centre (n, 1, d) with radius (n, M); inf: a quarter
+    box."""
     width = radius.shape[1]
     wide = diameter(oracle.low, oracle.high, tuple(oracle.low.shape), oracle.norm)
     radius = torch.where(radius.isfinite(), radius, torch.full_like(radius, wide / 4))

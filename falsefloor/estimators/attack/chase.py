@@ -1,7 +1,8 @@
 """The second gradient-led walk: normalised steps inside a ball that shrinks while they succeed.
 
-Fast minimum-norm attacks (Pintor et al. 2021, FMN). It uses only the gradient's direction and moves many small
-steps, so it leaves minima in which exact projections (`descent`) settle, and is less exact where it ends.
+Fast minimum-norm attacks (Pintor et al. 2021, FMN). It uses only the gradient's direction and moves many
+small steps, so it leaves minima in which exact projections (`descent`) settle, and is less exact where it
+ends.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def chase(
 ) -> Trace:
     """Walk every row (R, d) for ``steps`` steps towards its target (R,); -1: whichever class leads there.
 
-    ``reach`` (R,) is the first ball's radius and the length of the first step. Step length and rate of the ball
-    fall with half a cosine.
+    ``reach`` (R,) is the first ball's radius and the length of the first step. Step length and rate of the
+    ball fall with half a cosine.
     """
     centre = oracle.centre[who]
     point = oracle.snap(start)

@@ -1,7 +1,7 @@
 """The ensemble: every gradient source, a search without gradients, and a ledger of what each of them found.
 
-A ceiling is only as good as the weakest mask it sees through. Gradients may vanish, explode or point nowhere, so
-none is trusted: each source tries alone, and the comparison itself is evidence.
+A ceiling is only as good as the weakest mask it sees through. Gradients may vanish, explode or point
+nowhere, so none is trusted: each source tries alone, and the comparison itself is evidence.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from falsefloor.api import NORMS, Claim, Estimate, Norm, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.attack.boundary import search
 from falsefloor.estimators.attack.campaign import Effort, Found, around, explore, hop, nearest_targets
+from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
-from falsefloor.estimators.attack.oracle import Oracle
+from falsefloor.estimators.attack.oracle import Oracle, in_parts
 from falsefloor.estimators.attack.refine import confirm, move_back, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from falsefloor.api import Context, Subject
 
 SECANTS = (0.01, 0.05, 0.1)
-"""Half steps of the secants, as shares of the domain: 2 h spans a step of a quantiser of 50, 10 and 5 levels."""
+"""Half steps of the secants, as shares of the domain: 2 h spans a step of a quantiser of 50, 10 and 5
+levels."""
 
 KEPT = 4
 """Targets that get random starts: of 60 digits, the nearest lies outside the first three for one."""
@@ -36,10 +38,12 @@ CHASES = 2
 """Walks of the second kind for each kept target."""
 
 BEHIND = 0.98
-"""Where secants or the search come nearer than this share of the gradients' best, they get the larger effort."""
+"""Where secants or the search come nearer than this share of the gradients' best, they get the larger
+effort."""
 
 _MEMORY = 1 << 24
-"""Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, some twenty times in use."""
+"""Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, some twenty times in
+use."""
 
 _CURVE = 64
 """Points of the stored curve."""
@@ -47,14 +51,16 @@ _CURVE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """Minimum-norm attacks through autograd, straight-through and secant gradients, and a search by class alone.
+    """Minimum-norm attacks through autograd, straight-through and secant gradients, and a search by class
+    alone.
 
-    The radius is the distance, inside the box, of the nearest point found that another class leads by more than
-    64 roundings of the largest logit; inf, with the input itself as witness, where none was found. Evidence:
-    ``found_by``; ``radius_autograd``, ``radius_straight_through``, ``radius_secant``, ``radius_search``, each
-    source's own best from its own starts (straight-through is not run where its gradient is autograd's);
-    ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search); ``last_tenth_gain``, the share by
-    which the last tenth of the steps still lowered the radius; ``targets_covered``. Curve: ``radius``.
+    The radius is the distance, inside the box, of the nearest point found that another class leads by more
+    than 64 roundings of the largest logit; inf, with the input itself as witness, where none was found.
+    Evidence: ``found_by``; ``radius_autograd``, ``radius_straight_through``, ``radius_secant``,
+    ``radius_search``, each source's own best from its own starts (straight-through is not run where its
+    gradient is autograd's); ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search);
+    ``last_tenth_gain``, the share by which the last tenth of the steps still lowered the radius;
+    ``targets_covered``. Curve: ``radius``.
 
     Raises `DomainError` for a subject of fewer than two classes.
     """
@@ -82,7 +88,7 @@ class Attack:
         oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
         count, size = oracle.centre.shape
         group = max(1, _MEMORY // (self._white(oracle).widest * size))
-        places = list(torch.arange(count, device=inputs.device).split(group))
+        places = in_parts(torch.arange(count, device=inputs.device), group)
         pace = Pace(context, total=len(places) * self._planned(oracle), count=count)
         ledgers = [self._attack(oracle, place, context, pace) for place in places]
         return self._estimate(oracle, inputs, ledgers)
@@ -92,11 +98,18 @@ class Attack:
         return Effort(self.steps, targets, min(KEPT, targets), self.restarts, self.rounds, CHASES)
 
     def _first_secant(self) -> Effort:
-        # the first walk of `explore` alone, 8 steps by default: enough to see that gradients were misleading
-        return Effort(3 * max(4, self.steps // 4), 2, 2, 0, 0)
+        # the first walk of `explore` alone, 7 steps by default: enough to see that gradients were misleading
+        return Effort(3 * max(6, self.steps // 4), 2, 2, 0, 0, overshoots=STEEP_OVERSHOOTS)
 
     def _full_secant(self) -> Effort:
-        return Effort(max(4, self.steps // 2), 4, 2, max(1, self.restarts // 4), max(1, self.rounds - 1))
+        return Effort(
+            max(4, self.steps // 2),
+            min(4, self.targets),
+            2,
+            max(1, self.restarts // 2),
+            max(1, self.rounds - 1),
+            overshoots=STEEP_OVERSHOOTS,
+        )
 
     def _search_steps(self) -> int:
         return max(4, self.steps // 3)
@@ -136,7 +149,14 @@ class Attack:
         reached = torch.stack([run("secant", sources[h], everyone, self._first_secant()) for h in SECANTS])
         found = search(oracle, who, draws, samples=self.samples, steps=self._search_steps(), tick=pace.tick)
         ledger.record("search", everyone, found, planned=self._search_steps())
-        self._again(ledger, context, sources, repaired, reached, ledger.radius < BEHIND * by_gradient)
+        self._again(
+            ledger,
+            context,
+            sources,
+            repaired,
+            reached,
+            (ledger.radius < BEHIND * by_gradient) | by_gradient.isinf(),
+        )
         point = move_back(oracle, tighten(oracle, ledger.point, who), who)
         ledger.point, ledger.radius = confirm(oracle, tighten(oracle, point, who), who, known=ledger.radius)
         return ledger
@@ -150,7 +170,8 @@ class Attack:
         reached: Tensor,
         needy: Tensor,
     ) -> None:
-        """The larger effort where gradients fell behind: secants of the best step, then around the best point."""
+        """The larger effort where gradients fell behind: secants of the best step, then around the best
+        point."""
         oracle, effort, pace = ledger.oracle, self._full_secant(), ledger.pace
         best_step = reached.argmin(0)
         steps = [(needy & (best_step == index)).nonzero().squeeze(1) for index in range(len(SECANTS))]
@@ -224,7 +245,8 @@ def _differs(
     ledger: Ledger,
     draws: list[torch.Generator],
 ) -> Tensor:
-    """(n,) booleans: the two gradients of the runner-up's margin differ at the input or at one of four points.
+    """(n,) booleans: the two gradients of the runner-up's margin differ at the input or at one of four
+    points.
 
     The points lie around the input at up to the distance found, or a quarter of the box.
     """

@@ -21,7 +21,8 @@ MARGIN = 0.999
 class Ledger:
     """The best of every source for n inputs, and the best of all.
 
-    radius (n,), inf where nothing was found; point (n, d), the input itself there; target (n,); holder: words.
+    radius (n,), inf where nothing was found; point (n, d), the input itself there; target (n,); holder:
+    words.
     """
 
     def __init__(self, oracle: Oracle, who: Tensor, *, pace: Pace) -> None:

@@ -1,7 +1,7 @@
 """All that the attack asks of a subject: is this point misclassified, how far is it, which way is down.
 
-Points are rows of a matrix here, (R, d), in float32 at least; ``who`` (R,) says which input each belongs to. No
-answer about one row depends on the others.
+Points are rows of a matrix here, (R, d), in float32 at least; ``who`` (R,) says which input each belongs to.
+No answer about one row depends on the others.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SURE = 64
 """Roundings of the largest logit by which another class must lead: a thinner lead may not replay alone."""
+
+_UNDIFFERENTIABLE = "is not implemented"
+"""What torch says, instead of returning zero, of operations without a derivative, such as floor division."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Oracle:
     def logits(self, points: Tensor) -> Tensor:
         """(R, K), at most ``rows`` points a forward."""
         with torch.no_grad():
-            parts = [self.subject(self._shaped(part)) for part in points.split(self.rows)]
+            parts = [self.subject(self._shaped(part)) for part in in_parts(points, self.rows)]
         return torch.cat(parts)
 
     def lead(self, logits: Tensor, who: Tensor) -> Tensor:
@@ -69,8 +72,7 @@ class Oracle:
         label = self.labels[who][:, None]
         own = values.gather(1, label).squeeze(1)
         other = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).scatter(1, label, -torch.inf).amax(1)
-        scale = values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
-        return (other - own - SURE * torch.finfo(logits.dtype).eps * scale).nan_to_num(-torch.inf, torch.inf)
+        return (other - own - _sure(logits)).nan_to_num(-torch.inf, torch.inf)
 
     def fooled(self, points: Tensor, who: Tensor) -> Tensor:
         """(R,) booleans: another class leads, surely."""
@@ -81,25 +83,21 @@ class Oracle:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Margin towards ``targets`` (R,), its gradient (R, d) and the lead (R,) at the points.
 
-        A target of -1 stands for the class that leads the label at the point itself.
-        Non-finite numbers become zero: they say nothing about the way down.
+        The margin counts the roundings of `lead`, so that where it is zero the point just is misclassified. A
+        target of -1 stands for the class that leads the label at the point itself. Non-finite numbers become
+        zero: they say nothing about the way down.
         """
         margins, gradients, leads = [], [], []
         for part, part_who, part_targets in zip(
-            points.split(self.rows), who.split(self.rows), targets.split(self.rows), strict=True
+            in_parts(points, self.rows), in_parts(who, self.rows), in_parts(targets, self.rows), strict=True
         ):
-            leaf = self._shaped(part).detach().clone().requires_grad_()
-            with torch.enable_grad():
-                logits = function(leaf)
-                label = self.labels[part_who]
-                leading = (
-                    logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
-                )
-                pair = torch.stack([label, torch.where(part_targets < 0, leading, part_targets)], 1)
-                own, other = logits.gather(1, pair).unbind(1)
-                margin = own - other
-            margins.append(margin.detach().to(part.dtype).nan_to_num(0.0, 0.0, 0.0))
-            gradients.append(_gradient(margin, leaf, part))
+            leaf, logits = self._recorded(function, part)
+            label = self.labels[part_who]
+            leading = logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
+            target = torch.where(part_targets < 0, leading, part_targets)
+            margin, gradient = _falling(logits, leaf, label, target, part)
+            margins.append(margin)
+            gradients.append(gradient)
             leads.append(self.lead(logits, part_who))
         return torch.cat(margins), torch.cat(gradients), torch.cat(leads)
 
@@ -107,34 +105,62 @@ class Oracle:
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Margin (R,) and gradient (R, d) for each column of targets (R, T), from one forward."""
+        parts = [self._recorded(function, part) for part in in_parts(points, self.rows)]
+        labels = in_parts(self.labels[who], self.rows)
+        for column in targets.unbind(1):
+            falls = [
+                _falling(logits, leaf, label, target, like)
+                for (leaf, logits), label, target, like in zip(
+                    parts, labels, in_parts(column, self.rows), in_parts(points, self.rows), strict=True
+                )
+            ]
+            yield torch.cat([margin for margin, _ in falls]), torch.cat([gradient for _, gradient in falls])
+
+    def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+        """A leaf of the points and its logits, with the graph between them where there is one."""
         leaf = self._shaped(points).detach().clone().requires_grad_()
-        with torch.enable_grad():
-            logits = function(leaf)
-            own = logits.gather(1, self.labels[who][:, None]).squeeze(1)
-            for column in targets.unbind(1):
-                margin = own - logits.gather(1, column[:, None]).squeeze(1)
-                finite = margin.detach().to(points.dtype).nan_to_num(0.0, 0.0, 0.0)
-                yield finite, _gradient(margin, leaf, points)
+        try:
+            with torch.enable_grad():
+                return leaf, function(leaf)
+        except RuntimeError as error:
+            if _UNDIFFERENTIABLE not in str(error):
+                raise
+            with torch.no_grad():
+                return leaf, function(leaf)
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
 
 
-def _gradient(margin: Tensor, leaf: Tensor, like: Tensor) -> Tensor:
-    """The finite gradient of every row's margin (R,), shaped like the rows (R, d); zero where there is none.
+def in_parts(rows: Tensor, size: int) -> list[Tensor]:
+    """The rows in order, ``size`` at a time; at least one part, which may be empty."""
+    return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
 
-    torch raises instead of returning zero for operations without a derivative, such as floor division.
-    """
+
+def _sure(logits: Tensor) -> Tensor:
+    """(R,): `SURE` roundings of each row's largest finite logit."""
+    values = logits.detach().to(working(logits.dtype))
+    return SURE * torch.finfo(logits.dtype).eps * values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
+
+
+def _falling(
+    logits: Tensor, leaf: Tensor, label: Tensor, target: Tensor, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Margins (R,) and their gradients, shaped like the rows (R, d); zero where there is none."""
     gradient = None
-    if margin.requires_grad:
-        try:
-            (gradient,) = torch.autograd.grad(margin.sum(), leaf, retain_graph=True, allow_unused=True)
-        except RuntimeError as error:
-            if "is not implemented" not in str(error):
-                raise
+    with torch.enable_grad():
+        own, other = logits.gather(1, torch.stack([label, target], 1)).unbind(1)
+        margin = own - other
+        if margin.requires_grad:
+            try:
+                (gradient,) = torch.autograd.grad(margin.sum(), leaf, retain_graph=True, allow_unused=True)
+            except RuntimeError as error:
+                if _UNDIFFERENTIABLE not in str(error):
+                    raise
+    value = (margin.detach().to(like.dtype) + _sure(logits)).nan_to_num(0.0, 0.0, 0.0)
     if gradient is None:
-        return torch.zeros_like(like)
-    return gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
+        return value, torch.zeros_like(like)
+    return value, gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
 
 
-__all__ = ["SURE", "Oracle"]
+__all__ = ["SURE", "Oracle", "in_parts"]

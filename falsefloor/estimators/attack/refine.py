@@ -108,7 +108,8 @@ def _drop(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
 
 
 def confirm(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tuple[Tensor, Tensor]:
-    """The points (n, d) and radii (n,) that hold when asked again; ``known`` (n,) is inf where nothing was found.
+    """The points (n, d) and radii (n,) that hold when asked again; ``known`` (n,) is inf where nothing was
+    found.
 
     A stochastic subject answers differently each time. A point is asked `REPEATS` times; where it fails once,
     its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that: the input, and inf.

@@ -87,7 +87,7 @@ class AskExport(ModalScreen[tuple[str, str] | None]):
             yield Static("Up and down choose, Enter goes to the path and then writes.", classes="hint")
 
     def _path(self, form: str) -> str:
-        return f"{self._run}.{'db' if form == 'run' else form}"
+        return f"falsefloor-{self._run}" + ("" if form == "run" else f".{form}")
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()

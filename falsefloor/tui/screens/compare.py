@@ -154,22 +154,26 @@ class Compare(Page):
         def read() -> None:
             try:
                 record = worst_record(run, row.id, number, verdict)
-            except FalsefloorError:
+            except FalsefloorError as error:
+                self.app.call_from_thread(self._untold, fresh, str(error))
                 return
             if record is not None:
                 self.app.call_from_thread(self._told, fresh, row, number, record)
 
         self.run_worker(read, thread=True, group="story", exclusive=True)
 
+    def _untold(self, fresh: tuple[object, ...], reason: str) -> None:
+        if fresh == self._seen and self.is_attached:
+            self.query_one("#says", Static).update(styled([(self.bench.clean(reason), "error")]))
+
     def _told(
         self, fresh: tuple[object, ...], row: SeriesRow, number: int | None, record: Mapping[str, Any]
     ) -> None:
         snapshot = self.bench.snapshot
-        if fresh != self._seen or not self.is_mounted or snapshot is None:
+        if fresh != self._seen or not self.is_attached or snapshot is None:
             return
         g = self.bench.glyphs
-        shown = entry(snapshot, row, number, g)
-        lines = [(sentences.says(record, g), "strong"), *sentences.judged(record, g)]
+        lines = [(sentences.says(record), "strong"), *sentences.judged(record, g)]
         self.query_one("#says", Static).update(styled(lines))
         self.query_one("#more", Static).update(styled(self._facts(snapshot, row, number, record)))
 

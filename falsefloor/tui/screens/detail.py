@@ -76,14 +76,14 @@ class DetailPage(Page):
 
     def _load(self) -> None:
         def then(detail: Detail) -> None:
-            if self.is_mounted:
+            if self.is_attached:
                 self._show(detail)
 
         self.bench.do(lambda: read_detail(self._run, self._row.id, self._number), then)
 
     def _show(self, detail: Detail) -> None:
         self._detail, self._number = detail, int(detail.record["input"])
-        g, record = self.bench.glyphs, detail.record
+        record = detail.record
         place = detail.inputs.index(self._number) + 1
         name = self.bench.clean(detail.name)
         which = f"input {self._number}" + ("" if name == str(self._number) else f" ({name})")
@@ -96,7 +96,7 @@ class DetailPage(Page):
                 (words.verdict(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
             ]
         )
-        self.query_one("#claim", Static).update(styled([(sentences.says(record, g), "strong")]))
+        self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
         self.query_one("#warnings", Static).update(styled(self._story(detail)))
         self.query_one("#evidence", Static).update(styled(self._facts(detail)))
         for name, figure in zip(PANELS[1:4], (make(detail) for make in FIGURES), strict=True):
@@ -158,7 +158,11 @@ class DetailPage(Page):
         yield ("The same input by the other estimators", "heading")
         for other in detail.siblings:
             radius = other["radius"]
-            shown = words.radius(radius, other["claim"], other["capped"], g) if radius is not None else other["status"]
+            shown = (
+                words.radius(radius, other["claim"], other["capped"], g)
+                if radius is not None
+                else other["status"]
+            )
             text = f"{shown:>11}  {self.bench.clean(str(other['name']))}  {words.verdict(other['verdict'])}"
             yield (text, "strong" if other["id"] == record["id"] else "")
 

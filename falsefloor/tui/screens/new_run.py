@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from textual import on
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.css.query import NoMatches
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Select, Static
+from textual.widgets import Input, Select, Static
 
 from falsefloor.api import Norm
 from falsefloor.errors import FalsefloorError, UsageError
@@ -24,15 +25,24 @@ from falsefloor.tui.screens.asking import AskPath
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.screens.spec_editor import SpecEditor
 from falsefloor.tui.widgets.spec_list import SpecList
+from falsefloor.tui.widgets.tick import Tick
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
-MODELS = ("digits:mlp", "digits:cnn", "digits:linear", "digits:mlp-tanh", "digits:mlp-gelu", "python:", "export:")
+MODELS = (
+    "digits:mlp",
+    "digits:cnn",
+    "digits:linear",
+    "digits:mlp-tanh",
+    "digits:mlp-gelu",
+    "python:",
+    "export:",
+)
 INPUTS = ("digits:0-9", "digits:0-4", "npz:", "images:")
 HELP = {
-    "model": "SCHEME:REF, for example digits:mlp, python:net.py:build or export:net.pt2; several with spaces.",
-    "inputs": "What the models are asked about, for example digits:0-9 or npz:batch.npz; empty: the model's own.",
+    "model": "SCHEME:REF: digits:mlp, python:net.py:build, export:net.pt2; several with spaces.",
+    "inputs": "What the models are asked about: digits:0-9, npz:batch.npz; empty: the model's own.",
     "maskers": "What stands between input and gradient. Keep none: the ratio is taken to it. enter edits.",
-    "estimators": "What is compared. Without an upper bound nothing can be refuted: keep attack. enter edits.",
+    "estimators": "What is compared. Without an upper bound nothing is refuted: keep attack. enter edits.",
     "norms": "How distance is measured: largest change (linf), Euclidean (l2), sum of changes (l1).",
     "seed": "A whole number. The same study with the same seed gives the same numbers.",
     "chunk": "Inputs computed together; part of the study, so the same on every machine.",
@@ -41,6 +51,15 @@ HELP = {
     "tag": "A word to find this run by.",
     "time_limit": "Seconds a unit of work may take; 0 for no limit.",
 }
+
+
+FIRST = Study(
+    models=(ModelSpec("digits:mlp"),),
+    inputs="digits:0-9",
+    maskers=(StackSpec(), StackSpec.parse("staircase:c=255")),
+    estimators=DEFAULT_ESTIMATORS,
+)
+"""What an empty form begins with: the smallest study in which something is refuted."""
 
 
 class NewRun(Page):
@@ -53,12 +72,7 @@ class NewRun(Page):
 
     def __init__(self, study: Study | None = None) -> None:
         super().__init__()
-        self._given = study or Study(
-            models=(ModelSpec("digits:mlp"),),
-            inputs="digits:0-9",
-            maskers=(StackSpec(), StackSpec.parse("staircase:c=255")),
-            estimators=DEFAULT_ESTIMATORS,
-        )
+        self._given = study or FIRST
         self._kept = self._given
         self.catalogue: Catalogue | None = None
 
@@ -68,13 +82,15 @@ class NewRun(Page):
             yield from _row("inputs", Input(id="inputs", compact=True, suggester=SuggestFromList(INPUTS)))
             yield from _row("maskers", SpecList("masker", id="maskers"))
             yield from _row("estimators", SpecList("estimator", id="estimators"))
-            boxes = [Checkbox(norm, id=f"norm-{norm}", compact=True) for norm in NORMS]
+            boxes = [Tick(norm, id=f"norm-{norm}", compact=True) for norm in NORMS]
             yield from _row("norms", Horizontal(*boxes, id="norms"))
             yield from _row("seed", Input(id="seed", type="integer", compact=True))
             yield from _row("tag", Input(id="tag", compact=True))
             recover = Select([(r, r) for r in RECOVER], allow_blank=False, id="recover", compact=True)
             yield from _row("recover", recover)
-            yield from _row("device", Input(id="device", compact=True, suggester=SuggestFromList(("auto", "cpu"))))
+            yield from _row(
+                "device", Input(id="device", compact=True, suggester=SuggestFromList(("auto", "cpu")))
+            )
             yield from _row("chunk", Input(id="chunk", type="integer", compact=True))
             yield from _row("time_limit", Input(id="time_limit", type="number", compact=True))
         yield Static(id="hint", markup=False)
@@ -102,7 +118,7 @@ class NewRun(Page):
         self.query_one("#maskers", SpecList).fill([_stack(stack) for stack in study.maskers])
         self.query_one("#estimators", SpecList).fill([str(e) for e in study.estimators])
         for norm in NORMS:
-            self.query_one(f"#norm-{norm}", Checkbox).value = norm in study.norms
+            self.query_one(f"#norm-{norm}", Tick).value = norm in study.norms
         self.query_one("#recover", Select).value = study.recover
 
     def study(self) -> Study:
@@ -116,12 +132,14 @@ class NewRun(Page):
             kept,
             models=tuple(known.get(use, ModelSpec(use)) for use in uses),
             inputs=self._text("inputs"),
-            maskers=tuple(_parse(text, labels.get(text, "")) for text in self.query_one("#maskers", SpecList).texts),
+            maskers=tuple(
+                _parse(text, labels.get(text, "")) for text in self.query_one("#maskers", SpecList).texts
+            ),
             estimators=tuple(
                 EstimatorSpec.parse(text, label=names.get(text, ""))
                 for text in self.query_one("#estimators", SpecList).texts
             ),
-            norms=tuple(n for n in NORMS if self.query_one(f"#norm-{n}", Checkbox).value),
+            norms=tuple(n for n in NORMS if self.query_one(f"#norm-{n}", Tick).value),
             seed=_whole(self._text("seed"), "seed"),
             chunk=_whole(self._text("chunk"), "chunk"),
             device=self._text("device") or "auto",
@@ -137,7 +155,9 @@ class NewRun(Page):
 
     def on_descendant_focus(self, event: Any) -> None:
         name = (event.widget.id or "").split("-")[0]
-        self.query_one("#hint", Static).update(styled([(HELP.get({"norm": "norms"}.get(name, name), ""), "dim")]))
+        self.query_one("#hint", Static).update(
+            styled([(HELP.get({"norm": "norms"}.get(name, name), ""), "dim")])
+        )
 
     # Editing
 
@@ -158,6 +178,7 @@ class NewRun(Page):
     # Keys
 
     def action_review(self) -> None:
+        """To the last page, if the form describes a study."""
         from falsefloor.tui.screens.review import Review
 
         try:
@@ -166,6 +187,13 @@ class NewRun(Page):
             self.bench.say(str(error), bad=True)
             return
         self.app.push_screen(Review(study))
+
+    def on_unmount(self) -> None:
+        # Escape closes the page; what was composed is there when it is opened again.
+        try:
+            self.bench.draft = self.study()
+        except (UsageError, NoMatches):
+            return
 
     def action_load(self) -> None:
         def given(path: str | None) -> None:
@@ -190,7 +218,9 @@ class NewRun(Page):
 
 def _row(name: str, field: Widget) -> Iterable[Widget]:
     label = name.replace("_", " ")
-    yield Horizontal(Static(label, classes="label", markup=False), Vertical(field, classes="field"), classes="row")
+    yield Horizontal(
+        Static(label, classes="label", markup=False), Vertical(field, classes="field"), classes="row"
+    )
 
 
 def _stack(stack: StackSpec) -> str:

@@ -60,7 +60,7 @@ class Plugins(Page):
         self.bench.do(lambda: catalogue(refresh=refresh), self._show)
 
     def _show(self, found: Catalogue) -> None:
-        if not self.is_mounted:
+        if not self.is_attached:
             return
         self._rows = {f"{row.kind}/{row.spec}": row for row in found.plugins}
         rows = []
@@ -68,7 +68,9 @@ class Plugins(Page):
             tone = TONES.get(row.status, "error")
             summary = row.summary if row.usable else row.reason
             cells = (row.name, row.kind, row.status, row.dist, row.version, summary)
-            rows.append(Row(key, tuple(Cell(clean(c), tone if n == 2 else "", c) for n, c in enumerate(cells))))
+            rows.append(
+                Row(key, tuple(Cell(clean(c), tone if n == 2 else "", c) for n, c in enumerate(cells)))
+            )
         self.query_one(LiveTable).show(COLUMNS, rows, gap=1)
         bad = sum(not row.usable for row in found.plugins)
         packages = len({row.dist for row in found.plugins})

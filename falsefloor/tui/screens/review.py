@@ -94,7 +94,9 @@ class Review(Page):
             yield ("Enter starts the run. It goes on when you leave.", "strong")
 
     def _costs(self, cost: Cost) -> Iterator[Line]:
-        inputs = words.many(cost.inputs, "input") if cost.inputs is not None else "as many inputs as there are"
+        inputs = (
+            words.many(cost.inputs, "input") if cost.inputs is not None else "as many inputs as there are"
+        )
         yield (f"{words.many(cost.cells, 'cell')} over {inputs}", "heading")
         if cost.units is not None:
             each = words.many(cost.estimates or 0, "estimate")
@@ -103,7 +105,10 @@ class Review(Page):
             whole = "" if cost.known == cost.cells else f" for the {cost.known} of {cost.cells} cells known"
             yield (f"  about {words.roughly(cost.seconds)}{whole}, going by run {cost.source}", "")
         else:
-            yield ("  how long it takes is not known: no earlier run of this store measured these models", "dim")
+            yield (
+                "  how long it takes is not known: no earlier run of this store measured these models",
+                "dim",
+            )
 
     def action_start(self) -> None:
         if self._problem:

@@ -72,7 +72,7 @@ class Runs(Page):
 
     def _show(self, lines: tuple[RunLine, ...]) -> None:
         self._reading = False
-        if not self.is_mounted:
+        if not self.is_attached:
             return
         self._lines = {line.run.id: line for line in lines}
         self.query_one(LiveTable).show(COLUMNS, [self._row(line) for line in lines], gap=1)

@@ -46,7 +46,7 @@ class SpecEditor(ModalScreen[str | None]):
         what = "A masker, or several joined by +" if self._kind == "masker" else "An estimator"
         with Vertical(classes="dialog wide"):
             yield Static(what, markup=False, classes="question")
-            yield Input(self._text, placeholder="type a name", id="spec", compact=True)
+            yield Input(self._text, placeholder="type a name", id="spec", compact=True, select_on_focus=False)
             yield OptionList(id="names", compact=True, markup=False)
             yield Static(id="problem-line", markup=False)
             yield VerticalScroll(id="forms", can_focus=False)
@@ -77,7 +77,9 @@ class SpecEditor(ModalScreen[str | None]):
         try:
             for n, spec in enumerate(self._specs(text) if text.strip() else ()):
                 row = self._catalogue.find(self._kind, spec.name)
-                await forms.mount(OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n)))
+                await forms.mount(
+                    OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n))
+                )
         except FalsefloorError as error:
             problem = str(error)
         self._say(problem or self._wrong(text))
@@ -98,7 +100,9 @@ class SpecEditor(ModalScreen[str | None]):
     def _options(self, row: Described) -> tuple[Option, ...]:
         if self._kind == "masker":
             return (*row.options, AT)
-        found = tuple(dict.fromkeys((*GRADIENTS, *(g.name for g in self._catalogue.of("gradient") if g.usable))))
+        found = tuple(
+            dict.fromkeys((*GRADIENTS, *(g.name for g in self._catalogue.of("gradient") if g.usable)))
+        )
         gradient = Option(
             "gradient", ("str",), "autograd", help="where its gradients come from", choices=found, words=()
         )
@@ -117,7 +121,9 @@ class SpecEditor(ModalScreen[str | None]):
     def _say(self, problem: str) -> None:
         line = self.query_one("#problem-line", Static)
         text = self.query_one("#spec", Input).value
-        line.display = bool(problem) and bool(text.strip()) and not self.query_one("#names", OptionList).display
+        line.display = (
+            bool(problem) and bool(text.strip()) and not self.query_one("#names", OptionList).display
+        )
         line.update(clean(problem))
 
     @on(OptionForm.Changed)

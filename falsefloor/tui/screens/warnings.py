@@ -74,7 +74,7 @@ class Warnings(Page):
 
     def _show(self, found: list[dict[str, Any]]) -> None:
         snapshot = self.bench.snapshot
-        if not self.is_mounted or snapshot is None:
+        if not self.is_attached or snapshot is None:
             return
         self._found = {warning["id"]: warning for warning in found}
         series = {row.id: row for row in snapshot.series}
@@ -95,7 +95,9 @@ class Warnings(Page):
             )
             rows.append(Row(warning["id"], cells))
         self.query_one(LiveTable).show(COLUMNS, rows, gap=1)
-        shown = [(f"{n} {severity}", "refuted" if severity == "refuted" else "") for severity, n in counts.items()]
+        shown = [
+            (f"{n} {severity}", "refuted" if severity == "refuted" else "") for severity, n in counts.items()
+        ]
         more = [("only the first are shown", "quiet")] if len(found) >= MOST else []
         self.head([(f"run {self._run.id}", "quiet"), *(shown or [("none", "")]), *more])
         self._tell()

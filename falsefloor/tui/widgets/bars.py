@@ -28,7 +28,7 @@ class TopLine(Widget):
         super().__init__(id=id)
         self._dot = f" {dot} "
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002
         base, room = self.rich_style, self.size.width - 1
         pieces = [piece for piece in self.pieces if piece[0]]
         while len(pieces) > 2 and self._length(pieces) > room:
@@ -53,7 +53,7 @@ class KeyBar(Widget):
     COMPONENT_CLASSES = {"key-bar--key"}  # noqa: RUF012
     actions: reactive[tuple[Action, ...]] = reactive((), layout=False)
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002
         base, key = self.rich_style, self.get_component_rich_style("key-bar--key")
         segments = [Segment(" ", base)]
         for action in self._fitting():

@@ -8,10 +8,9 @@ the strips of the rows it touches and refreshes the rectangles of the cells it t
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -22,37 +21,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-GAP = 2
-"""Blank cells after a column, where nothing else is asked for."""
-WIDEST = 44
-"""A column never takes more cells than this; the last one takes what is left."""
-TONES = ("refuted", "suspect", "vacuous", "unchecked", "held", "error", "dim", "live", "strong")
-
-
-class Cell(NamedTuple):
-    """Text (one line, harmless), a tone from `TONES` or "", and what it sorts by (None sorts last)."""
-
-    text: str
-    tone: str = ""
-    value: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    """frozen columns stay when the table scrolls sideways; the cursor stops at selectable ones."""
-
-    key: str
-    label: str
-    align: Literal["left", "right"] = "left"
-    frozen: bool = False
-    selectable: bool = False
-    narrowest: int = 0
-    widest: int = WIDEST
-
-
-class Row(NamedTuple):
-    key: Hashable
-    cells: tuple[Cell, ...]
+from falsefloor.tui.widgets.cells import GAP, TONES, Cell, Column, Layout, Row, arrange, fit, lay_out
 
 
 class LiveTable(ScrollView, can_focus=True):
@@ -98,7 +67,7 @@ class LiveTable(ScrollView, can_focus=True):
     class Selected(Moved):
         """Enter, or a click where the cursor already was."""
 
-        def can_replace(self, message: Message) -> bool:
+        def can_replace(self, message: Message) -> bool:  # noqa: ARG002
             return False
 
     class HeaderClicked(Message):
@@ -117,9 +86,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._rows: dict[Hashable, tuple[Cell, ...]] = {}
         self._order: list[Hashable] = []
         self._places: dict[Hashable, int] = {}
-        self._widths: list[int] = []
-        self._starts: list[int] = []
-        self._frozen = 0
+        self._lines = Layout()
         self._gap = GAP
         self._strips: dict[Hashable, Strip] = {}
         self._tones: dict[str, Style] = {}
@@ -208,7 +175,10 @@ class LiveTable(ScrollView, can_focus=True):
             for column, (before, after) in enumerate(zip(old, cells, strict=True)):
                 if before == after:
                     continue
-                if column < last and cell_len(after.text) > self._widths[column] < self._columns[column].widest:
+                if (
+                    column < last
+                    and cell_len(after.text) > self._lines.widths[column] < self._columns[column].widest
+                ):
                     wider = True
                 if 1 <= y < height and (region := self._region(column, y)):
                     regions.append(region)
@@ -219,10 +189,10 @@ class LiveTable(ScrollView, can_focus=True):
             self.refresh(*regions)
 
     def _region(self, column: int, y: int) -> Region | None:
-        x, width = self._starts[column], self._widths[column] + self._gap
-        if column >= self._frozen_columns:
+        x, width = self._lines.starts[column], self._lines.widths[column] + self._gap
+        if column >= self._lines.fixed:
             x -= round(self.scroll_x)
-            hidden = max(0, self._frozen - x)
+            hidden = max(0, self._lines.frozen - x)
             x, width = x + hidden, width - hidden
         if column == len(self._columns) - 1:
             width = max(width, self.size.width - x)
@@ -231,22 +201,9 @@ class LiveTable(ScrollView, can_focus=True):
     # Order and layout
 
     def _arranged(self) -> list[Hashable]:
-        keys: list[Hashable] = list(self._rows)
-        if self._needle.strip():
-            words = self._needle.lower().split()
-            keys = [key for key in keys if self._matches(key, words)]
-        if self._sorted:
-            column, largest_first = self._sorted
-            at = next(n for n, c in enumerate(self._columns) if c.key == column)
-            known = [key for key in keys if self._rows[key][at].value is not None]
-            rest = [key for key in keys if self._rows[key][at].value is None]
-            known.sort(key=lambda key: _rank(self._rows[key][at].value), reverse=largest_first)
-            keys = known + rest
-        return keys
-
-    def _matches(self, key: Hashable, words: list[str]) -> bool:
-        text = " ".join(cell.text for cell in self._rows[key]).lower()
-        return all(word in text for word in words)
+        name, largest_first = self._sorted or ("", False)
+        place = next((n for n, column in enumerate(self._columns) if column.key == name), None)
+        return arrange(self._rows, needle=self._needle, column=place, largest_first=largest_first)
 
     def _rearrange(self, cursor_on: Hashable | None) -> None:
         self._order = self._arranged()
@@ -261,36 +218,16 @@ class LiveTable(ScrollView, can_focus=True):
         self.post_message(self.Moved(self, self.current, self.current_column))
 
     def _measure(self) -> None:
-        """Widths from the content; columns that are frozen must leave room for one that is not."""
-        self._widths = []
-        for n, column in enumerate(self._columns):
-            texts = {cells[n].text for cells in self._rows.values()}
-            wanted = max((cell_len(text) for text in texts), default=0)
-            mark = 2 if self._sorted and self._sorted[0] == column.key else 0
-            self._widths.append(max(min(wanted, column.widest), cell_len(column.label) + mark, column.narrowest))
-        self._starts, x = [], 2
-        for width in self._widths:
-            self._starts.append(x)
-            x += width + self._gap
-        self._frozen_columns = sum(column.frozen for column in self._columns)
-        while self._frozen_columns > 1 and self._end_of_frozen() > 0.6 * max(1, self.size.width):
-            self._frozen_columns -= 1
-        self._frozen = self._end_of_frozen() if self._frozen_columns else 0
-        if self._columns and (room := self._room() - self._starts[-1]) > 12:
-            self._widths[-1] = min(self._widths[-1], room)
-            x = self._starts[-1] + self._widths[-1]
-        self.virtual_size = Size(max(x, 1), len(self._order) + 1)
-
-    def _room(self) -> int:
-        """Cells there are for a line, whether or not the scroll bar is there yet."""
+        # Whether or not the scroll bar is there yet.
         width, height = self.outer_size
-        return width - (len(self._order) + 1 > height)
-
-    _frozen_columns = 0
-
-    def _end_of_frozen(self) -> int:
-        n = self._frozen_columns
-        return self._starts[n] if n < len(self._starts) else 0
+        self._lines = lay_out(
+            self._columns,
+            list(self._rows.values()),
+            gap=self._gap,
+            room=width - (len(self._order) + 1 > height),
+            sorted_by=self._sorted[0] if self._sorted else None,
+        )
+        self.virtual_size = Size(self._lines.total, len(self._order) + 1)
 
     def on_resize(self) -> None:
         self._strips.clear()
@@ -322,17 +259,10 @@ class LiveTable(ScrollView, can_focus=True):
 
     def _scrolled(self, strip: Strip, fill: Style, width: int) -> Strip:
         x = round(self.scroll_x)
-        edge = self._whole(x + width)
+        edge = self._lines.whole(x + width)
         if x or edge < x + width:
-            strip = Strip.join([strip.crop(0, self._frozen), strip.crop(self._frozen + x, edge)])
+            strip = Strip.join([strip.crop(0, self._lines.frozen), strip.crop(self._lines.frozen + x, edge)])
         return strip.adjust_cell_length(width, fill)
-
-    def _whole(self, edge: int) -> int:
-        """Where to cut a line: half a number would be another number, so no column is cut but the last."""
-        for start, width in zip(self._starts[:-1], self._widths[:-1], strict=True):
-            if start < edge < start + width and start >= self._frozen:
-                return start
-        return edge
 
     def _header(self) -> Strip:
         style = self._tone("header")
@@ -341,7 +271,7 @@ class LiveTable(ScrollView, can_focus=True):
             label = column.label
             if self._sorted and self._sorted[0] == column.key:
                 label += f" {self._down if self._sorted[1] else self._up}"
-            segments.append(Segment(_fit(label, self._widths[n], column.align) + " " * self._gap, style))
+            segments.append(Segment(fit(label, self._lines.widths[n], column.align) + " " * self._gap, style))
         return Strip(segments)
 
     def _painted(self, key: Hashable, under_cursor: bool) -> Strip:
@@ -354,7 +284,7 @@ class LiveTable(ScrollView, can_focus=True):
                 here = column.selectable and n == self.cursor_column and self.has_focus
                 style = over if cell.tone == "dim" else style + Style(bgcolor=over.bgcolor)
                 style += self._tone("cursor-cell") if here else Style()
-            segments.append(Segment(_fit(cell.text, self._widths[n], column.align), style))
+            segments.append(Segment(fit(cell.text, self._lines.widths[n], column.align), style))
             segments.append(Segment(" " * self._gap, over or self._tone("")))
         return Strip(segments).simplify()
 
@@ -401,13 +331,13 @@ class LiveTable(ScrollView, can_focus=True):
         elif rows > 0 and self.cursor > self.scroll_y + rows - 1:
             y = self.cursor - rows + 1
         if (
-            self._frozen_columns <= self.cursor_column < len(self._columns)
+            self._lines.fixed <= self.cursor_column < len(self._columns)
             and self._columns[self.cursor_column].selectable
         ):
-            start = self._starts[self.cursor_column]
-            end = start + self._widths[self.cursor_column] + self._gap
-            if start - self.scroll_x < self._frozen:
-                x = start - self._frozen
+            start = self._lines.starts[self.cursor_column]
+            end = start + self._lines.widths[self.cursor_column] + self._gap
+            if start - self.scroll_x < self._lines.frozen:
+                x = start - self._lines.frozen
             elif end - self.scroll_x > self.scrollable_content_region.width:
                 x = end - self.scrollable_content_region.width
         if x is not None or y is not None:
@@ -444,7 +374,8 @@ class LiveTable(ScrollView, can_focus=True):
             self.post_message(self.Selected(self, self.current, self.current_column))
 
     def on_click(self, event: events.Click) -> None:
-        column = self._column_at(event.x)
+        x = event.x + (round(self.scroll_x) if event.x >= self._lines.frozen else 0)
+        column = self._lines.column_at(x)
         if event.y == 0:
             if column is not None:
                 self.post_message(self.HeaderClicked(self, self._columns[column].key))
@@ -460,22 +391,5 @@ class LiveTable(ScrollView, can_focus=True):
         if same:
             self.action_select()
 
-    def _column_at(self, x: int) -> int | None:
-        if x >= self._frozen:
-            x += round(self.scroll_x)
-        return next((n for n in reversed(range(len(self._starts))) if x >= self._starts[n]), None)
 
-
-def _fit(text: str, width: int, align: str) -> str:
-    length = cell_len(text)
-    if length > width:
-        return set_cell_size(text, width - 1) + "…" if width > 1 else set_cell_size(text, width)
-    blank = " " * (width - length)
-    return blank + text if align == "right" else text + blank
-
-
-def _rank(value: float | str | None) -> tuple[int, float, str]:
-    return (1, 0.0, value.lower()) if isinstance(value, str) else (0, float(value or 0.0), "")
-
-
-__all__ = ["TONES", "Cell", "Column", "LiveTable", "Row"]
+__all__ = ["Cell", "Column", "LiveTable", "Row"]

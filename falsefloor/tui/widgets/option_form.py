@@ -15,10 +15,11 @@ from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.study.grammar import parse_value, show_value
 from falsefloor.tui.glyphs import clean
+from falsefloor.tui.widgets.tick import Tick
 
 
 class OptionForm(Vertical):
-    """Fields for options; `values` is what differs from the defaults, `problem` the first that is not possible."""
+    """Fields for options; `values` is what differs from the defaults, `problem` the first impossible one."""
 
     class Changed(Message):
         """A field changed."""
@@ -31,7 +32,9 @@ class OptionForm(Vertical):
         def control(self) -> OptionForm:
             return self.form
 
-    def __init__(self, options: Sequence[Option], given: Mapping[str, Scalar], *, owner: str, title: str) -> None:
+    def __init__(
+        self, options: Sequence[Option], given: Mapping[str, Scalar], *, owner: str, title: str
+    ) -> None:
         super().__init__(classes="options")
         self._options, self._owner, self._title = tuple(options), owner, title
         self._given = dict(given)
@@ -57,7 +60,7 @@ class OptionForm(Vertical):
     def _field(self, option: Option) -> Widget:
         value = self._given.get(option.name, option.default)
         if option.kinds == ("bool",) and not option.words:
-            return Checkbox("", bool(value), id=f"o-{option.name}", compact=True)
+            return Tick("", bool(value), id=f"o-{option.name}", compact=True)
         closed = option.choices or (option.words if not option.kinds else ())
         if closed:
             known = [(clean(str(choice)), choice) for choice in closed]
@@ -119,8 +122,6 @@ def _parsed(text: str) -> Scalar:
 def _told(option: Option) -> str:
     help_ = clean(option.help)
     return f"{help_} ({option.expects()})" if help_ else option.expects()
-
-
 
 
 __all__ = ["OptionForm"]

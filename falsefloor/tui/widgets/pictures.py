@@ -20,7 +20,7 @@ BLUE, RED = (70, 130, 220), (235, 90, 80)
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: rows of colours, rows of levels from 0 to 1 for terminals without colour, and a caption."""
+    """One picture: rows of colours, rows of levels from 0 to 1 where there is no colour, and a caption."""
 
     pixels: tuple[tuple[RGB, ...], ...]
     levels: tuple[tuple[float, ...], ...]
@@ -32,14 +32,20 @@ def image(picture: Picture, caption: str, *, low: float, high: float) -> Panel:
     height, width = picture.size
     span = (high - low) or 1.0
     scaled = [
-        [[min(1.0, max(0.0, (v - low) / span)) for v in row] for row in channel] for channel in picture.channels
+        [[min(1.0, max(0.0, (v - low) / span)) for v in row] for row in channel]
+        for channel in picture.channels
     ]
     channels = scaled if len(scaled) == 3 else [scaled[0]] * 3
     pixels = tuple(
-        tuple((_byte(channels[0][y][x]), _byte(channels[1][y][x]), _byte(channels[2][y][x])) for x in range(width))
+        tuple(
+            (_byte(channels[0][y][x]), _byte(channels[1][y][x]), _byte(channels[2][y][x]))
+            for x in range(width)
+        )
         for y in range(height)
     )
-    levels = tuple(tuple(sum(c[y][x] for c in scaled) / len(scaled) for x in range(width)) for y in range(height))
+    levels = tuple(
+        tuple(sum(c[y][x] for c in scaled) / len(scaled) for x in range(width)) for y in range(height)
+    )
     return Panel(pixels, levels, caption)
 
 
@@ -47,7 +53,9 @@ def difference(before: Picture, after: Picture) -> Panel:
     """What was added (red) and taken away (blue), the largest change at full strength."""
     height, width = before.size
     pairs = list(zip(before.channels, after.channels, strict=True))
-    change = [[sum(b[y][x] - a[y][x] for a, b in pairs) / len(pairs) for x in range(width)] for y in range(height)]
+    change = [
+        [sum(b[y][x] - a[y][x] for a, b in pairs) / len(pairs) for x in range(width)] for y in range(height)
+    ]
     most = max((abs(v) for row in change for v in row), default=0.0)
     pixels = tuple(tuple(_diverging(v / most if most else 0.0) for v in row) for row in change)
     levels = tuple(tuple(abs(v) / most if most else 0.0 for v in row) for row in change)

@@ -68,8 +68,8 @@ class Plot(PlotextPlot, can_focus=False):
         if figure.logarithmic:
             low = min(min(c.x) for c in figure.curves)
             high = max(max(c.x) for c in figure.curves)
-            ticks = list(range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1))
-            plt.xticks([float(t) for t in ticks], [f"1e{t}" for t in ticks])
+            powers = list(range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1))
+            plt.xticks([float(power) for power in powers], [f"1e{power}" for power in powers])
         else:
             values = [v for c in figure.curves for v in c.x]
             ticks = _ticks(min(values), max(values))
@@ -119,7 +119,9 @@ def spectrum(detail: Detail) -> Figure | None:
     curves = [Curve("differences of the function itself", xs, ys, "primary")]
     level = autograd_level(detail)
     if level is not None:
-        curves.append(Curve(f"autograd's gradient: {number(level)}", [xs[0], xs[-1]], [level, level], "error"))
+        curves.append(
+            Curve(f"autograd's gradient: {number(level)}", [xs[0], xs[-1]], [level, level], "error")
+        )
     note = "Where the curve leaves autograd's level, the gradient does not describe the function."
     return Figure("Scale spectrum: median slope by step width h", tuple(curves), "h", "slope", True, note)
 
@@ -127,10 +129,10 @@ def spectrum(detail: Detail) -> Figure | None:
 def autograd_level(detail: Detail) -> float | None:
     """The median gradient norm that an estimator saw through plain autograd."""
     for record in (detail.record, *detail.siblings):
-        value = record["evidence"].get("gradient_norm_median")
-        if record["gradient"] == "autograd" and "spectrum" not in record["curves"] and record["status"] == "ok":
-            if isinstance(value, float | int) and math.isfinite(value):
-                return float(value)
+        plain = record["gradient"] == "autograd" and "spectrum" not in record["curves"]
+        value = record["evidence"].get("gradient_norm_median") if plain else None
+        if record["status"] == "ok" and isinstance(value, float | int) and math.isfinite(value):
+            return float(value)
     return None
 
 
@@ -152,7 +154,9 @@ def fit(detail: Detail) -> Figure | None:
         note = f"Reverse Weibull: location {number(location)}, shape {number(shape)}, scale {number(scale)}."
     elif maxima[0] == maxima[-1]:
         note = f"All {len(maxima)} maxima are {number(maxima[0])}: there is nothing to fit."
-    return Figure("Batch maxima of the gradient norm, and the fit", tuple(curves), "norm", "share", False, note)
+    return Figure(
+        "Batch maxima of the gradient norm, and the fit", tuple(curves), "norm", "share", False, note
+    )
 
 
 def reverse_weibull(x: float, location: float, shape: float, scale: float) -> float:

@@ -1,0 +1,130 @@
+"""What a live table is made of: cells, columns and rows as values, their order, and where columns lie."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+GAP = 2
+"""Blank cells after a column, where nothing else is asked for."""
+WIDEST = 44
+"""A column never takes more cells than this; the last one takes what is left."""
+LEFT = 2
+"""Cells before the first column: the cursor's mark stands there."""
+TONES = ("refuted", "suspect", "vacuous", "unchecked", "held", "error", "dim", "live", "strong")
+
+
+class Cell(NamedTuple):
+    """Text (one line, harmless), a tone from `TONES` or "", and what it sorts by (None sorts last)."""
+
+    text: str
+    tone: str = ""
+    value: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """frozen columns stay when the table scrolls sideways; the cursor stops at selectable ones."""
+
+    key: str
+    label: str
+    align: Literal["left", "right"] = "left"
+    frozen: bool = False
+    selectable: bool = False
+    narrowest: int = 0
+    widest: int = WIDEST
+
+
+class Row(NamedTuple):
+    key: Hashable
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where columns lie: starts and widths in cells; the first `fixed` columns end at `frozen` and stay."""
+
+    widths: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    fixed: int = 0
+    frozen: int = 0
+    total: int = 1
+
+    def whole(self, edge: int) -> int:
+        """Where to cut a line: half a number would be another number, so no column is cut but the last."""
+        for start, width in zip(self.starts[:-1], self.widths[:-1], strict=True):
+            if start < edge < start + width and start >= self.frozen:
+                return start
+        return edge
+
+    def column_at(self, x: int) -> int | None:
+        return next((n for n in reversed(range(len(self.starts))) if x >= self.starts[n]), None)
+
+
+def lay_out(
+    columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], *, gap: int, room: int, sorted_by: str | None
+) -> Layout:
+    """Widths from the content. Frozen columns are let go until others have two fifths of the room."""
+    widths = []
+    for n, column in enumerate(columns):
+        wanted = max((cell_len(text) for text in {cells[n].text for cells in rows}), default=0)
+        mark = 2 if sorted_by == column.key else 0
+        widths.append(max(min(wanted, column.widest), cell_len(column.label) + mark, column.narrowest))
+    starts, x = [], LEFT
+    for width in widths:
+        starts.append(x)
+        x += width + gap
+
+    def end(fixed: int) -> int:
+        return starts[fixed] if fixed < len(starts) else 0
+
+    fixed = sum(column.frozen for column in columns)
+    while fixed > 1 and end(fixed) > 0.6 * max(1, room):
+        fixed -= 1
+    if columns and room - starts[-1] > 12:
+        widths[-1] = min(widths[-1], room - starts[-1])
+        x = starts[-1] + widths[-1]
+    return Layout(tuple(widths), tuple(starts), fixed, end(fixed) if fixed else 0, max(x, 1))
+
+
+def arrange(
+    rows: Mapping[Hashable, tuple[Cell, ...]],
+    *,
+    needle: str = "",
+    column: int | None = None,
+    largest_first: bool = False,
+) -> list[Hashable]:
+    """Keys of the rows that contain all words of the needle, sorted by a column or in the order given."""
+    keys: list[Hashable] = list(rows)
+    if words := needle.lower().split():
+        keys = [key for key in keys if _contains(rows[key], words)]
+    if column is None:
+        return keys
+    known = [key for key in keys if rows[key][column].value is not None]
+    rest = [key for key in keys if rows[key][column].value is None]
+    known.sort(key=lambda key: _rank(rows[key][column].value), reverse=largest_first)
+    return known + rest
+
+
+def _contains(cells: tuple[Cell, ...], words: Sequence[str]) -> bool:
+    text = " ".join(cell.text for cell in cells).lower()
+    return all(word in text for word in words)
+
+
+def _rank(value: float | str | None) -> tuple[int, float, str]:
+    return (1, 0.0, value.lower()) if isinstance(value, str) else (0, float(value or 0.0), "")
+
+
+def fit(text: str, width: int, align: str, *, more: str = "…") -> str:
+    """Text in exactly so many cells; what is cut off ends in `more`."""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + more if width > 1 else set_cell_size(text, width)
+    blank = " " * (width - length)
+    return blank + text if align == "right" else text + blank
+
+
+__all__ = ["GAP", "TONES", "WIDEST", "Cell", "Column", "Layout", "Row", "arrange", "fit", "lay_out"]

@@ -1,0 +1,100 @@
+"""Before a run computes: models loaded and compared with what is stored, other runs' results taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from falsefloor.errors import FalsefloorError, StudyError
+from falsefloor.store.records import UnitResult
+from falsefloor.store.reuse import Stored
+from falsefloor.store.writer import RunWriter
+from falsefloor.study.identity import fingerprint
+from falsefloor.study.study import Study
+from falsefloor.study.units import Series, Unit, model_json, stack_json
+from falsefloor.worker.executor import Executor
+
+
+class ChangedError(StudyError):
+    """A model, its inputs or a plugin are not what the run was started with."""
+
+
+def prepare(writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor) -> dict[str, int]:
+    """Load every model; the number of inputs of each. A model that cannot be loaded fails its units alone.
+
+    Raises `FalsefloorError` with the reason where none can be loaded, `ChangedError` where one is not what
+    the run was started with.
+    """
+    counts: dict[str, int] = {}
+    failures: dict[str, Mapping[str, Any]] = {}
+    for model in study.models:
+        stacks = {one.stack.name: stack_json(one.stack) for one in series if one.model.name == model.name}
+        answer = executor.prepare(model_json(model), study.inputs, list(stacks.values()))
+        if "error" in answer:
+            failures[model.name] = answer
+            continue
+        before, facts = writer.fingerprints().get(model.name), answer["facts"]
+        if before is not None and before != answer["fingerprint"]:
+            raise ChangedError(_what_changed(model.name, before, answer["fingerprint"]))
+        writer.add_model(model.name, spec=model_json(model), facts=facts, fingerprint=answer["fingerprint"])
+        versions = dict(writer.meta().get("versions", {})) | answer["versions"]
+        writer.set_meta(device=answer["device"], threads=answer["threads"], versions=versions)
+        if facts["training"]:
+            writer.event("note", f"FF603: {model.name} came in training mode; it is judged in eval mode.")
+        counts[model.name] = facts["count"]
+    if failures and not counts:
+        first = next(iter(failures.values()))
+        error = FalsefloorError(str(first["error"]))
+        error.exit_code = int(first["exit_code"])
+        raise error
+    for name, failed in failures.items():
+        writer.event("failed", f"{name}: {failed['error']}")
+        writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
+        _fail_units(writer, study, series, name, str(failed["error"]))
+    return counts
+
+
+def _fail_units(writer: RunWriter, study: Study, series: Sequence[Series], model: str, error: str) -> None:
+    """One failed unit a cell, so that the table, the JSON and `resume` all know of them."""
+    writer.add_series(series)
+    mine = [one for one in series if one.model.name == model]
+    writer.add_units(
+        Unit("estimate", one.model, one.stack, one.norm, study.inputs, (0, 1), study.seed, series=one)
+        for one in mine
+    )
+    for id_, spec in writer.queued():
+        if spec["model"] == model_json(mine[0].model):
+            writer.store(id_, UnitResult("", "failed", error))
+
+
+def check_stored(writer: RunWriter) -> None:
+    """Raises `ChangedError` where a stored unit was made by another version of a plugin."""
+    models = writer.fingerprints()
+    for model, spec, stored in writer.fingerprinted():
+        if model in models and fingerprint(spec, models[model]) != stored:
+            name = spec.get("estimator", {}).get("use", "observe")
+            raise ChangedError(
+                f"a plugin of {model} · {name} has another version than this run was started with. {_ADVICE}"
+            )
+
+
+def take_over(writer: RunWriter, stored: Stored) -> None:
+    """Store what another run holds of the queued units, where key and fingerprint agree."""
+    models, taken = writer.fingerprints(), 0
+    for unit, key, model, spec in writer.waiting():
+        if stored.fingerprint(key) == fingerprint(spec, models[model]):
+            writer.store(unit, stored.result(key))
+            taken += 1
+    if taken:
+        writer.event("reused", f"{taken} units taken over, unchanged")
+
+
+_ADVICE = (
+    "What is stored would not fit the rest; start a new run (falsefloor run … --reuse RUN keeps what is"
+    " unchanged)."
+)
+
+
+def _what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    parts = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return f"{name} is not what this run was started with: {', '.join(parts)} changed. {_ADVICE}"

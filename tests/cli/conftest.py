@@ -1,0 +1,60 @@
+"""Commands run in this process on a store of their own, with what they said and how they ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # the sample run is shared with its tests
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    root = tmp_path / "store"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture(scope="session")
+def plugin_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: describing the plugins takes a child that imports torch."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(store: Path, plugin_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALSEFLOOR_STORE", str(store))
+    monkeypatch.setenv("FALSEFLOOR_CACHE", str(plugin_cache))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    monkeypatch.delenv("FALSEFLOOR_PLUGINS", raising=False)
+
+
+@pytest.fixture
+def command(environment: None, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`command("show", "last")`: run_command in this process, with both streams."""
+    from falsefloor.cli.app import run_command
+
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        seen = capfd.readouterr()
+        return Outcome(code, seen.out, seen.err)
+
+    return run

@@ -1,0 +1,130 @@
+"""Flags, files and wrong words: one study, or one clear message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from falsefloor.cli.app import _hoisted
+from falsefloor.cli.run import exit_code
+from falsefloor.cli.studies import build_study, numbers
+from falsefloor.errors import StudyError, UsageError
+
+FILE = """
+seed = 7
+norms = ["l2"]
+models = ["digits:mlp"]
+inputs = "digits:0-9"
+
+[[estimators]]
+use = "clever"
+label = "paper"
+samples = 1024
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_flags_alone_make_a_study() -> None:
+    study = build_study(None, models=["digits:mlp"], maskers=["none", "staircase:c=16"], norms=["l2"], seed=3)
+    assert [stack.name for stack in study.maskers] == ["none", "staircase:c=16"]
+    assert study.maskers[0].layers == () and study.seed == 3 and study.norms == ("l2",)
+
+
+def test_a_flag_replaces_its_key_of_the_file_and_no_other(file: Path) -> None:
+    study = build_study(file, norms=["linf"], seed=None)
+    assert (study.seed, study.norms, study.inputs) == (7, ("linf",), "digits:0-9")
+    assert [e.name for e in study.estimators] == ["paper"]
+
+
+def test_a_domain_applies_to_every_model() -> None:
+    study = build_study(None, models=["digits:mlp", "digits:cnn"], bounds="-1,1", mean="0.5")
+    assert [(m.bounds, m.mean) for m in study.models] == [((-1.0, 1.0), (0.5,))] * 2
+
+
+def test_the_command_of_a_study_gives_the_same_study_again() -> None:
+    given = build_study(None, models=["digits:mlp"], maskers=["ramp:c=255,delta=0.2+dtype:to=float16,at=logits"],
+                        estimators=["clever:radius=0.3"], norms=["l1"], seed=5, bounds="0,2", chunk=4, trap=True,
+                        ceiling=False, tag="x")  # fmt: skip
+    words = given.command()
+    assert words[:2] == ["falsefloor", "run"] and "--trap" in words and "--no-ceiling" in words
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "--model"),
+        ({"models": ["digits:mlp"], "norms": ["l3"]}, "l3"),
+        ({"models": ["digits:mlp"], "bounds": "0"}, "bounds"),
+        ({"models": ["digits:mlp"], "bounds": "0,x"}, "--bounds"),
+        ({"models": ["digits:mlp"], "bounds": "1,0"}, "bounds"),
+        ({"models": ["digits:mlp"], "maskers": ["staircase:c"]}, "staircase:c"),
+        ({"models": ["digits:mlp"], "maskers": ["none", "none"]}, "twice"),
+        ({"models": ["digits:mlp"], "seed": -1}, "seed"),
+        ({"models": ["digits:mlp"], "chunk": 0}, "chunk"),
+        ({"models": ["digits:mlp"], "recover": "maybe"}, "recover"),
+    ],
+)
+def test_what_cannot_be_is_said_by_its_name(given: dict[str, object], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        build_study(None, **given)  # type: ignore[arg-type]
+
+
+def test_a_wrong_key_names_file_line_and_nearest_key(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('models = ["digits:mlp"]\nsed = 3\n', encoding="utf-8")
+    with pytest.raises(StudyError, match=r"study\.toml:2: .*'sed'.*'seed'"):
+        build_study(path)
+
+
+def test_a_model_in_the_place_of_a_file_is_recognised() -> None:
+    with pytest.raises(UsageError, match="--model digits:mlp"):
+        build_study(Path("digits:mlp"))
+
+
+def test_a_missing_file_lists_those_that_are_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(UsageError, match=r"study\.toml"):
+        build_study(Path("stduy.toml"))
+
+
+def test_numbers_are_joined_by_commas() -> None:
+    assert numbers("0,1e-3", "--mean") == [0.0, 1e-3] and numbers(None, "--mean") is None
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (["show", "--store", "d", "last"], ["--store", "d", "show", "last"]),
+        (["show", "--store=d", "last"], ["--store=d", "show", "last"]),
+        (["plugins", "list", "--no-plugins"], ["--no-plugins", "plugins", "list"]),
+        (["show", "--", "--store"], ["show", "--", "--store"]),
+        (["--store", "d", "runs"], ["--store", "d", "runs"]),
+    ],
+)
+def test_global_options_may_stand_behind_the_command(written: list[str], meant: list[str]) -> None:
+    assert _hoisted(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("ended", "fail_on", "verdicts", "code"),
+    [
+        (0, None, {"refuted"}, 0),
+        (0, "refuted", {"refuted", "held"}, 3),
+        (0, "refuted", {"suspect"}, 0),
+        (0, "suspect", {"suspect"}, 3),
+        (0, "suspect", {"refuted"}, 3),
+        (0, "suspect", {"held", "vacuous"}, 0),
+        (1, "refuted", {"refuted"}, 1),
+        (5, "refuted", {"refuted"}, 5),
+        (130, "suspect", {"suspect"}, 130),
+    ],
+)
+def test_the_highest_exit_code_wins(ended: int, fail_on: str | None, verdicts: set[str], code: int) -> None:
+    assert exit_code(ended, fail_on, verdicts) == code

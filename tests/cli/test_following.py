@@ -1,0 +1,122 @@
+"""Following a run: Ctrl-C asks its worker, a watcher only leaves, a closed pipe is quiet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sample_run import SampleRun, sample
+
+from falsefloor.cli.follow import follow
+from falsefloor.store.paths import RunDir
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "is_alive", lambda self: True)
+
+
+def press(*, times: int) -> None:
+    def send() -> None:
+        for _ in range(times):
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+def end_when_asked(run: SampleRun, command: str) -> None:
+    """A worker that does what it is asked."""
+
+    def wait() -> None:
+        while not (run.dir.commands / command).exists():
+            time.sleep(0.05)
+        run.writer.finish("cancelled")
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def test_a_run_that_ended_is_followed_to_its_end_at_once(tmp_path: Path) -> None:
+    assert follow(sample(tmp_path), owner=True) is False
+
+
+def test_ctrl_c_of_its_owner_cancels_the_run(
+    tmp_path: Path, alive: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SampleRun(tmp_path, status="running")
+    monkeypatch.setattr(run.writer, "_db", _shared(run))
+    end_when_asked(run, "cancel")
+    press(times=1)
+    assert follow(run.dir, owner=True) is True
+    assert "cancelling" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_kills_it(tmp_path: Path, alive: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falsefloor.cli.follow.LAST_WORDS", 0.1)
+    run = SampleRun(tmp_path, status="running").close()
+    press(times=2)
+    assert follow(run, owner=True) is True
+    assert {entry.name for entry in run.commands.iterdir()} == {"cancel", "kill"}
+
+
+def test_ctrl_c_of_a_watcher_asks_nothing_of_the_run(tmp_path: Path, alive: None) -> None:
+    run = SampleRun(tmp_path, status="running").close()
+    press(times=1)
+    with pytest.raises(KeyboardInterrupt):
+        follow(run, owner=False)
+    assert list(run.commands.iterdir()) == []
+
+
+def test_the_handler_of_ctrl_c_is_given_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    follow(sample(tmp_path), owner=True)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def _shared(run: SampleRun) -> object:
+    """A connection of the writer that another thread may use."""
+    import sqlite3
+
+    return sqlite3.connect(run.dir.db, isolation_level=None, check_same_thread=False)
+
+
+def falsefloor(store: Path, *words: str, **changes: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "FALSEFLOOR_STORE": str(store), **changes}
+    return subprocess.Popen(
+        [sys.executable, "-m", "falsefloor", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    sample(tmp_path, inputs=60)
+    with falsefloor(tmp_path, "export", "last") as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(1) == b"{"
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, b"")
+
+
+def test_an_encoding_without_our_signs_is_no_error(tmp_path: Path) -> None:
+    sample(tmp_path)
+    with falsefloor(tmp_path, "show", PYTHONIOENCODING="ascii", LC_ALL="C") as process:
+        out, err = process.communicate()
+    assert process.returncode == 0 and err == b"" and b">~0.0324" in out
+
+
+def test_the_commands_start_without_anything_heavy() -> None:
+    code = (
+        "import sys, falsefloor.cli.app;"
+        "print([m for m in ('torch', 'numpy', 'scipy', 'textual', 'sqlite3', 'rich.live') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

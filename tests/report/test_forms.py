@@ -1,0 +1,218 @@
+"""The forms a run is exported in: nothing in them executes, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_run import STUDY, sample
+
+from falsefloor.report.changes import compare_runs
+from falsefloor.report.comparison import read_comparison
+from falsefloor.report.drawings import histogram, line_chart, planes, values
+from falsefloor.report.html import table_html
+from falsefloor.report.markdown import escaped, markdown
+from falsefloor.report.page import page
+from falsefloor.report.pictures import ascii_levels, half_blocks, png
+from falsefloor.report.spreadsheet import COLUMNS, safe, write_csv
+from falsefloor.store.reader import RunReader
+from falsefloor.store.records import Array
+from falsefloor.study.study import ModelSpec, Study
+
+HOSTILE = "<script>alert(1)</script>\"'=cmd|\x1b[31m"
+
+
+class Tags(HTMLParser):
+    """All tags and attributes of a page; every tag that needs it is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def hostile_study() -> Study:
+    return replace(STUDY, models=(ModelSpec("digits:mlp", label=HOSTILE),))
+
+
+def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        tags = Tags(page(reader))
+    assert not tags.open
+    assert "script" not in {tag for tag, _ in tags.seen}
+    for _, attributes in tags.seen:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    words = " ".join(tags.words)
+    for told in ("staircase:c=255", "REFUTED", "FF201", "0.0379", "falsefloor run --model", "torch", "ab12"):
+        assert told in words
+
+
+def test_the_page_draws_spectrum_maxima_and_the_adversarial_input(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        text = page(reader)
+    tags = Tags(text).seen
+    assert "slope over step width" in text and "maxima of the batches" in text
+    assert sum(tag == "img" for tag, _ in tags) >= 2 and any(tag == "svg" for tag, _ in tags)
+
+
+def test_a_hostile_name_is_text_on_the_page(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path, study=hostile_study())) as reader:
+        whole, fragment = page(reader), table_html(read_comparison(reader))
+    for text in (whole, fragment):
+        assert "<script>" not in text and "\x1b" not in text
+        assert "alert(1)" in text
+
+
+def test_a_page_of_a_thousand_estimates_stays_small(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path, inputs=112)) as reader:
+        text = page(reader)
+    assert len(text.encode()) < 5_000_000
+    assert text.count('<tr><td class="n">') == 112 * 9
+
+
+def test_the_csv_has_a_line_an_estimate_and_keeps_numbers(tmp_path: Path) -> None:
+    file = io.StringIO()
+    with RunReader(sample(tmp_path)) as reader:
+        write_csv(reader.estimates(), file)
+    lines = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert len(lines) == 45 and set(COLUMNS) < set(lines[0])
+    refuted = [line for line in lines if line["verdict"] == "refuted"]
+    assert len(refuted) == 10 and float(refuted[0]["radius"]) == 0.3 and refuted[0]["warnings"] == "FF201"
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(max_size=40))
+def test_no_csv_cell_is_a_formula(words: str) -> None:
+    shown = safe(words)
+    assert isinstance(shown, str)
+    assert shown.lstrip()[:1] not in ("=", "+", "-", "@")
+    assert "\n" not in shown and "\x1b" not in shown
+
+
+def test_a_negative_number_stays_a_number_in_the_csv() -> None:
+    assert safe(-0.5) == -0.5 and safe(None) == ""
+
+
+def test_markdown_has_the_table_and_the_refutations(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        text = markdown(reader)
+    assert "| digits:mlp | staircase:c=255 | linf |" in text
+    assert "- **digits:mlp · staircase:c=255 · linf · clever**" in text
+    assert len({line.count(" | ") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40))
+def test_other_peoples_words_are_no_markdown(words: str) -> None:
+    bare = escaped(words)
+    for sign in "\\`*_{}[]()#<>|~&!$":
+        bare = bare.replace(f"\\{sign}", "")
+    assert not set(bare) & set("`*_[]<>|#\n")
+
+
+def decode(data: bytes) -> tuple[int, int, bytes]:
+    """Width, height and rows of an 8-bit RGB PNG, checksums verified."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, parts = 8, {}
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + size]
+        (checksum,) = struct.unpack(">I", data[at + 8 + size : at + 12 + size])
+        assert checksum == zlib.crc32(kind + body)
+        parts[kind] = body
+        at += 12 + size
+    wide, tall = struct.unpack(">II", parts[b"IHDR"][:8])
+    return wide, tall, zlib.decompress(parts[b"IDAT"])
+
+
+def test_a_picture_is_a_png_of_its_pixels() -> None:
+    wide, tall, rows = decode(png([[[0.0, 1.0, 0.5], [2.0, -1.0, float("nan")]]]))
+    assert (wide, tall) == (3, 2)
+    assert rows == b"\0" + bytes([0] * 3 + [255] * 3 + [128] * 3) + b"\0" + bytes([255] * 3 + [0] * 6)
+
+
+def test_a_colour_picture_keeps_its_planes() -> None:
+    _, _, rows = decode(png([[[1.0]], [[0.0]], [[0.2]]]))
+    assert rows == b"\0\xff\0\x33"
+
+
+def test_half_blocks_show_two_rows_a_line_and_ascii_one() -> None:
+    picture = [[[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]]
+    assert len(half_blocks(picture)) == 2
+    assert [line.plain for line in ascii_levels(picture)] == ["  @@", "@@  ", "++++"]
+
+
+def test_what_is_no_picture_is_not_drawn() -> None:
+    flat = Array("float32", (64,), b"\0" * 256)
+    assert planes(flat, low=0, high=1) is None and planes(None, low=0, high=1) is None
+    assert values(Array("complex64", (1,), b"\0" * 8)) == []
+
+
+def test_stored_values_are_scaled_by_the_domain() -> None:
+    image = Array("float32", (1, 1, 2), struct.pack("<2f", -1.0, 1.0))
+    assert planes(image, low=-1, high=1) == [[[0.0, 1.0]]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=12),
+    st.floats(allow_nan=True, allow_infinity=True, width=32) | st.none(),
+)
+def test_drawings_stand_whatever_the_curve_holds(data: list[float], mark: float | None) -> None:
+    x = [float(n + 1) for n in range(len(data))]
+    for drawing in (line_chart("a", x, data, level=mark), histogram("b", data, mark=mark)):
+        tags = Tags(drawing)
+        assert not tags.open
+        for tag, attributes in tags.seen:
+            if tag == "circle":
+                assert 0 <= float(attributes["cx"] or "nan") <= 300
+
+
+def test_equal_runs_show_no_change_and_a_better_model_shows_it(tmp_path: Path) -> None:
+    first, same, better = sample(tmp_path), sample(tmp_path), sample(tmp_path, factor=2.0)
+    with RunReader(first) as one, RunReader(same) as two, RunReader(better) as three:
+        equal, other = compare_runs(one, two), compare_runs(one, three)
+    assert not any(change.changed for change in equal.changes) and len(equal.changes) == 9
+    held = next(c for c in other.changes if (c.masker, c.estimator) == ("none", "clever"))
+    assert held.ratio == pytest.approx(2.0) and held.apart == 5 and held.kept == 5
+
+
+def test_models_of_other_names_are_compared_where_each_run_has_one(tmp_path: Path) -> None:
+    trained = replace(STUDY, models=(ModelSpec("digits:mlp", label="trained"),))
+    with RunReader(sample(tmp_path)) as one, RunReader(sample(tmp_path, study=trained)) as two:
+        found = compare_runs(one, two)
+    assert len(found.changes) == 9 and found.changes[0].model == "digits:mlp > trained"
+
+
+def test_cells_of_one_run_alone_are_listed(tmp_path: Path) -> None:
+    fewer = replace(STUDY, maskers=STUDY.maskers[:1])
+    with RunReader(sample(tmp_path)) as one, RunReader(sample(tmp_path, study=fewer)) as two:
+        found = compare_runs(one, two)
+    assert len(found.changes) == 3 and len(found.only_first) == 6 and found.only_second == ()
