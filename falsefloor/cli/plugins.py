@@ -1,12 +1,13 @@
-"""`plugins list` and `plugins show`: what is installed, whether it works, and what it takes."""
+"""`plugins`: what is installed, whether it works, and what it takes; `new` and `check` live in authoring."""
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from falsefloor.cli import authoring
+from falsefloor.cli.authoring import OnlyKind
 from falsefloor.cli.named import AsJson
 from falsefloor.cli.terminal import say, show, show_document, show_text
 from falsefloor.errors import UsageError, did_you_mean
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
 listing = typer.Typer(
     help="What is installed: estimators, maskers, gradients, models, inputs, checks.", no_args_is_help=True
 )
-
-
-class Kind(enum.StrEnum):
-    """Kinds of plugins."""
-
-    estimator = "estimator"
-    masker = "masker"
-    gradient = "gradient"
-    model = "model"
-    input = "input"
-    check = "check"
-
-
-OnlyKind = Annotated[Kind | None, typer.Option("--kind", help="Only this kind.")]
 
 
 @listing.command("list")
@@ -109,5 +96,8 @@ def _print(row: Described) -> None:
         if flag:
             show_text(f"\nfor example: {flag} {plain(row.name)}:{first.name}={show_value(first.default)}")
 
+
+listing.command("new")(authoring.new)
+listing.command("check")(authoring.check)
 
 __all__ = ["listing"]

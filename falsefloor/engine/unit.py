@@ -19,6 +19,7 @@ from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
+from falsefloor.engine.located import doubtful, located_facts
 from falsefloor.engine.recover import Choice, choose
 from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.settle import settle
@@ -305,6 +306,12 @@ def _observe(task: Task, session: Session) -> list[ObservationResult]:
             agreement = facts.get("agreement")
             if task.prepared.facts["training"]:
                 facts["training"] = True
+            if doubtful(facts, norm=norm):
+                drawn = generators(point[None], seed=task.spec["seed"], norm=f"locate {norm}")[0]
+                label = int(task.labels[number - task.numbers.start])
+                facts["located"] = located_facts(
+                    task.subject, point, label, facts, norm=norm, generator=drawn
+                )
             arrays = {role: pack_tensor(tensor, _seen(facts, role)) for role, tensor in one.arrays.items()}
             arrays["input"] = pack_tensor(point, {"distance": 0.0})
             found[number] = ObservationResult(number, agreement, facts, arrays)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.slopes import Ruler, View, gradients, measure, sound
+from falsefloor.estimators.slopes import Ruler, View, gradients, measure, own_gradients, sound
 from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.support import vertex
 
@@ -194,42 +194,32 @@ class _Tally:
 def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     """(T, C): the largest slopes at x₀ and on the way to where the linearised margins fall most.
 
-    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six
-    points of the segment towards it, and their mean gradient (which is what the margin's fall along the
-    segment is made of) for the next. All targets are measured at all of these points.
+    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, the
+    target's own slopes at six points of the segment towards it, and their mean gradient (which is what the
+    margin's fall along the segment is made of) for the next.
     """
     lo, hi = view.subject.bounds
     slots = list(guide.gradients)[:DIRECTED_TARGETS]
+    rows = torch.tensor(slots, device=view.centre.device)
     centre = view.centre.unsqueeze(0)
-    current = torch.stack([guide.gradients[slot] for slot in slots])
     wide = working(view.centre.dtype)
     along = ALONG.to(centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
-    largest = measure(view, centre, ruler).amax(dim=1)
-    rows = torch.tensor(slots, device=centre.device)
-    for _ in range(DIRECTED_STEPS):
+    current = torch.stack([guide.gradients[slot] for slot in slots])
+    largest = guide.norms.to(wide).unsqueeze(1).repeat(1, ruler.columns)
+    best = sound(ruler.exact(current)).masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
+    for step in range(DIRECTED_STEPS):
         delta = vertex(current.reshape(-1, *view.centre.shape), centre, lo, hi, norm=view.norm, rho=radius)
         points = centre.to(wide).unsqueeze(1) + along * delta.unsqueeze(1)
         points = points.to(centre.dtype).flatten(0, 1)
         points = torch.maximum(torch.minimum(points, hi), lo)
-        own = torch.zeros_like(current).unsqueeze(1).repeat(1, len(ALONG), 1)
-        for slot, start, block in gradients(view, points):
-            last = slot + block.shape[0]
-            found = sound(ruler(block, slot)).amax(dim=1)
-            largest[slot:last] = torch.maximum(largest[slot:last], found)
-            _collect(own, rows, block, slot, start)
-        current = own.nan_to_num_(0.0, 0.0, 0.0).mean(dim=1)
+        flat = own_gradients(view, points, rows.repeat_interleave(len(ALONG)))
+        found = sound(ruler.exact(flat)).reshape(len(slots), len(ALONG), -1).amax(dim=1)
+        best = torch.maximum(best, found)
+        if step < DIRECTED_STEPS - 1:
+            current = flat.nan_to_num(0.0, 0.0, 0.0).reshape(len(slots), len(ALONG), -1).mean(dim=1)
+    # a target without directed points keeps its dual norm at x₀, which no support exceeds
+    largest[rows] = best
     return largest
-
-
-def _collect(own: Tensor, rows: Tensor, block: Tensor, slot: int, start: int) -> None:
-    """Copy each directed target's gradients at its own points out of a block, into own (T', 6, d)."""
-    count = own.shape[1]
-    for index in ((rows >= slot) & (rows < slot + block.shape[0])).nonzero().flatten().tolist():
-        first = max(index * count, start)
-        last = min((index + 1) * count, start + block.shape[1])
-        if first < last:
-            part = block[int(rows[index]) - slot, first - start : last - start]
-            own[index, first - index * count : last - index * count] = part
 
 
 __all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

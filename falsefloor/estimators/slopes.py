@@ -76,6 +76,15 @@ def _backward(view: View, points: Tensor, wanted: list[Tensor]) -> Iterator[Tens
         yield found.detach().reshape(len(points), -1).to(working(found.dtype)).contiguous()
 
 
+def own_gradients(view: View, points: Tensor, slots: Tensor) -> Tensor:
+    """Margin gradients (P, d) at points (P, *input), each for its own target's slot (P,)."""
+    parts = [
+        next(_backward(view, points[start : start + view.rows], [slots[start : start + view.rows]]))
+        for start in range(0, len(points), view.rows)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 class Ruler:
     """Measures gradients at one centre: supports at radii rho (A,), and the plain dual norm as last column.
 
@@ -93,8 +102,7 @@ class Ruler:
         if self.norm == "linf":
             both, self.difference = cube_weights(centre, lo, hi, rho=rho.to(dtype))
             ones = torch.ones_like(self.down).unsqueeze(1)
-            # a lone column would be a matrix-vector product, whose bits depend on the alignment
-            self.both = torch.cat([both, ones] if len(rho) else [ones, ones], dim=1)
+            self.both = torch.cat([both, ones], dim=1)
             self.difference = torch.cat([self.difference, ones * 0], dim=1)
 
     def __call__(self, block: Tensor, slot: int) -> Tensor:
@@ -104,12 +112,22 @@ class Ruler:
             table = flat.abs() @ self.both
             if len(self.rho):
                 table.addmm_(flat, self.difference)
-            return table[:, : self.columns].reshape(*block.shape[:2], -1)
+            return table.reshape(*block.shape[:2], -1)
         plain = vector_norm(flat, dual(self.norm)).reshape(*block.shape[:2], 1)
         if not len(self.rho):
             return plain
         found = torch.stack([self._supports(rows, slot + index) for index, rows in enumerate(block)])
         return torch.cat([torch.minimum(found, plain), plain], dim=2)
+
+    def exact(self, flat: Tensor) -> Tensor:
+        """(P, A + 1) of gradients (P, d) of any targets, each with its own multiplier."""
+        if self.norm == "linf":
+            return self(flat.unsqueeze(0), 0)[0]
+        plain = vector_norm(flat, dual(self.norm)).unsqueeze(1)
+        if not len(self.rho):
+            return plain
+        found = common_support(flat, self.down, self.up, norm=self.norm, rho=self.rho.to(flat.dtype))
+        return torch.cat([torch.minimum(found, plain), plain], dim=1)
 
     def _supports(self, flat: Tensor, slot: int) -> Tensor:
         rho = self.rho.to(flat.dtype)
@@ -133,4 +151,4 @@ def sound(slopes: Tensor) -> Tensor:
     return slopes
 
 
-__all__ = ["Ruler", "View", "gradients", "measure", "sound"]
+__all__ = ["Ruler", "View", "gradients", "measure", "own_gradients", "sound"]

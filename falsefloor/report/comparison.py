@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from falsefloor.report.glyphs import as_number
@@ -83,6 +83,16 @@ class Comparison:
     @property
     def models(self) -> list[str]:
         return list(dict.fromkeys(row.subject[0] for row in self.rows))
+
+    def without_recovered(self) -> Comparison:
+        """The same rows without the columns of estimates that were made again with a repaired gradient."""
+        kept = [
+            at
+            for at in range(len(self.columns))
+            if any((entry := row.entries[at]) and entry.series.recovers is None for row in self.rows)
+        ]
+        rows = tuple(replace(row, entries=tuple(row.entries[at] for at in kept)) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows)
 
     @property
     def norms(self) -> list[str]:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from falsefloor.report.comparison import Comparison, Row
 from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, glyphs_for, plain
-from falsefloor.report.words import cell_text, changed_class, subject_name, verdict_text, why
+from falsefloor.report.words import cell_text, changed_class, recovered_words, subject_name, verdict_text, why
 
 LEAST_WHY = 28
 """Columns that reasons need to stand beside their rows."""
@@ -45,14 +45,21 @@ def table_lines(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[T
         return [Text("nothing is planned yet", style="dim")]
     names = [subject_name(comparison, row) for row in comparison.rows]
     widest = max(len(_NAME_HEAD), *map(cell_len, names))
-    for agreement, gap in ((True, 2), (False, 1)):
-        heads, rows = _grid(comparison, glyphs, agreement=agreement)
+    raw = comparison.without_recovered()
+    for agreement, gap, drawn in ((True, 2, comparison), (True, 2, raw), (False, 1, raw)):
+        heads, rows = _grid(drawn, glyphs, agreement=agreement)
         widths = [max(cell_len(line[at].plain) for line in (*heads, *rows)) for at in range(len(rows[0]))]
         room = width - sum(widths) - gap * len(widths)
         name = min(widest, room)
         if name == widest <= LONGEST_NAME or (gap == 1 and name >= min(widest, LEAST_NAME)):
             frame = _Frame(name, widths, gap, width, glyphs)
-            return [*_table(comparison, frame, names, heads, rows), *_legend(comparison, width, glyphs)]
+            below = [
+                [] if drawn is comparison else recovered_words(comparison, row, glyphs=glyphs)
+                for row in comparison.rows
+            ]
+            if not agreement:
+                below = [[*b, changed_class(r)] for b, r in zip(below, comparison.rows, strict=True)]
+            return [*_table(drawn, frame, names, heads, rows, below), *_legend(comparison, width, glyphs)]
     return [*_long(comparison, names, width=width, glyphs=glyphs), *_legend(comparison, width, glyphs)]
 
 
@@ -84,7 +91,12 @@ class _Frame:
 
 
 def _table(
-    comparison: Comparison, frame: _Frame, names: Sequence[str], heads: list[Line], rows: list[Line]
+    comparison: Comparison,
+    frame: _Frame,
+    names: Sequence[str],
+    heads: list[Line],
+    rows: list[Line],
+    notes: Sequence[Sequence[str]],
 ) -> list[Text]:
     whys = [why(row) for row in comparison.rows]
     beside = frame.width - frame.used - 2
@@ -94,7 +106,7 @@ def _table(
     last = frame.line(_NAME_HEAD, heads[-1], style="bold")
     lines.append(_stripped(last + Text("  why" if beside and any(whys) else "", style="bold")))
     lines.append(Text(frame.glyphs.line * frame.width, style="dim"))
-    for row, name, cells, reason in zip(comparison.rows, names, rows, whys, strict=True):
+    for row, name, cells, reason, more in zip(comparison.rows, names, rows, whys, notes, strict=True):
         folded = _folded(name, frame.name)
         said = textwrap.wrap(reason, beside) if beside else []
         for at in range(max(len(folded), len(said), 1)):
@@ -104,14 +116,9 @@ def _table(
                 line.append(f"  {said[at]}", style="dim")
             lines.append(_stripped(line))
         below = [reason] if not beside and reason and row.verdict != "held" else []
-        below += [changed_class(row)] if len(heads[0]) == _columns(comparison, agreement=False) else []
-        for words in below:
+        for words in (*below, *more):
             lines += [Text(f"    {piece}", style="dim") for piece in textwrap.wrap(words, frame.width - 4)]
     return lines
-
-
-def _columns(comparison: Comparison, *, agreement: bool) -> int:
-    return len(comparison.columns) + (comparison.ratio_of is not None) + agreement + 1
 
 
 def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[list[Line], list[Line]]:

@@ -49,10 +49,20 @@ def why(row: Row) -> str:
     return "" if row.told is None else plain(row.told.cell.reason)
 
 
+def recovered_words(comparison: Comparison, row: Row, *, glyphs: Glyphs) -> list[str]:
+    """The estimates made again with a repaired gradient, for layouts without columns for them."""
+    words = []
+    for column, entry in zip(comparison.columns, row.entries, strict=True):
+        if entry is not None and entry.series.recovers is not None:
+            shown = cell_text(entry, glyphs=glyphs).plain.strip()
+            words.append(f"{plain(column)} {shown} {entry.cell.worst or ''}".rstrip())
+    return words
+
+
 def changed_class(row: Row) -> str:
     """Said where a masker interferes with the model: the comparison is then with another model."""
     same, of = row.agreement or (0, 0)
     return "" if same == of else f"the masker changes the class of {of - same}/{of} inputs"
 
 
-__all__ = ["cell_text", "changed_class", "subject_name", "verdict_text", "why"]
+__all__ = ["cell_text", "changed_class", "recovered_words", "subject_name", "verdict_text", "why"]

@@ -97,7 +97,7 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
         units = reader.units()
         places = {unit["key"]: str(unit.get("cell") or unit["key"]) for unit in units}
         point, shape = _input(reader, units, record, at)
-        witness = reader.array(record["witness"]) if record["witness"] else _refuting(reader, record)
+        witness = _witness(reader, record, siblings)
         return Detail(
             record=record,
             siblings=siblings,
@@ -118,10 +118,15 @@ def _records(reader: RunReader, **where: Any) -> Iterator[dict[str, Any]]:
         yield {**record, **{k: revive(record[k]) for k in ("radius", "interval", "evidence")}}
 
 
-def _refuting(reader: RunReader, record: Mapping[str, Any]) -> Array | None:
-    """Where a warning attached a point, that point."""
-    for warning in record["warnings"]:
-        if warning["witness"] and (found := reader.array(warning["witness"]["array"])):
+def _witness(
+    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]
+) -> Array | None:
+    """The estimate's own point, else one that a warning attached, else the nearest that a sibling found."""
+    bounds = [s for s in siblings if s["claim"] == "upper_bound" and s["witness"] and s["radius"] is not None]
+    nearest = min(bounds, key=lambda s: s["radius"], default=None)
+    attached = [w["witness"]["array"] for w in record["warnings"] if w["witness"]]
+    for name in (record["witness"], *attached, nearest["witness"] if nearest else None):
+        if name and (found := reader.array(name)):
             return found
     return None
 

@@ -51,7 +51,7 @@ def main(fd: int, device: str) -> None:
     while True:
         command = commands.get()
         if command["do"] == "prepare":
-            _send(pipe, {"event": "prepared", **_prepare(session, command)})
+            _send(pipe, {"event": "prepared", **prepared(session, command)})
         elif command["do"] == "unit":
             unit = int(command["unit"])
             _send(pipe, {"event": "started", "unit": unit})
@@ -96,7 +96,7 @@ def _sink(pipe: Connection, unit: int, stop: Stop) -> Any:
     return sink
 
 
-def _prepare(session: Any, command: dict[str, Any]) -> dict[str, Any]:
+def prepared(session: Any, command: dict[str, Any]) -> dict[str, Any]:
     """The model and inputs loaded, every stack placed; or the error in words, with its exit code."""
     import platform
 
@@ -106,7 +106,7 @@ def _prepare(session: Any, command: dict[str, Any]) -> dict[str, Any]:
     from falsefloor.errors import FalsefloorError
 
     try:
-        prepared = session.prepared(command["model"], command["inputs"])
+        loaded = session.prepared(command["model"], command["inputs"])
         for stack in command["stacks"]:
             session.subject(command["model"], command["inputs"], stack)
     except FalsefloorError as error:
@@ -114,8 +114,8 @@ def _prepare(session: Any, command: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         return {"error": describe_error(error), "exit_code": 2}
     return {
-        "facts": dict(prepared.facts),
-        "fingerprint": dict(prepared.fingerprint),
+        "facts": dict(loaded.facts),
+        "fingerprint": dict(loaded.fingerprint),
         "device": str(session.device),
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from falsefloor import __version__
-from falsefloor.errors import FalsefloorError, StoreError, WorkerError
+from falsefloor.errors import FalsefloorError, StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.plugins import catalogue
 from falsefloor.store.paths import RunDir, create_run
 from falsefloor.store.reader import ENDED, RunReader
@@ -23,6 +23,7 @@ from falsefloor.worker.planning import Planner
 
 START_LIMIT = 30.0
 """Seconds within which a supervisor takes its lock."""
+EXECUTORS = ("local", "dask")
 LEAVING = 10.0
 """Seconds that a worker whose run has ended may take to go."""
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -51,19 +52,24 @@ def check(study: Study) -> tuple[Study, list[str]]:
     return completed, said
 
 
-def start(study: Study, root: Path, *, reuse: RunDir | None = None) -> tuple[RunDir, list[str]]:
+def start(
+    study: Study, root: Path, *, reuse: RunDir | None = None, on: str = "local"
+) -> tuple[RunDir, list[str]]:
     """Check a study, store it as a new run and set its supervisor going. Returns the run and what to say.
 
-    reuse: a run whose units are taken over where nothing that decides them changed.
+    reuse: a run whose units are taken over where nothing that decides them changed. on: what computes:
+    "local", "dask" (workers of this machine) or "dask:ADDRESS" (a running scheduler).
     """
     completed, said = check(study)
+    if on.partition(":")[0] not in EXECUTORS:
+        raise UsageError(f"no executor {on!r}. {did_you_mean(on, EXECUTORS)} dask takes :ADDRESS.")
     run = create_run(root)
-    _write(run, completed, reuse)
+    _write(run, completed, reuse, on)
     launch(run)
     return run, said
 
 
-def _write(run: RunDir, study: Study, reuse: RunDir | None) -> None:
+def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
     run.study.write_text(write_study(study), encoding="utf-8")
     run.study.chmod(0o600)
     writer = RunWriter(run.db, make_judge())
@@ -77,6 +83,7 @@ def _write(run: RunDir, study: Study, reuse: RunDir | None) -> None:
         device=study.device,
         versions={"falsefloor": __version__},
         cwd=str(Path.cwd()),
+        on=on,
         reuse=str(reuse.path.resolve()) if reuse else None,
     )
     writer.close()

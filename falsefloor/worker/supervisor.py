@@ -22,8 +22,10 @@ from falsefloor.store.paths import RunDir
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
+from falsefloor.study.study import Study
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
+from falsefloor.worker.executor import Executor
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.judging import make_judge
 from falsefloor.worker.local import LocalExecutor, devices
@@ -43,7 +45,7 @@ def supervise(run: RunDir) -> int:
     writer = RunWriter(run.db, judge)
     stop = threading.Event()
     threading.Thread(target=_beat, args=(run.lock, stop), daemon=True).start()
-    executor = None
+    executor: Executor | None = None
     try:
         meta = writer.meta()
         study = study_from(meta["study"])
@@ -52,7 +54,7 @@ def supervise(run: RunDir) -> int:
         )
         planner = Planner(catalogue())
         series = series_of(study, planner)
-        executor = LocalExecutor(devices(study.device), time_limit=study.time_limit)
+        executor = _executor(str(meta.get("on", "local")), study)
         reuse = Stored(RunDir(Path(meta["reuse"]))) if meta.get("reuse") else None
         status = Drive(
             writer, study, series, executor, lambda: _commands(run), follow_ups(planner), reuse
@@ -76,6 +78,15 @@ def supervise(run: RunDir) -> int:
         writer.close()
         judge.close()
         lock.close()
+
+
+def _executor(where: str, study: Study) -> Executor:
+    """What computes: `local`, `dask` or `dask:ADDRESS`."""
+    if where.partition(":")[0] == "dask":
+        from falsefloor.worker.dask import DaskExecutor
+
+        return DaskExecutor(where, device=study.device, time_limit=study.time_limit)
+    return LocalExecutor(devices(study.device), time_limit=study.time_limit)
 
 
 def take_lock(run: RunDir) -> IO[bytes]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import Command
 
 from falsefloor.cli.app import _hoisted
 from falsefloor.cli.run import exit_code
 from falsefloor.cli.studies import build_study, numbers
 from falsefloor.errors import StudyError, UsageError
+from falsefloor.study.study import Study
 
 FILE = """
 seed = 7
@@ -48,12 +50,37 @@ def test_a_domain_applies_to_every_model() -> None:
     assert [(m.bounds, m.mean) for m in study.models] == [((-1.0, 1.0), (0.5,))] * 2
 
 
-def test_the_command_of_a_study_gives_the_same_study_again() -> None:
-    given = build_study(None, models=["digits:mlp"], maskers=["ramp:c=255,delta=0.2+dtype:to=float16,at=logits"],
-                        estimators=["clever:radius=0.3"], norms=["l1"], seed=5, bounds="0,2", chunk=4, trap=True,
-                        ceiling=False, tag="x")  # fmt: skip
-    words = given.command()
-    assert words[:2] == ["falsefloor", "run"] and "--trap" in words and "--no-ceiling" in words
+def test_the_command_of_a_study_gives_the_same_study_again(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = build_study(
+        None,
+        models=["digits:mlp"],
+        maskers=["none", "ramp:c=255,delta=0.2+dtype:to=float16,at=logits"],
+        estimators=["clever:radius=0.3,gradient=secant", "attack"],
+        norms=["l1", "linf"],
+        bounds="0,2",
+        mean="0.5",
+        inputs="digits:0-3",
+        seed=5,
+        chunk=4,
+        trap=True,
+        ceiling=False,
+        tag="x y",
+        device="cpu",
+        recover="on",
+        time_limit=60.0,
+    )
+    started: list[Study] = []
+
+    def start(_: object, study: Study) -> None:
+        started.append(study)
+        raise UsageError("only asked")
+
+    monkeypatch.setattr("falsefloor.cli.run._start", start)
+    program, *words = asked.command()
+    assert program == "falsefloor" and command(*words).err == "error: only asked\n"
+    assert started == [asked]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from sample_run import SampleRun, sample
+from sample_run import judge, sample
 
 from falsefloor.cli.follow import follow
 from falsefloor.store.paths import RunDir
+from falsefloor.store.writer import RunWriter
 
 
 @pytest.fixture
@@ -31,15 +32,19 @@ def press(*, times: int) -> None:
     threading.Thread(target=send, daemon=True).start()
 
 
-def end_when_asked(run: SampleRun, command: str) -> None:
-    """A worker that does what it is asked."""
+def worker(run: RunDir) -> threading.Thread:
+    """Somebody who does what is asked of the run: cancels it."""
 
-    def wait() -> None:
-        while not (run.dir.commands / command).exists():
+    def work() -> None:
+        while not (run.commands / "cancel").exists():
             time.sleep(0.05)
-        run.writer.finish("cancelled")
+        writer = RunWriter(run.db, judge)
+        writer.finish("cancelled")
+        writer.close()
 
-    threading.Thread(target=wait, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 def test_a_run_that_ended_is_followed_to_its_end_at_once(tmp_path: Path) -> None:
@@ -47,26 +52,26 @@ def test_a_run_that_ended_is_followed_to_its_end_at_once(tmp_path: Path) -> None
 
 
 def test_ctrl_c_of_its_owner_cancels_the_run(
-    tmp_path: Path, alive: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, alive: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = SampleRun(tmp_path, status="running")
-    monkeypatch.setattr(run.writer, "_db", _shared(run))
-    end_when_asked(run, "cancel")
+    run = sample(tmp_path, status="running")
+    busy = worker(run)
     press(times=1)
-    assert follow(run.dir, owner=True) is True
+    assert follow(run, owner=True) is True
+    busy.join(timeout=10)
     assert "cancelling" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_kills_it(tmp_path: Path, alive: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("falsefloor.cli.follow.LAST_WORDS", 0.1)
-    run = SampleRun(tmp_path, status="running").close()
+    run = sample(tmp_path, status="running")
     press(times=2)
     assert follow(run, owner=True) is True
     assert {entry.name for entry in run.commands.iterdir()} == {"cancel", "kill"}
 
 
 def test_ctrl_c_of_a_watcher_asks_nothing_of_the_run(tmp_path: Path, alive: None) -> None:
-    run = SampleRun(tmp_path, status="running").close()
+    run = sample(tmp_path, status="running")
     press(times=1)
     with pytest.raises(KeyboardInterrupt):
         follow(run, owner=False)
@@ -77,13 +82,6 @@ def test_the_handler_of_ctrl_c_is_given_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     follow(sample(tmp_path), owner=True)
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def _shared(run: SampleRun) -> object:
-    """A connection of the writer that another thread may use."""
-    import sqlite3
-
-    return sqlite3.connect(run.dir.db, isolation_level=None, check_same_thread=False)
 
 
 def falsefloor(store: Path, *words: str, **changes: str) -> subprocess.Popen[bytes]:
@@ -114,9 +112,7 @@ def test_an_encoding_without_our_signs_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_commands_start_without_anything_heavy() -> None:
-    code = (
-        "import sys, falsefloor.cli.app;"
-        "print([m for m in ('torch', 'numpy', 'scipy', 'textual', 'sqlite3', 'rich.live') if m in sys.modules])"
-    )
+    heavy = "('torch', 'numpy', 'scipy', 'textual', 'sqlite3', 'rich.live')"
+    code = f"import sys, falsefloor.cli.app; print([m for m in {heavy} if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

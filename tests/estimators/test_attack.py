@@ -68,6 +68,11 @@ def run(
     return estimate
 
 
+def points_of(estimate: Estimate) -> Tensor:
+    assert estimate.witness is not None
+    return estimate.witness
+
+
 def check(subject: ModelSubject, x: Tensor, labels: Tensor, estimate: Estimate, norm: Norm) -> None:
     """What every estimate of the attack promises, whatever the subject."""
     witness = estimate.witness
@@ -152,18 +157,17 @@ def test_nothing_found_is_inf_with_the_input_as_witness() -> None:
 
 def test_the_estimate_does_not_depend_on_the_batch() -> None:
     x = points(5)
-    for module in (Through(), Through(MASKS["staircase"]), Through(MASKS["no_grad"])):
-        subject = ModelSubject(module, classes=4)
-        for norm in NORMS:
-            whole = run(subject, x, norm=norm)
-            for size in (1, 3):
-                parts = [run(subject, part, norm=norm) for part in x.split(size)]
-                assert torch.equal(whole.radius, torch.cat([p.radius for p in parts]))
-                assert torch.equal(whole.witness, torch.cat([p.witness for p in parts]))
-                for name in ("last_tenth_gain", "whitebox", "blackbox", "radius_straight_through"):
-                    values = torch.cat([torch.as_tensor(p.evidence[name]) for p in parts])
-                    assert torch.equal(torch.as_tensor(whole.evidence[name]), values)
-                assert torch.equal(whole.curves["radius"], torch.cat([p.curves["radius"] for p in parts]))
+    for norm, mask in zip(NORMS, (None, "staircase", "no_grad"), strict=True):
+        subject = ModelSubject(Through(MASKS[mask] if mask else None), classes=4)
+        whole = run(subject, x, norm=norm)
+        for size in (1, 3):
+            parts = [run(subject, x[start : start + size], norm=norm) for start in range(0, len(x), size)]
+            assert torch.equal(whole.radius, torch.cat([p.radius for p in parts]))
+            assert torch.equal(points_of(whole), torch.cat([points_of(p) for p in parts]))
+            for name in ("last_tenth_gain", "whitebox", "blackbox", "radius_straight_through"):
+                values = torch.cat([torch.as_tensor(p.evidence[name]) for p in parts])
+                assert torch.equal(torch.as_tensor(whole.evidence[name]), values)
+            assert torch.equal(whole.curves["radius"], torch.cat([p.curves["radius"] for p in parts]))
 
 
 def test_small_rows_give_the_same_points() -> None:
@@ -203,9 +207,10 @@ def test_numbers_that_are_none_never_become_a_radius(after: object, norm: Norm) 
 
 
 def test_a_tied_input_is_not_called_misclassified_at_distance_zero() -> None:
-    subject = ModelSubject(Linear(4, 2), classes=2)
+    module = Linear(4, 2)
+    subject = ModelSubject(module, classes=2)
     with torch.no_grad():
-        subject.module.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
+        module.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
     estimate = run(subject, torch.full((1, 4), 0.5, dtype=torch.float64), labels=torch.tensor([0]))
     assert 0 < float(estimate.radius) < 1e-6
 

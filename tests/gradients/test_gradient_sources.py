@@ -181,7 +181,8 @@ class _HalfOfAnInteger(torch.autograd.Function):
 
 
 def test_bits_go_before_gradients_where_code_out_of_sight_needs_integers(points: Tensor) -> None:
-    subject = subject_of(lambda x: _HalfOfAnInteger.apply((x * 255).int()))
+    half: Callable[[Tensor], Tensor] = _HalfOfAnInteger.apply
+    subject = subject_of(lambda x: half((x * 255).int()))
     assert torch.equal(StraightThrough()(subject)(points.clone().requires_grad_()), subject(points))
 
 

@@ -30,6 +30,12 @@ class Watching(nn.Module):
         return flat @ self.weight.T
 
 
+def weight_of(subject: ModelSubject) -> Tensor:
+    module = subject.module
+    assert isinstance(module, Watching)
+    return module.weight.detach().T
+
+
 def jacobian(source: Secant, subject: ModelSubject, x: Tensor) -> Tensor:
     leaf = x.clone().requires_grad_()
     logits = source(subject)(leaf)
@@ -48,10 +54,12 @@ def test_a_linear_function_has_its_own_gradient_at_faces_too(size: int, h: float
         decimals=1
     )
     got = jacobian(Secant(h=h), subject, x)
-    expected = subject.module.weight.T.expand(4, -1, -1)
-    torch.testing.assert_close(got, expected.detach(), rtol=1e-9, atol=1e-9)
-    assert subject.module.least >= 0
-    assert subject.module.most <= 1
+    expected = weight_of(subject).expand(4, -1, -1)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+    module = subject.module
+    assert isinstance(module, Watching)
+    assert module.least >= 0
+    assert module.most <= 1
 
 
 def test_steps_narrower_than_the_secant_do_not_hide_the_slope() -> None:
@@ -62,7 +70,7 @@ def test_steps_narrower_than_the_secant_do_not_hide_the_slope() -> None:
     assert not torch.autograd.grad(stepped(leaf)[:, 0].sum(), leaf)[0].any()
     difference = jacobian(Secant(h=0.1), stepped, x) - jacobian(Secant(h=0.1), clean, x)
     # one step of 1/100 more or less on a secant of 0.2: at most a twentieth of the weight
-    assert float((difference.abs() / clean.module.weight.T.abs()).max()) <= 0.051
+    assert float((difference.abs() / weight_of(clean).abs()).max()) <= 0.051
 
 
 def test_random_groups_are_unbiased_over_points() -> None:
@@ -70,7 +78,7 @@ def test_random_groups_are_unbiased_over_points() -> None:
     subject = ModelSubject(Watching(size), classes=3)
     x = 0.3 + 0.4 * torch.rand(800, size, generator=torch.Generator().manual_seed(0))
     mean = jacobian(Secant(h=0.05, directions=10), subject, x).mean(0)
-    weight = subject.module.weight.T.detach()
+    weight = weight_of(subject)
     # each estimate carries three other coordinates' weights with random signs: sd about 1.7, 0.06 for the
     # mean
     assert float((mean - weight).abs().max()) < 0.3
@@ -111,4 +119,4 @@ def test_other_precisions_keep_their_type(dtype: torch.dtype) -> None:
     subject = ModelSubject(Watching(4, dtype=dtype), classes=3)
     got = jacobian(Secant(h=0.1), subject, torch.full((2, 4), 0.5, dtype=dtype))
     assert got.dtype == dtype
-    torch.testing.assert_close(got[0], subject.module.weight.T.detach(), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(got[0], weight_of(subject), rtol=0.05, atol=0.05)

@@ -67,7 +67,7 @@ def test_l1_and_linf_are_as_short_as_a_linear_program_finds(seed: int, size: int
 def test_l2_is_as_short_as_a_solver_finds(seed: int) -> None:
     gradient, fall, below, above = case(seed, 5, rows=1)
     g = gradient[0].numpy()
-    solved = minimize(
+    solved = minimize(  # type: ignore[call-overload]
         lambda d: float(d @ d),
         to_plane(gradient, fall, below, above, norm="linf")[0].numpy(),
         jac=lambda d: 2 * d,

@@ -164,4 +164,4 @@ def sample(root: Path, **settings: Any) -> RunDir:
     return SampleRun(root, **settings).close()
 
 
-__all__ = ["HELD", "STUDY", "SampleRun", "sample"]
+__all__ = ["HELD", "STUDY", "SampleRun", "judge", "sample"]

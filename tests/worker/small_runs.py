@@ -16,6 +16,7 @@ SMALL = {
     "maskers": ["none", "staircase:c=255"],
     "estimators": ["clever:batches=4,samples=8,radius=0.3"],
     "ceiling": False,
+    "recover": "off",
 }
 
 

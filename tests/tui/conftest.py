@@ -1,0 +1,81 @@
+"""A store with one finished run, and the app on it in a terminal of any size."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stored import StoredRun  # noqa: E402
+
+from falsefloor.store.paths import RunDir  # noqa: E402
+from falsefloor.tui.workbench import Workbench  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("NO_COLOR", "LC_ALL", "SSH_CONNECTION", "FALSEFLOOR_ASCII", "FALSEFLOOR_THEME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LC_CTYPE", "C.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def run(store: Path) -> RunDir:
+    return StoredRun(store, id="7f3a0000").close()
+
+
+def text(app: Workbench) -> str:
+    """What is on the screen, as letters."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+async def until(pilot: Pilot[Any], true: Callable[[], bool], *, seconds: float = 8.0) -> None:
+    """Wait until something is so; fails with what is on the screen where it never is."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"still not so; the screen shows:\n{text(pilot.app)}")  # type: ignore[arg-type]
+        await pilot.pause(0.01)
+
+
+async def shows(pilot: Pilot[Any], *words: str) -> str:
+    """Wait until all words are on the screen; returns it."""
+    await until(pilot, lambda: all(word in text(pilot.app) for word in words))  # type: ignore[arg-type]
+    return text(pilot.app)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def opened(store: Path) -> Callable[..., Any]:
+    """`async with opened(run, size=…) as pilot`: the app, its first snapshot taken."""
+
+    @asynccontextmanager
+    async def open_(run: RunDir | None = None, *, size: tuple[int, int] = (80, 24)) -> Any:
+        app = Workbench(store, run)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            if run is not None:
+                await until(pilot, lambda: bool(app.snapshot and (app.snapshot.info or app.snapshot.problem)))
+                await pilot.pause()
+            yield pilot
+            await app.workers.wait_for_complete()
+
+    return open_
+
+
+__all__ = ["shows", "text", "until"]

@@ -1,0 +1,210 @@
+"""The comparison as a user meets it: what it shows, what each key does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import shows, text, until
+from stored import STUDY, StoredRun
+
+from falsefloor.store.paths import RunDir
+from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.screens.detail import DetailPage
+from falsefloor.tui.widgets.live_table import LiveTable
+
+
+async def test_the_table_says_at_80_columns_what_is_refuted_and_by_how_much(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        screen = await shows(pilot, "3/3 REFUTED", "none")
+        row = next(line for line in screen.splitlines() if "staircase 255" in line)
+        assert "≥0.3000✗" in row and "≤0.0388" in row and "×8.52" in row
+        assert "run 7f3a0000" in screen and "3 refuted" in screen and "12/12 units" in screen
+        assert max(map(len, screen.splitlines())) <= 80
+
+
+async def test_the_story_below_tells_what_the_number_claims_and_why_it_is_false(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("down")
+        screen = await shows(pilot, "REFUTED — the number is false")
+        assert "no change below 0.3000" in " ".join(screen.split())
+        assert "FF201 the claim is 0.3, but attack has a verified adversarial input" in screen
+
+
+async def test_a_wide_terminal_shows_the_reason_and_the_parameters_beside(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(140, 40)) as pilot:
+        await pilot.press("down")
+        screen = await shows(pilot, "FF201 floor above ceiling", "lower estimate by clever")
+        assert "staircase:c=255" in screen
+
+
+async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, store: Path) -> None:
+    live = StoredRun(store, done=5)
+    async with opened(live.dir) as pilot:
+        rung: list[bool] = []
+        pilot.app.bell = lambda: rung.append(True)
+        screen = await shows(pilot, "live", "5/12 units")
+        assert next(line for line in screen.splitlines() if "ramp" in line).count("–") >= 3
+        unit = live.waiting[0]
+        live.writer.progress({unit: (41, 100, [0.02, 0.03])}, running=[unit])
+        await shows(pilot, "0.0300 41%")
+        live.advance(7)
+        live.end()
+        await shows(pilot, "12/12 units", "REFUTED", "done")
+        await until(pilot, lambda: bool(rung))
+    live.close()
+
+
+async def test_enter_opens_the_estimate_under_the_cursor(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("down", "right", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, DetailPage))
+        await shows(pilot, "finite-difference", "staircase:c=255")
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, Compare)
+
+
+async def test_the_view_turns_to_one_row_an_estimate_and_to_single_inputs(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(100, 50)) as pilot:
+        table = pilot.app.screen.query_one(LiveTable)
+        assert table.count == 3
+        await pilot.press("v")
+        assert table.count == 9
+        await pilot.press("i")
+        await until(pilot, lambda: table.count == 27)
+        await pilot.press("v")
+        await until(pilot, lambda: table.count == 9)
+        await pilot.press("i")
+        await until(pilot, lambda: table.count == 3)
+
+
+async def test_sorting_by_verdict_brings_the_worst_to_the_top_and_goes_away_again(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        table = pilot.app.screen.query_one(LiveTable)
+        assert [key.masker for key in table.shown][0] == "none"
+        await pilot.press("S")
+        assert [key.masker for key in table.shown] == ["staircase:c=255", "ramp:c=255,delta=0.2", "none"]
+        assert table.current.masker == "none", "the cursor stays on its row"
+        await pilot.press("S")
+        assert [key.masker for key in table.shown][0] == "none"
+        await pilot.press("s")
+        assert [key.masker for key in table.shown][0] == "staircase:c=255", "the largest number first"
+        await pilot.press("s")
+        assert [key.masker for key in table.shown][-1] == "staircase:c=255"
+        await pilot.press("s")
+        assert [key.masker for key in table.shown][0] == "none"
+
+
+async def test_words_typed_after_a_slash_narrow_the_table(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        table = pilot.app.screen.query_one(LiveTable)
+        await pilot.press("slash", *"ramp")
+        assert [key.masker for key in table.shown] == ["ramp:c=255,delta=0.2"]
+        await pilot.press("enter", "slash", *" zzz")
+        await shows(pilot, "No row contains these words")
+        await pilot.press("escape")
+        assert len(table.shown) == 3
+
+
+async def test_the_radius_and_the_command_are_copied(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(run) as pilot:
+        copied: list[str] = []
+        monkeypatch.setattr(pilot.app, "copy_to_clipboard", copied.append)
+        await pilot.press("down", "y")
+        assert [float(text) for text in copied] == [pytest.approx(0.3)]
+        await pilot.press("Y")
+        await until(pilot, lambda: len(copied) == 2)
+        assert copied[1].startswith("falsefloor run --model digits:mlp --masker none")
+
+
+async def test_cancel_asks_and_no_is_the_answer_to_a_bare_enter(opened: Any, store: Path) -> None:
+    live = StoredRun(store, done=4)
+    async with opened(live.dir) as pilot:
+        await shows(pilot, "live")
+        await pilot.press("x")
+        await shows(pilot, f"Cancel run {live.dir.id}?")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Compare))
+        assert not (live.dir.commands / "cancel").exists()
+    live.close()
+
+
+async def test_cancelling_sends_the_command_to_a_live_worker(
+    opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = StoredRun(store, done=4)
+    monkeypatch.setattr(RunDir, "is_alive", lambda self: True)
+    async with opened(live.dir) as pilot:
+        await shows(pilot, "live")
+        await pilot.press("x", "y")
+        await until(pilot, lambda: (live.dir.commands / "cancel").exists())
+        await pilot.press("space")
+        await until(pilot, lambda: (live.dir.commands / "pause").exists())
+    live.close()
+
+
+async def test_a_run_that_ended_cannot_be_cancelled_and_says_so(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("x")
+        await shows(pilot, "nothing to cancel")
+
+
+async def test_export_writes_the_chosen_form_and_never_over_a_file(
+    opened: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with opened(run) as pilot:
+        await pilot.press("e", "down", "enter", "enter")
+        await shows(pilot, "Written")
+        written = tmp_path / "falsefloor-7f3a0000.csv"
+        assert "staircase:c=255" in written.read_text(encoding="utf-8")
+        await pilot.press("e", "down", "enter", "enter")
+        await shows(pilot, "exists already")
+
+
+async def test_the_log_is_shown_with_its_control_characters_spelt_out(opened: Any, run: RunDir) -> None:
+    run.log.write_bytes(b"first \x1b[2J line\nlast line\n")
+    async with opened(run) as pilot:
+        await pilot.press("l")
+        screen = await shows(pilot, "last line")
+        assert "\\x1b[2J" in screen
+
+
+async def test_quitting_a_live_run_says_that_it_goes_on(opened: Any, store: Path) -> None:
+    live = StoredRun(store, done=4)
+    async with opened(live.dir) as pilot:
+        await shows(pilot, "live")
+        await pilot.press("q")
+        await pilot.pause()
+        assert f"falsefloor tui {live.dir.id}" in pilot.app.farewell
+    live.close()
+
+
+async def test_a_failed_cell_is_named_and_its_reason_shown(opened: Any, store: Path) -> None:
+    run = StoredRun(store, failing="clever").close()
+    async with opened(run) as pilot:
+        await shows(pilot, "failed", "ValueError: no")
+
+
+async def test_the_whole_of_a_short_terminal_is_the_table(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(40, 10)) as pilot:
+        screen = await shows(pilot, "REFUTED")
+        assert max(map(len, screen.splitlines())) <= 40 and len(screen.splitlines()) == 10
+        await pilot.resize_terminal(140, 40)
+        await shows(pilot, "FF201 floor above ceiling")
+        await pilot.resize_terminal(80, 24)
+        await shows(pilot, "3/3 REFUTED")
+
+
+async def test_two_models_and_norms_get_columns_of_their_own(opened: Any, store: Path) -> None:
+    models = (*STUDY.models, replace(STUDY.models[0], use="digits:cnn"))
+    run = StoredRun(store, study=replace(STUDY, models=models, norms=("linf", "l2"))).close()
+    async with opened(run, size=(140, 40)) as pilot:
+        screen = await shows(pilot, "digits:cnn", "l2")
+        header = screen.splitlines()[1]
+        assert header.split()[:3] == ["model", "masker", "norm"]
+        assert text(pilot.app).count("3/3 REFUTED") >= 4
