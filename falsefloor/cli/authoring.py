@@ -63,12 +63,15 @@ def new(
 
 def check(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A plugin's name or DIST/NAME, with parameters as in a study.")
+        str,
+        typer.Argument(metavar="NAME", help="A plugin's name or DIST/NAME, with parameters as in a study."),
     ],
     kind: OnlyKind = None,
     ref: Annotated[
         str | None,
-        typer.Option("--ref", metavar="REF", help="For a model or inputs: what follows the scheme, such as mlp."),
+        typer.Option(
+            "--ref", metavar="REF", help="For a model or inputs: what follows the scheme, such as mlp."
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="REF", help="For inputs: the model they are for.")
@@ -107,7 +110,9 @@ def _find(name: str, kind: str | None) -> Described:
     kinds = [k for k in KINDS for p in discover() if p.kind == k and name in (p.name, p.spec)]
     kinds = list(dict.fromkeys(kinds))
     if kind is None and len(kinds) > 1:
-        raise UsageError(f"{name!r} names several plugins, by kind: {', '.join(kinds)}. Say which with --kind.")
+        raise UsageError(
+            f"{name!r} names several plugins, by kind: {', '.join(kinds)}. Say which with --kind."
+        )
     wanted = kind or (kinds[0] if kinds else "estimator")
     return catalogue([(wanted, name)]).find(wanted, name)
 

@@ -117,6 +117,19 @@ def run(
     time_limit: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds a unit may take.", rich_help_panel=BEHAVIOUR)
     ] = None,
+    on: Annotated[
+        str,
+        typer.Option(metavar="EXECUTOR", help="local, dask, or dask:ADDRESS.", rich_help_panel=BEHAVIOUR),
+    ] = "local",
+    reuse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Take over what is unchanged from this run.",
+            rich_help_panel=BEHAVIOUR,
+            autocompletion=complete_run,
+        ),
+    ] = None,
     tag: Annotated[
         str | None, typer.Option(metavar="T", help="A word to find it by.", rich_help_panel=OUTPUT)
     ] = None,
@@ -157,7 +170,7 @@ def run(
         time_limit=time_limit,
         tag=tag,
     )
-    started = _start(ctx, built)
+    started = _start(ctx, built, on=on, reuse=reuse)
     if detach:
         if as_json:
             show_document({"schema": "falsefloor.started/1", "id": started.id, "path": str(started.path)})
@@ -178,12 +191,15 @@ def demo(
 
     Opens the app on that run; prints the table where there is no terminal. Takes under a minute.
     """
-    from falsefloor.cli.demo import demo_study
+    from falsefloor.cli.demo import STORY, demo_study
 
     started = _start(ctx, demo_study(seed=seed))
+    for line in STORY:
+        say(line)
     if interactive() and not table and not as_json:
         _exit(_app(ctx, started.id))
-    _exit(conclude(started, as_json=as_json))
+    else:
+        _exit(conclude(started, as_json=as_json))
 
 
 def tui(
@@ -223,13 +239,15 @@ def _verdicts(run: RunDir) -> set[str]:
         return {verdict for verdict, count in reader.info().counts.items() if count}
 
 
-def _start(ctx: typer.Context, study: Study) -> RunDir:
+def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | None = None) -> RunDir:
+    from falsefloor.cli.named import find
     from falsefloor.worker.launch import start
 
+    earlier = None if reuse is None else find(ctx, reuse)
     for model in study.models:
         if model.use.startswith("python:"):
             say(f"note: {model.use} runs the code of that file")
-    run, said = start(study, ctx.obj)
+    run, said = start(study, ctx.obj, reuse=earlier, on=on)
     for line in said:
         say(f"note: {line}")
     say(f"run {run.id}")

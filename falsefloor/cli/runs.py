@@ -106,6 +106,27 @@ def resume(
         raise typer.Exit(code)
 
 
+def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
+    """Judge a stored run again with the checks of this version, and print it. Computes nothing."""
+    from falsefloor.cli.show import print_run
+    from falsefloor.store.writer import RunWriter
+    from falsefloor.worker.judging import make_judge
+
+    found = find(ctx, run)
+    if found.is_alive():
+        raise UsageError(f"run {found.id} is being computed and judged; wait: falsefloor watch {found.id}")
+    before = _row(found)["counts"]
+    writer = RunWriter(found.db, make_judge())
+    try:
+        writer.judge_all()
+    finally:
+        writer.close()
+    after = _row(found)["counts"]
+    changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
+    say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")
+    print_run(found, as_json=as_json)
+
+
 def _ask(run: RunDir, command: str, then: str) -> None:
     if not run.is_alive():
         status = _row(run)["status"]
@@ -147,4 +168,4 @@ def _row(run: RunDir) -> dict[str, Any]:
     }
 
 
-__all__ = ["cancel", "listing", "pause", "resume"]
+__all__ = ["cancel", "judge", "listing", "pause", "resume"]

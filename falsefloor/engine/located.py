@@ -1,14 +1,15 @@
-"""Where the gradient goes missing, for inputs whose observed gradient contradicts the function."""
+"""What hides an input's gradient, as facts of its observation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Generator, Tensor
+from torch import Tensor
 
 from falsefloor.api import Facts, Norm, Record
 from falsefloor.checks.gradient import scales_disagree, vanished
+from falsefloor.engine.context import generators
 from falsefloor.subjects.locate import Located, locate
 from falsefloor.subjects.subject import ModelSubject
 
@@ -17,7 +18,7 @@ SHARE = 0.2
 
 
 def doubtful(facts: Mapping[str, Any], *, norm: Norm) -> bool:
-    """Whether autograd's observed gradient is cut, vanishes, or disagrees with the function (FF103, 101, 102)."""
+    """Whether autograd's gradient was seen to be cut, to vanish or to disagree with the function."""
     if "gradients" not in facts:
         return False
     radius = reach(facts)
@@ -36,27 +37,27 @@ def reach(facts: Mapping[str, Any]) -> float:
 
 
 def located_facts(
-    subject: ModelSubject,
-    inputs: Tensor,
-    label: int,
-    facts: Mapping[str, Any],
-    *,
-    norm: Norm,
-    generator: Generator,
-) -> dict[str, Any] | None:
-    """What to store of one input (*input): the gravest operation with its words, and the words of the others.
+    subject: ModelSubject, point: Tensor, label: int, facts: Mapping[str, Any], *, norm: Norm, seed: int
+) -> dict[str, Any]:
+    """{"located": …} of one input (*input): what hides its gradient, or that nothing was found to.
 
-    None where the model raises while it is watched. Nothing found is said in words too.
+    Empty where nothing was found and nothing is wrong, and where the model raises while it is watched.
     """
+    if "gradients" not in facts:
+        return {}
+    (drawn,) = generators(point.unsqueeze(0), seed=seed, norm=f"locate {norm}")
     try:
-        found = locate(subject, inputs, label, norm=norm, radius=reach(facts), generator=generator)
+        found = locate(subject, point, label, norm=norm, radius=reach(facts), generator=drawn)
     except Exception:
-        return None  # some code cannot be watched; the observation stands without it
-    return as_fact(found)
+        return {}  # some code cannot be watched; the observation stands without it
+    wrong = doubtful(facts, norm=norm)
+    # what is uncertain is worth a word only where something is wrong
+    kept = [one for one in found if one.certain or wrong]
+    return {"located": as_fact(kept)} if kept or wrong else {}
 
 
 def as_fact(found: Sequence[Located]) -> dict[str, Any]:
-    """The list as plain values: operation, submodule, line, kind, lost, displacement, certain, words, others."""
+    """The gravest as plain values, with its words; ``others``: the words of the rest."""
     if not found:
         return {"operation": None, "certain": False, "words": "not located", "others": []}
     first = found[0]

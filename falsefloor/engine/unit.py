@@ -19,7 +19,8 @@ from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
-from falsefloor.engine.located import doubtful, located_facts
+from falsefloor.engine.grey_level import grey_level
+from falsefloor.engine.located import located_facts
 from falsefloor.engine.recover import Choice, choose
 from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.settle import settle
@@ -31,7 +32,7 @@ from falsefloor.store.records import Array, EstimateResult, ObservationResult, U
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest
 from falsefloor.subjects.guarded import Guarded
-from falsefloor.subjects.observe import observe
+from falsefloor.subjects.observe import Observation, observe
 from falsefloor.subjects.subject import ModelSubject
 
 Sink = Callable[[int, int, dict[str, list[float]]], None]
@@ -95,6 +96,16 @@ def describe_error(error: BaseException) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
+
+
+def _less_room(session: Session, error: BaseException) -> bool:
+    """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""
+    if not is_out_of_memory(error) or session.rows <= 1:
+        return False
+    session.rows //= 2
+    if session.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return True
 
 
 def _estimate(
@@ -200,10 +211,7 @@ def _attempt(
         except (Cancelled, KeyboardInterrupt):
             raise
         except Exception as error:
-            if is_out_of_memory(error) and session.rows > 1:
-                session.rows //= 2
-                if session.device.type == "cuda":
-                    torch.cuda.empty_cache()
+            if _less_room(session, error):
                 continue
             if len(ready) == 1:
                 said = str(error) if isinstance(error, FalsefloorError) else describe_error(error)
@@ -238,6 +246,7 @@ def _together(
     radius = estimate.radius.detach().double().cpu()
     arrays: list[dict[str, Array]] = [{} for _ in ready]
     notes: list[list[tuple[str, str]]] = [[] for _ in ready]
+    dropped: set[int] = set()
     for code, message, mask in context.notes:
         for at in range(len(ready)):
             if mask is None or mask[at]:
@@ -257,11 +266,14 @@ def _together(
                     f"no point within 1e-3 of the witness for {claimed:.4g} changes the class when replayed"
                 )
                 notes[at].append(("FF504", f"{said}; the ceiling was dropped"))
+                dropped.add(at)
     for at in range(len(ready)):
         for name, values in estimate.curves.items():
             arrays[at][f"curve-{name}"] = curve(values[at])
     evidence = [
-        {name: scalar(values[at]) for name, values in estimate.evidence.items()} for at in range(len(ready))
+        {name: scalar(values[at]) for name, values in estimate.evidence.items()}
+        | ({"unsettled": 1.0} if at in dropped else {})
+        for at in range(len(ready))
     ]
     return {
         number: replace(
@@ -299,23 +311,38 @@ def _observe(task: Task, session: Session) -> list[ObservationResult]:
     if inside:
         chosen = torch.tensor([n - task.numbers.start for n in inside], device=task.inputs.device)
         inputs, labels = task.inputs[chosen], task.labels[chosen]
-        seeds = generators(inputs, seed=task.spec["seed"], norm=f"observe {norm}")
-        seen = observe(task.subject, plain, inputs, labels, norm=norm, generators=seeds)
+        seen = _look(task, session, plain, inputs, labels)
+        grey = grey_level(task.prepared.facts["units"], task.prepared.facts["bounds"])
         for number, one, point in zip(inside, seen, inputs, strict=True):
             facts = dict(one.facts)
             agreement = facts.get("agreement")
             if task.prepared.facts["training"]:
                 facts["training"] = True
-            if doubtful(facts, norm=norm):
-                drawn = generators(point[None], seed=task.spec["seed"], norm=f"locate {norm}")[0]
-                label = int(task.labels[number - task.numbers.start])
-                facts["located"] = located_facts(
-                    task.subject, point, label, facts, norm=norm, generator=drawn
-                )
+            if grey is not None:
+                facts["grey_level"] = grey
+            label = int(task.labels[number - task.numbers.start])
+            seed = task.spec["seed"]
+            facts |= located_facts(task.subject, point, label, facts, norm=norm, seed=seed)
             arrays = {role: pack_tensor(tensor, _seen(facts, role)) for role, tensor in one.arrays.items()}
             arrays["input"] = pack_tensor(point, {"distance": 0.0})
             found[number] = ObservationResult(number, agreement, facts, arrays)
     return [found[n] for n in task.numbers]
+
+
+def _look(
+    task: Task, session: Session, plain: ModelSubject | None, inputs: Tensor, labels: Tensor
+) -> list[Observation]:
+    """`observe`, with smaller forwards on out-of-memory."""
+    norm = task.spec["norm"]
+    while True:
+        seeds = generators(inputs, seed=task.spec["seed"], norm=f"observe {norm}")
+        try:
+            return observe(
+                task.subject, plain, inputs, labels, norm=norm, generators=seeds, rows=session.rows
+            )
+        except Exception as error:
+            if not _less_room(session, error):
+                raise
 
 
 def _seen(facts: Mapping[str, Any], role: str) -> dict[str, Any]:

@@ -194,9 +194,10 @@ class _Tally:
 def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     """(T, C): the largest slopes at x₀ and on the way to where the linearised margins fall most.
 
-    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, the
-    target's own slopes at six points of the segment towards it, and their mean gradient (which is what the
-    margin's fall along the segment is made of) for the next.
+    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six
+    points of the segment towards it, and the target's mean gradient there (which is what the margin's fall
+    along the segment is made of) for the next. Every target is then measured at all of these points: with
+    each at its own alone, an auto radius exceeded the exact distance on 1 of 24 digits instead of none.
     """
     lo, hi = view.subject.bounds
     slots = list(guide.gradients)[:DIRECTED_TARGETS]
@@ -206,20 +207,20 @@ def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     along = ALONG.to(centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
     current = torch.stack([guide.gradients[slot] for slot in slots])
     largest = guide.norms.to(wide).unsqueeze(1).repeat(1, ruler.columns)
-    best = sound(ruler.exact(current)).masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
+    # a target whose gradient at x₀ was not kept counts with its dual norm there, which no support exceeds
+    at_centre = sound(ruler.exact(current)).masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
+    largest[rows] = at_centre
+    seen = []
     for step in range(DIRECTED_STEPS):
         delta = vertex(current.reshape(-1, *view.centre.shape), centre, lo, hi, norm=view.norm, rho=radius)
         points = centre.to(wide).unsqueeze(1) + along * delta.unsqueeze(1)
         points = points.to(centre.dtype).flatten(0, 1)
         points = torch.maximum(torch.minimum(points, hi), lo)
-        flat = own_gradients(view, points, rows.repeat_interleave(len(ALONG)))
-        found = sound(ruler.exact(flat)).reshape(len(slots), len(ALONG), -1).amax(dim=1)
-        best = torch.maximum(best, found)
+        seen.append(points)
         if step < DIRECTED_STEPS - 1:
+            flat = own_gradients(view, points, rows.repeat_interleave(len(ALONG)))
             current = flat.nan_to_num(0.0, 0.0, 0.0).reshape(len(slots), len(ALONG), -1).mean(dim=1)
-    # a target without directed points keeps its dual norm at x₀, which no support exceeds
-    largest[rows] = best
-    return largest
+    return torch.maximum(largest, measure(view, torch.cat(seen), ruler).amax(dim=1))
 
 
 __all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

@@ -38,8 +38,8 @@ class Entry:
 class Row:
     """A subject under a norm. told: the entry that the row's verdict and reason speak of.
 
-    ratio: the leftmost floor over the same floor of the unmasked subject. agreement: on how many inputs the
-    masked and the unmasked model gave the same class, of how many.
+    ratio: of the floor that moved most against the unmasked subject, as a multiple; None for that subject.
+    agreement: on how many inputs the masked and the unmasked model gave the same class, of how many.
     """
 
     subject: Subject
@@ -73,11 +73,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """columns: the estimators' labels. ratio_of: the column that the ratios speak of, or None."""
+    """columns: the estimators' labels. ratios: whether any row has one."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    ratio_of: str | None = None
+    ratios: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -112,7 +112,6 @@ def compare_cells(
         subject = (one.model, one.masker, one.norm)
         table.setdefault(subject, {})[one.label] = Entry(one, cells[one.id])
     bare = {(s[0], s[2]): row for s, row in table.items() if all(_unmasked(e) for e in row.values())}
-    leading = next((c for c in columns if any(c in r and r[c].lower for r in table.values())), None)
     rows = []
     for subject, entries in table.items():
         base = bare.get((subject[0], subject[2]), {})
@@ -120,15 +119,14 @@ def compare_cells(
             Row(
                 subject,
                 tuple(entries.get(column) for column in columns),
-                ratio=_ratio(entries.get(leading or ""), base.get(leading or "")),
+                ratio=None if base is entries else _ratio(entries, base),
                 agreement=(agreement or {}).get(subject),
             )
         )
     counts: Counter[str] = Counter()
     for cell in cells.values():
         counts.update(cell.verdicts)
-    masked = any(row.ratio is not None for row in rows) and len(rows) > len(bare)
-    return Comparison(columns, tuple(rows), leading if masked else None, dict(counts))
+    return Comparison(columns, tuple(rows), any(row.ratio is not None for row in rows), dict(counts))
 
 
 def read_comparison(reader: RunReader, *, agreement: bool = True) -> Comparison:
@@ -193,12 +191,15 @@ def _unmasked(entry: Entry) -> bool:
     return all(layer.get("use") == "none" for layer in entry.series.stack)
 
 
-def _ratio(entry: Entry | None, base: Entry | None) -> float | None:
-    if entry is None or base is None or entry.cell.radius is None or base.cell.radius is None:
-        return None
-    if base.cell.radius == 0 or math.isinf(base.cell.radius):
-        return None
-    return entry.cell.radius / base.cell.radius
+def _ratio(entries: Mapping[str, Entry], base: Mapping[str, Entry]) -> float | None:
+    """The multiple that is farthest from 1, up or down, among floors that both subjects have."""
+    found = []
+    for label, entry in entries.items():
+        bare = base[label].cell.radius if label in base else None
+        radius = entry.cell.radius
+        if entry.lower and radius is not None and bare and math.isfinite(bare) and math.isfinite(radius):
+            found.append(radius / bare)
+    return max(found, key=lambda f: abs(math.log(f)) if f > 0 else math.inf, default=None)
 
 
 def _agreement(observations: Iterable[Mapping[str, Any]]) -> dict[Subject, tuple[int, int]]:

@@ -32,7 +32,7 @@ def table_html(comparison: Comparison) -> str:
     """A table: subject × norm in rows, estimators in columns, verdict and reason beside."""
     agreement = any(row.agreement for row in comparison.rows)
     heads = ["model", "masker", "norm", *comparison.columns]
-    heads += [f"{UNICODE.times} none"] * (comparison.ratio_of is not None)
+    heads += [f"{UNICODE.times} none"] * comparison.ratios
     heads += ["same class"] * agreement + ["verdict", "why"]
     lines = ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
     lines += [f'<th style="text-align:left;padding:2px 10px">{text(head)}</th>' for head in heads]
@@ -45,7 +45,7 @@ def table_html(comparison: Comparison) -> str:
 def _cells(comparison: Comparison, row: Row, *, agreement: bool) -> list[str]:
     made = [_td(text(word)) for word in row.subject]
     made += [_td(_number(entry), right=True) for entry in row.entries]
-    if comparison.ratio_of is not None:
+    if comparison.ratios:
         made.append(_td(text(UNICODE.ratio(row.ratio)), right=True))
     if agreement:
         same, of = row.agreement or (0, 0)
@@ -82,8 +82,8 @@ def _legend(comparison: Comparison) -> str:
         f"{UNICODE.least} at its cap, or certified",
         f"{UNICODE.most} ceiling: an adversarial input was found there",
     ]
-    if comparison.ratio_of is not None:
-        words.append(f"{UNICODE.times} none: {comparison.ratio_of} over its unmasked value")
+    if comparison.ratios:
+        words.append(f"{UNICODE.times} none: the floor that moved most, over its unmasked value")
     return " · ".join([*words, "numbers are medians over the inputs"])
 
 

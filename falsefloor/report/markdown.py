@@ -38,7 +38,7 @@ def markdown(reader: RunReader) -> str:
 def table(comparison: Comparison) -> list[str]:
     """The comparison as a pipe table."""
     heads = ["model", "masker", "norm", *comparison.columns]
-    heads += ["× none"] * (comparison.ratio_of is not None) + ["same class", "verdict", "why"]
+    heads += ["× none"] * comparison.ratios + ["same class", "verdict", "why"]
     lines = [_line([escaped(head) for head in heads]), _line(["---"] * len(heads))]
     return lines + [_line(_cells(comparison, row)) for row in comparison.rows]
 
@@ -46,7 +46,7 @@ def table(comparison: Comparison) -> list[str]:
 def _cells(comparison: Comparison, row: Row) -> list[str]:
     made = [escaped(word) for word in row.subject]
     made += [escaped(cell_text(entry, glyphs=UNICODE).plain.strip()) for entry in row.entries]
-    if comparison.ratio_of is not None:
+    if comparison.ratios:
         made.append(UNICODE.ratio(row.ratio))
     same, of = row.agreement or (0, 0)
     told = row.told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from falsefloor.report.comparison import Comparison
 from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines
+from falsefloor.report.words import wrapped
 from falsefloor.store.reader import VERDICTS, RunInfo
 
 SHOWN = 8
@@ -67,8 +67,8 @@ def _refuted(
         name = f"{' '.join(subject)} {glyphs.dot} {plain(one.series.label)}"
         many = f" {glyphs.dot} {one.count} inputs, the nearest:" if one.count > 1 else ""
         yield from _fold(Text.assemble(("REFUTED  ", STYLES["refuted"]), (name, "bold"), many), width)
-        yield from (Text(f"  {piece}") for piece in textwrap.wrap(sentence(one, glyphs=glyphs), width - 2))
-        yield from (Text(f"  {piece}", style="dim") for piece in textwrap.wrap(suspicions(one), width - 2))
+        yield from (Text(f"  {piece}") for piece in wrapped(sentence(one, glyphs=glyphs), width - 2))
+        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(suspicions(one), width - 2))
     if len(refuted) > SHOWN:
         yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")
 

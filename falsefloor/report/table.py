@@ -8,17 +8,24 @@ one line an estimator where even the numbers do not fit. Words come as `rich.tex
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.report.comparison import Comparison, Row
 from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, glyphs_for, plain
-from falsefloor.report.words import cell_text, changed_class, recovered_words, subject_name, verdict_text, why
+from falsefloor.report.words import (
+    cell_text,
+    changed_class,
+    recovered_words,
+    subject_name,
+    verdict_text,
+    why,
+    wrapped,
+)
 
 LEAST_WHY = 28
 """Columns that reasons need to stand beside their rows."""
@@ -108,7 +115,7 @@ def _table(
     lines.append(Text(frame.glyphs.line * frame.width, style="dim"))
     for row, name, cells, reason, more in zip(comparison.rows, names, rows, whys, notes, strict=True):
         folded = _folded(name, frame.name)
-        said = textwrap.wrap(reason, beside) if beside else []
+        said = wrapped(reason, beside) if beside else []
         for at in range(max(len(folded), len(said), 1)):
             part = folded[at] if at < len(folded) else ""
             line = frame.line(part, cells if at == 0 else [Text("")] * len(cells))
@@ -117,7 +124,7 @@ def _table(
             lines.append(_stripped(line))
         below = [reason] if not beside and reason and row.verdict != "held" else []
         for words in (*below, *more):
-            lines += [Text(f"    {piece}", style="dim") for piece in textwrap.wrap(words, frame.width - 4)]
+            lines += [Text(f"    {piece}", style="dim") for piece in wrapped(words, frame.width - 4)]
     return lines
 
 
@@ -125,15 +132,15 @@ def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[l
     """Head lines, then a line a row: numbers, ratio, agreement, verdict."""
     agreement = agreement and any(row.agreement for row in comparison.rows)
     heads = [_head(plain(column)) for column in comparison.columns]
-    heads += [[glyphs.times, "none"]] * (comparison.ratio_of is not None) + [["same", "class"]] * agreement
+    heads += [[glyphs.times, "none"]] * comparison.ratios + [["same", "class"]] * agreement
     heads.append(["verdict"])
     tall = max(map(len, heads))
     padded = [[""] * (tall - len(head)) + head for head in heads]
     rows = []
     for row in comparison.rows:
         line = [cell_text(entry, glyphs=glyphs) for entry in row.entries]
-        if comparison.ratio_of is not None:
-            line.append(Text(glyphs.ratio(row.ratio), style="dim" if row.ratio == 1.0 else ""))
+        if comparison.ratios:
+            line.append(Text(glyphs.ratio(row.ratio)))
         if agreement:
             same, of = row.agreement or (0, 0)
             line.append(Text(f"{same}/{of}" if of else "", style="yellow" if same < of else ""))
@@ -150,19 +157,19 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
         lines[-1] = _fitting(lines[-1], _tail(comparison, row, glyphs), width, lines)
         for entry in row.entries:
             if entry is not None:
-                line = Text(f"  {plain(entry.series.label)[:label]:<{label}}  ")
+                line = Text(f"  {set_cell_size(plain(entry.series.label), label)}  ")
                 line.append_text(cell_text(entry, glyphs=glyphs))
                 line.append(f"  {entry.cell.worst or ''}", style=STYLES.get(entry.cell.worst or "", ""))
                 line.truncate(width)
                 lines.append(line)
         for words in (why(row) if row.verdict != "held" else "", changed_class(row)):
-            lines += [Text(f"    {p}", style="dim") for p in textwrap.wrap(words, max(10, width - 4))]
+            lines += [Text(f"    {p}", style="dim") for p in wrapped(words, max(10, width - 4))]
     return lines
 
 
 def _tail(comparison: Comparison, row: Row, glyphs: Glyphs) -> Text:
     tail = Text("  ") + verdict_text(row)
-    if comparison.ratio_of is not None and row.ratio is not None:
+    if row.ratio is not None:
         tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
     return tail
 
@@ -189,8 +196,8 @@ def _legend(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Text]:
     words += [f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark and verdict in seen]
     if any(entry.failed for entry in shown):
         words.append("! failed for some inputs")
-    if comparison.ratio_of is not None:
-        words.append(f"{glyphs.times} none: {plain(comparison.ratio_of)} over its unmasked value")
+    if comparison.ratios:
+        words.append(f"{glyphs.times} none: the floor that moved most, over its unmasked value")
     judged = [row.agreement for row in comparison.rows if row.agreement]
     if judged and all(same == of for same, of in judged):
         words.append("all maskers leave all inputs in their class")
@@ -207,21 +214,21 @@ def _flow(words: Sequence[str], width: int, joint: str) -> list[str]:
         if lines and cell_len(lines[-1] + joint + word) <= width:
             lines[-1] += joint + word
         else:
-            lines.extend(textwrap.wrap(word, width) or [""])
+            lines.extend(wrapped(word, width) or [""])
     return lines
 
 
 def _folded(name: str, width: int) -> list[str]:
     """A name on lines of this width, cut after a sign where there is one; what follows is indented."""
+    if cell_len(name) <= width:
+        return [name]
     lines = [""]
     for part in re.findall(r"[^:,+ ]*[:,+ ]?", name):
-        while cell_len(lines[-1] + part.rstrip()) > width:
-            if lines[-1].strip():
-                lines.append(" ")
-                continue
-            lines[-1], part = lines[-1] + part[: width - 1], part[width - 1 :]
-        lines[-1] += part
-    return [line.rstrip() for line in lines]
+        if cell_len(lines[-1] + part.rstrip()) <= width:
+            lines[-1] += part
+        else:
+            lines += [f" {piece}" for piece in chop_cells(part, max(2, width - 1))]
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 def _head(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from falsefloor.report.comparison import Comparison, Entry, Row
@@ -53,10 +54,22 @@ def recovered_words(comparison: Comparison, row: Row, *, glyphs: Glyphs) -> list
     """The estimates made again with a repaired gradient, for layouts without columns for them."""
     words = []
     for column, entry in zip(comparison.columns, row.entries, strict=True):
-        if entry is not None and entry.series.recovers is not None:
+        if entry is not None and entry.series.recovers is not None and entry.cell.radius is not None:
             shown = cell_text(entry, glyphs=glyphs).plain.strip()
             words.append(f"{plain(column)} {shown} {entry.cell.worst or ''}".rstrip())
     return words
+
+
+def wrapped(words: str, width: int) -> list[str]:
+    """Words on lines of this many terminal cells; a word that is longer is cut."""
+    lines: list[str] = []
+    for word in words.split():
+        for piece in chop_cells(word, width):
+            if lines and cell_len(lines[-1]) + 1 + cell_len(piece) <= width:
+                lines[-1] += f" {piece}"
+            else:
+                lines.append(piece)
+    return lines
 
 
 def changed_class(row: Row) -> str:
@@ -65,4 +78,4 @@ def changed_class(row: Row) -> str:
     return "" if same == of else f"the masker changes the class of {of - same}/{of} inputs"
 
 
-__all__ = ["cell_text", "changed_class", "recovered_words", "subject_name", "verdict_text", "why"]
+__all__ = ["cell_text", "changed_class", "recovered_words", "subject_name", "verdict_text", "why", "wrapped"]

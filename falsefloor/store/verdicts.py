@@ -15,7 +15,8 @@ from falsefloor.checks.judge import Judgement
 from falsefloor.store.records import finite
 from falsefloor.study.units import digest
 
-Judge = Callable[[Facts, Sequence[Finding]], Judgement]
+Judge = Callable[[Facts, Sequence[Finding], int | None], Judgement]
+"""Facts, the estimator's own notes, and how many queries all of it took (None where that is not known)."""
 Group = tuple[str, str, str, int]
 """model, masker, norm, input: estimates that bear on each other."""
 

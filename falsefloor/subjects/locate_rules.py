@@ -1,4 +1,4 @@
-"""The rules that read a trace: which call made the derivative zero, cut it, let it underflow or hid it in a type.
+"""The rules that read a trace: which call zeroed the derivative, cut it, let it underflow or hid it.
 
 They judge by what reached a call's output and its input, and by name only where the name leaves no choice.
 """
@@ -31,6 +31,10 @@ LEAVES = frozenset(("numpy", "array", "tolist", "item", "dlpack"))
 CHOICES = frozenset(
     ("argmax", "argmin", "argsort", "bucketize", "searchsorted", "eq", "ne", "lt", "le", "gt", "ge")
 )
+
+
+_STRAIGHT = 1e-4
+"""Relative: rounding of float32 leaves less."""
 
 
 def look(seen: Trace) -> list[Located]:
@@ -162,13 +166,29 @@ def _zero_share(seen: Trace, call: Call) -> float:
 
 
 def _moved(seen: Trace, call: Call) -> float | None:
-    """By how much the call's submodule moved its input; the call itself where it has none of its own."""
+    """By how much the call's submodule moved its input; the call itself where it has none of its own.
+
+    A call on a scaled input (`round(255 * x) / 255`) is told in the units of the model's input.
+    """
     if call.module and call.module in seen.moved:
         return seen.moved[call.module]
-    value = call.value
-    if isinstance(value, Tensor) and value.shape == call.source.shape:
-        return float((value.detach().double() - call.source.detach().double()).abs().amax())
-    return None
+    value, source = call.value, call.source
+    if not isinstance(value, Tensor) or value.shape != source.shape:
+        return None
+    moved = float((value.detach().double() - source.detach().double()).abs().amax())
+    return moved / _scale(seen.inputs, source)
+
+
+def _scale(inputs: Tensor, source: Tensor) -> float:
+    """a where source is a · inputs + b throughout, else 1."""
+    if source.shape != inputs.shape:
+        return 1.0
+    x, t = (tensor.detach().double().flatten() for tensor in (inputs, source))
+    x, t = x - x.mean(), t - t.mean()
+    spread = float((x * x).sum())
+    slope = float((x * t).sum()) / spread if spread > 0 else 0.0
+    straight = float((t - slope * x).abs().amax()) <= _STRAIGHT * max(float(t.abs().amax()), 1e-30)
+    return abs(slope) if straight and slope != 0 else 1.0
 
 
 def _inside_custom(seen: Trace, calls: Sequence[Call]) -> set[int]:

@@ -57,7 +57,7 @@ class ModelSubject(nn.Module):
         self.register_buffer("upper", upper, persistent=False)
         self.forward_queries = 0
         self.backward_queries = 0
-        self._foreign_leaf: bool | None = None
+        self._reaches: dict[bool, bool] = {}
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
@@ -91,19 +91,32 @@ class ModelSubject(nn.Module):
     def _watched(self, logits: Tensor, inputs: Tensor) -> Tensor:
         if torch.is_grad_enabled() and inputs.requires_grad:
             if not self._connected(logits, inputs):
-                logits = _Attach.apply(logits, inputs)  # type: ignore[no-untyped-call]
+                logits = _Attach.apply(logits.detach(), inputs)  # type: ignore[no-untyped-call]
             count = inputs.shape[0]
             logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
         return logits
 
     def _connected(self, logits: Tensor, inputs: Tensor) -> bool:
+        """Whether a backward from these logits reaches the inputs, tried once with and once without a mode."""
         if not logits.requires_grad:
             return False
-        if self._foreign_leaf is None:
-            # Parameters are frozen: a graph without the inputs means a leaf made in the forward.
-            (grad,) = torch.autograd.grad(logits.sum(), inputs, retain_graph=True, allow_unused=True)
-            self._foreign_leaf = grad is None
-        return not self._foreign_leaf
+        # A torch function mode (a repaired gradient) makes another graph of the same forward.
+        mode = torch._C._len_torch_function_stack() > 0
+        if mode not in self._reaches:
+            self._reaches[mode] = _reaches(logits, inputs)
+        return self._reaches[mode]
 
     def _count_backward(self, count: int) -> None:
         self.backward_queries += count
+
+
+def _reaches(logits: Tensor, inputs: Tensor) -> bool:
+    """False where the graph ends elsewhere, or holds an operation that torch cannot differentiate."""
+    try:
+        (grad,) = torch.autograd.grad(logits.sum(), inputs, retain_graph=True, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        # floor division: "derivative for aten::floor_divide is not implemented"
+        return False
+    return grad is not None

@@ -7,6 +7,7 @@ in a sentence why there is nothing newer.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ from falsefloor.store.reader import ENDED, Cell, RunInfo, RunReader, SeriesRow
 
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""
+
+
+_DAMAGE = (FalsefloorError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError)
+"""What reading a run can raise that was written by another version, by half, or is being moved away."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def reading(run: RunDir) -> Iterator[RunReader]:
             yield reader
     except FalsefloorError:
         raise
-    except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except _DAMAGE as error:
         raise StoreError(f"run {run.id} cannot be read: {error or type(error).__name__}.") from error
 
 
@@ -103,37 +108,21 @@ class RunWatch:
         self._file: tuple[int, int] | None = None
         self._last = Snapshot(run)
         self._per_input = False
+        self._busy = threading.Lock()
+        self._closed = False
 
     def take(self, *, per_input: bool = False) -> Snapshot | None:
         """The run now, or None where it is as it was. Never raises for what a run on disk can be."""
-        try:
-            fresh = self._open()
-            if fresh is None:
-                return None
-        except (
-            FalsefloorError,
-            sqlite3.Error,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-        ) as error:
-            self.close()
-            return self._problem(_sentence(self.run, error))
-        try:
-            return self._take(fresh, per_input)
-        except (
-            FalsefloorError,
-            sqlite3.Error,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            IndexError,
-        ) as error:
-            self.close()
-            return self._problem(_sentence(self.run, error))
+        with self._busy:
+            try:
+                reader = None if self._closed else self._open()
+                return self._take(reader, per_input) if reader is not None else None
+            except _DAMAGE as error:
+                self._drop()
+                return self._problem(_sentence(self.run, error))
+            finally:
+                if self._closed:
+                    self._drop()
 
     def _open(self) -> RunReader | None:
         try:
@@ -144,7 +133,7 @@ class RunWatch:
             raise StoreError(f"run {self.run.id} is gone: {self.run.path} was moved or deleted.") from error
         file = (found.st_dev, found.st_ino)
         if self._reader is None or file != self._file:
-            self.close()
+            self._drop()
             self._reader, self._file = RunReader(self.run), file
         return self._reader
 
@@ -178,6 +167,18 @@ class RunWatch:
         return self._last
 
     def close(self) -> None:
+        """Let go of the run; at once, or when the look that is under way in another thread has ended.
+
+        SQLite crashes the process where a connection is closed under a statement that runs.
+        """
+        self._closed = True
+        if self._busy.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._busy.release()
+
+    def _drop(self) -> None:
         if self._reader is not None:
             self._reader.close()
         self._reader = None

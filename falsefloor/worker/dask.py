@@ -86,7 +86,7 @@ class DaskExecutor:
     def capacity(self) -> int:
         if self._client.status != "running":
             raise WorkerError("the Dask scheduler went away; start it again and `falsefloor resume` the run.")
-        threads = sum(self._client.nthreads().values())
+        threads: int = sum(self._client.nthreads().values())
         return max(AHEAD, AHEAD * threads) - len(self._flight)
 
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:

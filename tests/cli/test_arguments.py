@@ -73,7 +73,7 @@ def test_the_command_of_a_study_gives_the_same_study_again(
     )
     started: list[Study] = []
 
-    def start(_: object, study: Study) -> None:
+    def start(_: object, study: Study, **__: object) -> None:
         started.append(study)
         raise UsageError("only asked")
 

@@ -116,6 +116,25 @@ def test_watch_narrates_cells_on_stderr_where_there_is_no_terminal(command: Comm
     assert "digits:mlp staircase:c=255 linf clever  ≥1.0000  5/5 refuted: FF201" in shown.err
 
 
+def test_judge_judges_again_what_is_stored_and_prints_it(command: Command, store: Path) -> None:
+    run = sample(store)
+    judged = command("judge", "last", "--json")
+    assert judged.code == 0 and "verdicts: " in judged.err
+    document = json.loads(judged.out)
+    assert document["run"]["id"] == run.id
+    refuted = {e["name"] for e in document["estimates"] if e["verdict"] == "refuted"}
+    assert {"clever", "clever:radius=0.3"} <= refuted
+    assert "no verdict changed" in command("judge", "last").err
+
+
+def test_a_run_that_is_computed_is_not_judged_again(
+    command: Command, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample(store, status="running")
+    monkeypatch.setattr("falsefloor.store.paths.RunDir.is_alive", lambda self: True)
+    assert command("judge", "last").code == 2
+
+
 @pytest.mark.parametrize(
     ("form", "told"),
     [
@@ -220,6 +239,8 @@ def test_an_unknown_command_or_option_names_the_nearest(command: Command) -> Non
         (("--estimator", "clevr"), "clever"),
         (("--inputs", "npy:x"), "npz"),
         (("--inputs", "digits"), "SCHEME:REF"),
+        (("--on", "slurm"), "dask"),
+        (("--reuse", "abc"), "no run 'abc'"),
     ],
 )
 def test_a_misspelt_study_starts_nothing(

@@ -67,17 +67,17 @@ def test_a_score_at_its_cap_is_at_least_and_a_ceiling_at_most(comparison: Compar
     assert "≥0.3000x" in row and "≤0.0455" in row and "≳0.0384" in row_of(comparison, "none")
 
 
-def test_the_ratio_is_the_first_floor_over_its_unmasked_value(comparison: Comparison) -> None:
-    ratios = [row.ratio for row in comparison.rows]
-    assert ratios[0] == 1.0
-    assert ratios[1] == pytest.approx(0.3 / 0.0324)
-    assert comparison.ratio_of == "clever:radius=0.3"
+def test_the_ratio_is_of_the_floor_that_moved_most_over_its_unmasked_value(comparison: Comparison) -> None:
+    bare, staircase, ramp = (row.ratio for row in comparison.rows)
+    assert bare is None
+    assert staircase == pytest.approx(1.0 / 0.0384)  # 26 times; the fixed radius moved 9 times
+    assert ramp == pytest.approx(0.0118 / 0.0270)  # both floors fell, this one further
 
 
 def test_a_ceiling_alone_has_no_ratio() -> None:
     rows = [series(0, claim="upper_bound"), series(1, "s", claim="upper_bound")]
     found = compare_cells(rows, {0: cell(0, held=1), 1: cell(1, held=1)})
-    assert found.ratio_of is None and "×" not in text(found)
+    assert not found.ratios and "×" not in text(found)
 
 
 def test_an_unmasked_floor_of_zero_gives_no_ratio() -> None:
@@ -136,7 +136,7 @@ def test_a_recovered_estimate_has_a_column_where_there_is_room_and_a_line_elsewh
     found = compare_cells([series(0), series(1, "s"), again], {
         0: cell(0, held=1), 1: cell(1, 1.0, refuted=1), 2: cell(2, 0.09, suspect=1)})  # fmt: skip
     assert "(recovered)" in text(found, 100).splitlines()[1] and "≳0.0900?" in row_of(found, "s", 100)
-    narrow = text(found, 36).splitlines()
+    narrow = text(found, 44).splitlines()
     assert "    clever (recovered) ≳0.0900? suspect" in narrow
 
 

@@ -44,13 +44,20 @@ class OwnLeaf(nn.Module):
         return inputs.detach().flatten(1)[:, :5] * leaf
 
 
-@pytest.mark.parametrize("module", [Detached(), OwnLeaf()])
+class FloorDivision(nn.Module):
+    """torch 2.13 has no derivative for it, not even zero."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.flatten(1)[:, :5] // 0.1
+
+
+@pytest.mark.parametrize("module", [Detached(), OwnLeaf(), FloorDivision()])
 @pytest.mark.parametrize("count", [3, 16])
 def test_a_cut_graph_gives_zero_gradients_and_no_exception(module: nn.Module, count: int) -> None:
     subject = ModelSubject(module, classes=5)
     points = POINTS[:count].clone().requires_grad_()
     logits = subject(points)
-    assert torch.equal(logits, points[:, :5])
+    assert torch.equal(logits, module(points.detach()))
     (gradient,) = torch.autograd.grad(logits[:, 0].sum(), points)
     assert torch.equal(gradient, torch.zeros_like(points))
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from falsefloor.estimators.attack.oracle import Oracle
 
 OVERSHOOTS = (1e-4, 1e-2, 5e-2)
-"""How far past the plane a row aims, dealt out in turn: the large ones leave poor minima (l2 digits: the
-worst of 60 went from 1.11 to 1.04 of the best known), the small one is exact."""
+"""How far past the plane a row aims, dealt out in turn. The small one is exact; the large ones leave poor
+minima (30 digits, l2, two seeds: worst over the best known 1.030 with 1e-4 alone, 1.002 with 1e-2 alone)."""
 
 STEEP_OVERSHOOTS = (2e-2, 1e-1, 3e-1)
 """The same for secants: a slope that is off by a step of a quantiser stops short of the boundary

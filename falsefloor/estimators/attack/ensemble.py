@@ -32,7 +32,7 @@ SECANTS = (0.01, 0.05, 0.1)
 levels."""
 
 KEPT = 4
-"""Targets that get random starts: of 60 digits, the nearest lies outside the first three for one."""
+"""Targets that get random starts: the nearest after a few steps is not always the nearest in the end."""
 
 CHASES = 2
 """Walks of the second kind for each kept target."""
@@ -42,8 +42,8 @@ BEHIND = 0.98
 effort."""
 
 _MEMORY = 1 << 24
-"""Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, some twenty times in
-use."""
+"""Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, for each copy a step
+makes."""
 
 _CURVE = 64
 """Points of the stored curve."""

@@ -33,6 +33,7 @@ class Compare(Page):
     """The table of a run, with what the estimate under the cursor says below it."""
 
     WHERE = "compare"
+    PARTS = ("problem", "table", "says", "more")
     BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Compare(Page):
 
     def on_resize(self, event: Resize) -> None:
         self.view = replace(self.view, wide=event.size.width >= 110)
-        if self.bench.snapshot is not None:
+        if self.bench.snapshot is not None and self.standing:
             self._show(self.bench.snapshot)
 
     def _show(self, snapshot: Snapshot) -> None:
@@ -77,7 +78,7 @@ class Compare(Page):
         self._tell()
 
     def _tick(self) -> None:
-        if (snapshot := self.bench.snapshot) is not None:
+        if self.standing and (snapshot := self.bench.snapshot) is not None:
             self.head(list(self._pieces(snapshot)))
 
     def _pieces(self, snapshot: Snapshot) -> Iterator[Piece]:
@@ -120,6 +121,8 @@ class Compare(Page):
     @on(LiveTable.Moved)
     def _tell(self) -> None:
         """Say what the cell under the cursor says: at once from the table, soon from the stored record."""
+        if not self.standing:
+            return
         target, snapshot = self.target(), self.bench.snapshot
         says, more = self.query_one("#says", Static), self.query_one("#more", Static)
         if target is None or snapshot is None:
@@ -163,14 +166,14 @@ class Compare(Page):
         self.run_worker(read, thread=True, group="story", exclusive=True)
 
     def _untold(self, fresh: tuple[object, ...], reason: str) -> None:
-        if fresh == self._seen and self.is_attached:
+        if fresh == self._seen and self.standing:
             self.query_one("#says", Static).update(styled([(self.bench.clean(reason), "error")]))
 
     def _told(
         self, fresh: tuple[object, ...], row: SeriesRow, number: int | None, record: Mapping[str, Any]
     ) -> None:
         snapshot = self.bench.snapshot
-        if fresh != self._seen or not self.is_attached or snapshot is None:
+        if fresh != self._seen or not self.standing or snapshot is None:
             return
         g = self.bench.glyphs
         lines = [(sentences.says(record), "strong"), *sentences.judged(record, g)]

@@ -33,6 +33,7 @@ class DetailPage(Page):
     """Panels one at a time where there is little room, all together where there is."""
 
     WHERE = "detail"
+    PARTS = ("claim", "warnings", "evidence", "pictures", "facts")
     TITLE_TEXT = "detail"
     AUTO_FOCUS: ClassVar[str] = "#story"
     BINDINGS: ClassVar[list[BindingType]] = bindings("detail")
@@ -76,7 +77,7 @@ class DetailPage(Page):
 
     def _load(self) -> None:
         def then(detail: Detail) -> None:
-            if self.is_attached:
+            if self.standing:
                 self._show(detail)
 
         self.bench.do(lambda: read_detail(self._run, self._row.id, self._number), then)

@@ -66,6 +66,7 @@ class NewRun(Page):
     """One form from top to bottom; ctrl+r reviews and starts."""
 
     WHERE = "new"
+    PARTS = ("form", "hint")
     TITLE_TEXT = "new run"
     AUTO_FOCUS: ClassVar[str] = "#model"
     BINDINGS: ClassVar[list[BindingType]] = bindings("new")

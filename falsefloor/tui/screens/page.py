@@ -48,6 +48,8 @@ class Page(Screen[None]):
 
     WHERE: ClassVar[str] = ""
     TITLE_TEXT: ClassVar[str] = ""
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    """ids that must be there for the page to be shown anew"""
     AUTO_FOCUS = "LiveTable, Input, .focus"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (32, "-tall")]  # noqa: RUF012
@@ -82,8 +84,13 @@ class Page(Screen[None]):
     def seen(self, snapshot: Snapshot) -> None:
         """Called with every new snapshot of the run that is watched."""
 
+    @property
+    def standing(self) -> bool:
+        """Whether the page is whole: late messages still arrive while it is put up or taken down."""
+        return self.is_attached and all(self.query(f"#{name}") for name in ("top", "keys", *self.PARTS))
+
     def _on_snapshot(self, snapshot: Snapshot | None) -> None:
-        if snapshot is not None and self.is_attached:
+        if snapshot is not None and self.standing:
             self.seen(snapshot)
 
 

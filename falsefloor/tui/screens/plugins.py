@@ -35,6 +35,7 @@ class Plugins(Page):
     """A row a plugin; what the cursor is on is described below."""
 
     WHERE = "plugins"
+    PARTS = ("table", "words")
     TITLE_TEXT = "plugins"
     BINDINGS: ClassVar[list[BindingType]] = bindings("plugins")
 
@@ -60,7 +61,7 @@ class Plugins(Page):
         self.bench.do(lambda: catalogue(refresh=refresh), self._show)
 
     def _show(self, found: Catalogue) -> None:
-        if not self.is_attached:
+        if not self.standing:
             return
         self._rows = {f"{row.kind}/{row.spec}": row for row in found.plugins}
         rows = []
@@ -84,6 +85,8 @@ class Plugins(Page):
 
     @on(LiveTable.Moved)
     def _tell(self) -> None:
+        if not self.standing:
+            return
         row = self._rows.get(str(self.query_one(LiveTable).current))
         if not self._rows:
             return

@@ -23,6 +23,7 @@ class Review(Page):
     """Everything is checked here as far as it can be without loading a model; Enter starts."""
 
     WHERE = "review"
+    PARTS = ("words",)
     TITLE_TEXT = "new run: review"
     AUTO_FOCUS: ClassVar[str] = "VerticalScroll"
     BINDINGS: ClassVar[list[BindingType]] = bindings("review")
@@ -54,7 +55,7 @@ class Review(Page):
         self.bench.do(check, self._checked)
 
     def _checked(self, result: tuple[Study, list[str], Cost, str | None]) -> None:
-        if self.is_attached:
+        if self.standing:
             self._study, self._said, self._cost, self._problem = result
             self._tell()
 

@@ -43,6 +43,7 @@ class Runs(Page):
     """Newest first; Enter watches one."""
 
     WHERE = "runs"
+    PARTS = ("table", "words")
     TITLE_TEXT = "runs"
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
 
@@ -65,14 +66,14 @@ class Runs(Page):
         self.set_interval(1.0, self._load)
 
     def _load(self) -> None:
-        if self._reading:
+        if self._reading or not self.standing:
             return
         self._reading = True
         self.bench.do(lambda: self._list.take(list_dirs(self.bench.root)), self._show)
 
     def _show(self, lines: tuple[RunLine, ...]) -> None:
         self._reading = False
-        if not self.is_attached:
+        if not self.standing:
             return
         self._lines = {line.run.id: line for line in lines}
         self.query_one(LiveTable).show(COLUMNS, [self._row(line) for line in lines], gap=1)
@@ -115,6 +116,8 @@ class Runs(Page):
 
     @on(LiveTable.Moved)
     def _tell(self) -> None:
+        if not self.standing:
+            return
         line, clean = self._line(), self.bench.clean
         about = self.query_one("#words", Static)
         if line is None:

@@ -19,6 +19,7 @@ class TextPage(Page):
     """Shows what `read` returns, its end first; reads again while the page is open."""
 
     WHERE = "text"
+    PARTS = ("text",)
     AUTO_FOCUS: ClassVar[str] = "Log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("text")
 
@@ -41,6 +42,8 @@ class TextPage(Page):
             text = clean_lines(self._read())
         except FalsefloorError as error:
             text = clean_lines(str(error))
+        if not self.standing:
+            return
         log = self.query_one(Log)
         if text == self._text and log.line_count:
             return

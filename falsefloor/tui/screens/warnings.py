@@ -36,6 +36,7 @@ class Warnings(Page):
     """Worst first, codes together; Enter opens the estimate."""
 
     WHERE = "warnings"
+    PARTS = ("table", "words")
     TITLE_TEXT = "warnings"
     BINDINGS: ClassVar[list[BindingType]] = bindings("warnings")
 
@@ -74,7 +75,7 @@ class Warnings(Page):
 
     def _show(self, found: list[dict[str, Any]]) -> None:
         snapshot = self.bench.snapshot
-        if not self.is_attached or snapshot is None:
+        if not self.standing or snapshot is None:
             return
         self._found = {warning["id"]: warning for warning in found}
         series = {row.id: row for row in snapshot.series}
@@ -104,6 +105,8 @@ class Warnings(Page):
 
     @on(LiveTable.Moved)
     def _tell(self) -> None:
+        if not self.standing:
+            return
         key = self.query_one(LiveTable).current
         warning = self._found.get(str(key))
         lines = list(self._explained(warning)) if warning else [("This run has no warnings.", "dim")]

@@ -1,0 +1,96 @@
+"""`diagnose`: one command for somebody else's model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from falsefloor.cli.named import AsJson
+from falsefloor.cli.run import Norm
+from falsefloor.cli.terminal import say, show, show_document
+
+if TYPE_CHECKING:
+    from falsefloor.store.paths import RunDir
+
+
+def diagnose(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="digits:mlp, python:net.py:build, export:net.pt2.")
+    ],
+    inputs: Annotated[
+        str | None, typer.Option("--inputs", "-i", metavar="REF", help="digits:0-4, npz:batch.npz.")
+    ] = None,
+    masker: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Maskers to put on it first, to try this out.")
+    ] = None,
+    norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
+    bounds: Annotated[str | None, typer.Option(metavar="LO,HI", help="Range of every coordinate.")] = None,
+    mean: Annotated[str | None, typer.Option(metavar="M,…", help="Subtracted, per channel.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="S,…", help="Divided by, per channel.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
+    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda:0, mps.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a model hides its gradient, where, and what its floor is without that.
+
+    Observes the model, locates what hides the gradient, estimates the steps of
+    hidden quantisers, repairs the gradient and estimates again; the run is kept.
+    For example:
+
+    falsefloor diagnose digits:mlp --inputs digits:0-4 --masker staircase:c=255
+    """
+    from falsefloor.cli.studies import build_study
+    from falsefloor.worker.launch import start
+
+    study = build_study(
+        None,
+        models=[model],
+        maskers=masker or ["none"],
+        estimators=["clever", "finite-difference", "attack"],
+        norms=[one.value for one in norm or ()],
+        bounds=bounds,
+        mean=mean,
+        std=std,
+        inputs=inputs,
+        seed=seed,
+        device=device,
+        recover="suspect",
+        tag="diagnose",
+    )
+    if model.startswith("python:"):
+        say(f"note: {model} runs the code of that file")
+    run, said = start(study, ctx.obj)
+    for line in said:
+        say(f"note: {line}")
+    say(f"run {run.id}")
+    code = conclude(run, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def conclude(run: RunDir, *, as_json: bool) -> int:
+    """Follow a run to its end, print what it says of its models, and return how the command ends."""
+    from falsefloor.cli.follow import follow
+    from falsefloor.report.diagnosis import diagnose as read
+    from falsefloor.report.diagnosis_page import DiagnosisPage
+    from falsefloor.store.reader import RunReader
+    from falsefloor.store.records import finite
+    from falsefloor.worker.launch import wait_code
+
+    interrupted = follow(run, owner=True)
+    with RunReader(run) as reader:
+        found, error = read(reader), reader.info().error
+    if error:
+        say(f"error: {error}")
+    if as_json:
+        document = {"schema": "falsefloor.diagnosis/1", "run": run.id, "error": error}
+        show_document({**document, "subjects": [finite(one.to_json()) for one in found]})
+    else:
+        for one in found:
+            show(DiagnosisPage(one, run.id))
+    return 130 if interrupted else wait_code(run)
+
+
+__all__ = ["conclude", "diagnose"]

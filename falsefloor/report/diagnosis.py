@@ -1,0 +1,198 @@
+"""What a run says of its models' gradients: where they go missing, what lies beneath, and what to do.
+
+Read from a stored run, so that any run can be diagnosed later; nothing here computes anything again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from falsefloor.report.glyphs import as_number
+from falsefloor.store.reader import VERDICTS, RunReader
+
+
+@dataclass(frozen=True)
+class Claims:
+    """One estimator's radii over the inputs. radius: the median. verdicts: counts, worst first.
+
+    reason: the most frequent of the worst verdict. refused: why estimates were skipped or failed, if any.
+    """
+
+    estimator: str
+    claim: str
+    recovers: str | None
+    radius: float | None
+    capped: bool
+    verdicts: Mapping[str, int]
+    reason: str
+    refused: str | None
+    gradient: str | None = None
+    """The repaired gradient that was used, with how well it agreed."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """An operation, in words, and on how many inputs it was found there."""
+
+    words: str
+    inputs: int
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Steps:
+    """levels: median steps per unit of input over the inputs where they could be told; None: nowhere.
+
+    width: 1/levels; ramp: the share of the domain that slopes by itself. told: on how many inputs; reason:
+    the most frequent word of the others.
+    """
+
+    levels: float | None
+    width: float | None
+    ramp: float | None
+    told: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One subject under one norm. agreement: inputs that the mask leaves in their class, of how many."""
+
+    model: str
+    masker: str
+    norm: str
+    inputs: int
+    located: tuple[Located, ...]
+    healthy: bool
+    """nothing was located, and no claim that followed autograd was doubted"""
+    steps: Steps
+    claims: tuple[Claims, ...]
+    agreement: tuple[int, int]
+
+    def raw(self) -> list[Claims]:
+        """Lower claims as the estimators made them, repaired ones left out."""
+        return [one for one in self.claims if one.claim != "upper_bound" and one.recovers is None]
+
+    def repaired(self) -> list[Claims]:
+        return [one for one in self.claims if one.recovers is not None]
+
+    def ceilings(self) -> list[Claims]:
+        return [one for one in self.claims if one.claim == "upper_bound"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the keys are those of the fields."""
+        return asdict(self)
+
+
+def diagnose(reader: RunReader) -> list[Diagnosis]:
+    """A diagnosis for each subject and norm of the run, in the table's order."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record in reader.estimates():
+        groups.setdefault((record["model"], record["masker"], record["norm"]), []).append(record)
+    seen: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for one in reader.observations():
+        seen.setdefault((one["model"], one["masker"], one["norm"]), []).append(one)
+    return [_diagnosis(subject, records, seen.get(subject, [])) for subject, records in groups.items()]
+
+
+def _diagnosis(
+    subject: tuple[str, str, str], records: Sequence[dict[str, Any]], observed: Sequence[dict[str, Any]]
+) -> Diagnosis:
+    named: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        named.setdefault(record["name"], []).append(record)
+    claims = tuple(_claims(name, group) for name, group in named.items())
+    located = _located(observed)
+    followed = [one for one in claims if one.claim != "upper_bound" and one.recovers is None]
+    doubted = any(one.verdicts.get("refuted") or one.verdicts.get("suspect") for one in followed)
+    same = [one["agreement"] for one in observed if one["agreement"] is not None]
+    return Diagnosis(
+        *subject,
+        inputs=len({record["input"] for record in records}),
+        located=located,
+        healthy=not located and not doubted,
+        steps=_steps(records),
+        claims=claims,
+        agreement=(sum(same), len(same)),
+    )
+
+
+def _claims(name: str, group: Sequence[dict[str, Any]]) -> Claims:
+    first = group[0]
+    radii = sorted(r for one in group if (r := as_number(one["radius"])) is not None)
+    counts = Counter(one["verdict"] if one["status"] == "ok" else one["status"] for one in group)
+    worst = next((v for v in VERDICTS if counts[v]), None)
+    reasons = Counter(one["reason"] for one in group if one["verdict"] == worst and one["status"] == "ok")
+    refused = Counter(one["error"] for one in group if one["status"] != "ok" and one["error"])
+    middle = radii[(len(radii) - 1) // 2] if radii else None
+    return Claims(
+        name,
+        first["claim"],
+        first["recovers"],
+        middle,
+        any(one["capped"] for one in group if as_number(one["radius"]) == middle),
+        {v: counts[v] for v in (*VERDICTS, "failed", "skipped", "cancelled") if counts[v]},
+        reasons.most_common(1)[0][0] if reasons else "",
+        refused.most_common(1)[0][0] if refused else None,
+        _gradient(group),
+    )
+
+
+def _gradient(group: Sequence[dict[str, Any]]) -> str | None:
+    """ "straight-through on 5, secant on 1; agreement with the function's own secants 0.97 to 1.02"."""
+    facts = [one["evidence"] for one in group if "gradient_source" in one["evidence"]]
+    if not facts:
+        return None
+    used = Counter(str(fact["gradient_source"]) for fact in facts)
+    ratios = _numbers(fact.get("gradient_ratio") for fact in facts)
+    alike = _numbers(fact.get("gradient_correlation") for fact in facts)
+    words = ", ".join(f"{source} on {count}" for source, count in used.most_common())
+    if ratios and alike:
+        words += f"; {min(ratios):.2f} to {max(ratios):.2f} times the function's own secants"
+        words += f", correlation at least {min(alike):.3f}"
+    return words
+
+
+def _located(observed: Sequence[dict[str, Any]]) -> tuple[Located, ...]:
+    """Operations by how many inputs they were found on, each place once."""
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for one in observed:
+        fact = one["facts"].get("located")
+        if isinstance(fact, Mapping) and fact.get("operation"):
+            place = (fact["operation"], fact["submodule"], fact["line"], fact["kind"])
+            found.setdefault(place, []).append(fact)
+    ranked = sorted(found.values(), key=lambda facts: -len(facts))
+    return tuple(
+        Located(str(facts[0]["words"]), len(facts), all(bool(f["certain"]) for f in facts))
+        for facts in ranked
+    )
+
+
+def _steps(records: Sequence[dict[str, Any]]) -> Steps:
+    """What finite differences, or a repaired gradient's own look at the scales, told of steps."""
+    by_input: dict[int, Mapping[str, Any]] = {}
+    for record in records:
+        if "step_reason" in record["evidence"]:
+            by_input.setdefault(record["input"], record["evidence"])
+    facts = list(by_input.values())
+    told = [f for f in facts if f["step_reason"] == "steps"]
+    others = Counter(str(f["step_reason"]) for f in facts if f["step_reason"] != "steps")
+    reason = others.most_common(1)[0][0] if others else "" if told else "not measured"
+    levels = _numbers(f.get("levels") for f in told)
+    if not levels:
+        return Steps(None, None, None, 0, reason)
+    ramps = _numbers(f.get("ramp_share") for f in told)
+    middle = median(levels)
+    return Steps(middle, 1 / middle, median(ramps) if ramps else None, len(told), reason)
+
+
+def _numbers(values: Iterable[Any]) -> list[float]:
+    found = (as_number(value) for value in values)
+    return [value for value in found if value is not None and value == value]
+
+
+__all__ = ["Claims", "Diagnosis", "Located", "Steps", "diagnose"]

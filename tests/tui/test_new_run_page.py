@@ -1,0 +1,213 @@
+"""Composing a run: the form, the editor made from options, the last page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import shows, until
+from stored import StoredRun
+
+from falsefloor.options import Option
+from falsefloor.plugins import Catalogue, Described, Plugin
+from falsefloor.store.paths import RunDir
+from falsefloor.study.file import read_study
+from falsefloor.tui.costs import count_inputs, expect
+from falsefloor.tui.screens.new_run import FIRST, NewRun
+from falsefloor.tui.screens.review import Review
+from falsefloor.tui.screens.spec_editor import SpecEditor
+from falsefloor.tui.widgets.option_form import OptionForm
+from falsefloor.tui.widgets.spec_list import SpecList
+
+
+def offer(kind: str, name: str, *options: Option, status: str = "healthy") -> Described:
+    plugin = Plugin(kind, name, "falsefloor", "0.1.0", "x:y")
+    return Described(plugin, status, options=options, summary=f"what {name} does")  # type: ignore[arg-type]
+
+
+MODE = Option("mode", ("str",), "ceil", help="how a value is put on a step", choices=("ceil", "floor"))
+LEVELS = Option("c", ("int", "float"), 255, help="steps per unit", gt=0)
+RADIUS = Option("radius", ("float",), "auto", help="radius of the ball", gt=0, words=("auto",))
+ROWS = (
+    offer("estimator", "clever", RADIUS, Option("box", ("bool",), True, help="whether the box is used")),
+    offer("estimator", "finite-difference"),
+    offer("estimator", "attack"),
+    offer("estimator", "broken", status="broken"),
+    offer("masker", "staircase", LEVELS, MODE),
+    offer("masker", "ramp", LEVELS),
+    offer("gradient", "secant"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Catalogue(ROWS, tuple(row.plugin for row in ROWS))
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: found)
+    monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (study, []))
+
+
+async def form(pilot: Any) -> NewRun:
+    await pilot.press("n")
+    await until(pilot, lambda: isinstance(pilot.app.screen, NewRun) and pilot.app.screen.catalogue is not None)
+    return pilot.app.screen
+
+
+async def test_the_form_begins_with_the_smallest_study_that_refutes_something(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        await shows(pilot, "digits:mlp", "staircase:c=255", "[x] linf", "[ ] l2", "Review and start")
+        assert page.study() == FIRST
+
+
+async def test_an_estimator_is_found_by_typing_and_its_options_become_a_form(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        page.query_one("#estimators", SpecList).focus()
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SpecEditor))
+        screen = await shows(pilot, "clever", "attack")
+        assert "broken" not in screen
+        await pilot.press(*"cle", "enter")
+        await shows(pilot, "radius of the ball", "'auto' or a number above 0", "where its gradients come from")
+        field = pilot.app.screen.query_one("#o-radius")
+        field.value = "0.3"
+        await until(pilot, lambda: pilot.app.screen.query_one("#spec").value == "clever:radius=0.3")
+        field.value = "-1"
+        await shows(pilot, "is not possible")
+        await pilot.press("ctrl+r")
+        assert isinstance(pilot.app.screen, SpecEditor), "what is not possible cannot be accepted"
+        field.value = "0.3"
+        await pilot.pause()
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: pilot.app.screen is page)
+        assert page.query_one("#estimators", SpecList).texts[-1] == "clever:radius=0.3"
+
+
+async def test_a_stack_of_maskers_has_a_form_for_each_layer(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        page.query_one("#maskers", SpecList).focus()
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: len(pilot.app.screen.query(OptionForm)) == 1)
+        await pilot.press("ctrl+n", *"ra", "enter")
+        await until(pilot, lambda: len(pilot.app.screen.query(OptionForm)) == 2)
+        await shows(pilot, "1. staircase", "2. ramp", "where it stands")
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.screen is page)
+        assert page.query_one("#maskers", SpecList).texts == ["none", "staircase:c=255+ramp"]
+
+
+async def test_a_name_that_does_not_exist_is_refused_with_the_nearest(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        page.query_one("#maskers", SpecList).focus()
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SpecEditor))
+        await pilot.press(*"stairs", "enter")
+        await shows(pilot, "staircase")
+        assert isinstance(pilot.app.screen, SpecEditor)
+        await pilot.press("escape")
+        assert pilot.app.screen is page and len(page.query_one("#maskers", SpecList).texts) == 2
+
+
+async def test_lines_of_a_list_are_removed_and_copied(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        specs = page.query_one("#estimators", SpecList)
+        specs.focus()
+        await pilot.press("d")
+        assert specs.texts == ["finite-difference", "attack"]
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SpecEditor))
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: pilot.app.screen is page)
+        assert specs.texts == ["finite-difference", "attack", "finite-difference"]
+        await pilot.press("ctrl+r")
+        await shows(pilot, "is given twice")
+
+
+async def test_the_last_page_counts_the_work_names_the_command_and_starts(
+    opened: Any, run: RunDir, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+
+    def start(study: Any, root: Path) -> tuple[RunDir, list[str]]:
+        started.append(study)
+        return StoredRun(root, id="beef0000", done=4).close(), []
+
+    monkeypatch.setattr("falsefloor.worker.launch.start", start)
+    async with opened(run) as pilot:
+        await form(pilot)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Review))
+        screen = await shows(pilot, "6 cells over 10 inputs", "8 units of work, 60 estimates", "going by run")
+        assert "falsefloor run --model digits:mlp --masker none --masker staircase:c=255" in screen
+        await pilot.press("enter", "enter")
+        await shows(pilot, "run beef0000")
+        assert started == [FIRST]
+
+
+async def test_a_study_that_cannot_run_says_why_and_does_not_start(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from falsefloor.errors import UsageError
+
+    def refuse(study: Any) -> Any:
+        raise UsageError("There is no model 'digit'. Did you mean 'digits'?")
+
+    monkeypatch.setattr("falsefloor.worker.launch.check", refuse)
+    async with opened(run) as pilot:
+        await form(pilot)
+        await pilot.press("ctrl+r")
+        await shows(pilot, "This study cannot run yet", "Did you mean 'digits'?")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, Review)
+
+
+async def test_a_study_is_saved_and_loaded_again(
+    opened: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        page.query_one("#seed").value = "7"
+        await pilot.press("ctrl+t", "enter")
+        await until(pilot, lambda: (tmp_path / "study.toml").exists())
+        assert read_study(tmp_path / "study.toml").seed == 7
+        page.query_one("#seed").value = "8"
+        await pilot.press("ctrl+o", *"study", "full_stop", *"toml", "enter")
+        await until(pilot, lambda: page.query_one("#seed").value == "7")
+
+
+async def test_again_with_changes_begins_with_the_study_of_the_run(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("a")
+        await shows(pilot, "ramp:c=255,delta=0.2", "sample")
+
+
+async def test_a_form_left_by_mistake_is_there_when_it_is_opened_again(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        page.query_one("#tag").value = "mine"
+        await pilot.press("escape")
+        await pilot.pause()
+        page = await form(pilot)
+        assert page.study().tag == "mine"
+
+
+def test_inputs_are_counted_only_where_the_reference_says_how_many() -> None:
+    assert count_inputs("digits:0-9") == 10
+    assert count_inputs("digits:0-4,20") == 6
+    assert count_inputs("npz:batch.npz") is None
+    assert count_inputs("") is None
+    assert count_inputs("digits:9-0") is None
+
+
+def test_the_cost_is_unknown_without_an_earlier_run_and_timed_with_one(store: Path, run: RunDir) -> None:
+    assert expect(FIRST, store / "empty").seconds is None
+    cost = expect(FIRST, store)
+    # 0.5 s for 3 inputs: three estimators and one observation, two maskers, ten inputs.
+    assert cost.seconds == pytest.approx(0.5 / 3 * 10 * 2 * 4)
+    assert (cost.cells, cost.units, cost.estimates, cost.known, cost.source) == (6, 8, 60, 6, "7f3a0000")

@@ -1,0 +1,260 @@
+"""Detail, Warnings, Runs, Plugins, Help, the first page: each shown, each key pressed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import shows, text, until
+from stored import StoredRun
+
+from falsefloor.plugins import Catalogue, Described, Plugin
+from falsefloor.store.paths import RunDir
+from falsefloor.tui.actions import ACTIONS, of
+from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.screens.detail import DetailPage
+from falsefloor.tui.screens.plugins import Plugins
+from falsefloor.tui.screens.runs import Runs
+from falsefloor.tui.widgets.live_table import LiveTable
+
+
+async def test_detail_shows_each_warning_with_its_evidence_and_its_replay(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("down", "enter")
+        screen = await shows(pilot, "FF201 refuted", "distance — 0.0378", "falsefloor replay 7f3a0000")
+        assert "input 0, 1 of 3" in screen or "1 of 3" in screen
+
+
+async def test_detail_turns_through_its_panels_one_by_one_where_there_is_little_room(
+    opened: Any, run: RunDir
+) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("down", "enter")
+        await shows(pilot, "FF201 refuted")
+        await pilot.press("2")
+        await shows(pilot, "Scale spectrum", "autograd's gradient: 0", "1e-6", "1e-1")
+        await pilot.press("tab")
+        await shows(pilot, "20 batch maxima", "No curve is fitted")
+        await pilot.press("right")
+        await shows(pilot, "The number as samples arrive", "upper bound 0.0378", "batch")
+        await pilot.press("5")
+        await shows(pilot, "input: 3", "adversarial: 8", "change 0.038", "▀")
+        await pilot.press("6")
+        await shows(pilot, "Evidence", "gradient_norm_median")
+        await pilot.press("left", "left")
+        await shows(pilot, "The number as samples arrive")
+
+
+async def test_the_fitted_curve_is_named_with_its_numbers(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("enter", "3")
+        await shows(pilot, "fit, ends at 1.4000", "location 1.4000, shape 2.0000, scale 0.2000")
+
+
+async def test_detail_shows_everything_at_once_where_there_is_room(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(140, 40)) as pilot:
+        await pilot.press("down", "enter")
+        await shows(pilot, "FF201 refuted", "Scale spectrum", "batch maxima", "samples arrive", "adversarial: 8")
+
+
+async def test_brackets_go_from_input_to_input_and_around(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("enter")
+        await shows(pilot, "1 of 3")
+        await pilot.press("right_square_bracket")
+        await shows(pilot, "2 of 3")
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        await shows(pilot, "3 of 3")
+
+
+async def test_the_witness_is_copied_as_json(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(run) as pilot:
+        copied: list[str] = []
+        monkeypatch.setattr(pilot.app, "copy_to_clipboard", copied.append)
+        await pilot.press("down", "enter")
+        await shows(pilot, "FF201")
+        await pilot.press("Y", "y")
+        assert len(json.loads(copied[0])) == 64
+        assert float(copied[1]) == pytest.approx(0.3)
+
+
+async def test_warnings_stand_by_their_code_with_their_explanation(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("w")
+        screen = await shows(pilot, "3 refuted", "3 suspect", "FF201 floor above ceiling", "What it means")
+        assert screen.index("FF201 REFUTED") < screen.index("FF102")
+        await pilot.press("slash", *"FF102", "enter")
+        await shows(pilot, "FF102 scales disagree")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, DetailPage))
+        await shows(pilot, "ramp:c=255,delta=0.2")
+
+
+async def test_ten_thousand_warnings_are_all_there_and_quick_to_walk(opened: Any, store: Path) -> None:
+    notes = [("FF301", f"note number {n}") for n in range(1112)]
+    run = StoredRun(store, notes=notes).close()
+    async with opened(run) as pilot:
+        await pilot.press("w")
+        await until(pilot, lambda: pilot.app.screen.query_one(LiveTable).count >= 10_000)
+        await pilot.press("end", "pageup", "slash", *"1111")
+        await until(pilot, lambda: len(pilot.app.screen.query_one(LiveTable).shown) == 9)
+
+
+async def test_the_replay_command_of_a_refutation_is_copied(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(run) as pilot:
+        copied: list[str] = []
+        monkeypatch.setattr(pilot.app, "copy_to_clipboard", copied.append)
+        await pilot.press("w")
+        await shows(pilot, "FF201")
+        await pilot.press("y")
+        assert copied[0].startswith("falsefloor replay 7f3a0000 ")
+
+
+async def test_runs_are_listed_newest_first_and_opened(opened: Any, store: Path, run: RunDir) -> None:
+    other = StoredRun(store, id="11110000", done=4)
+    other.close()
+    async with opened(run) as pilot:
+        await pilot.press("r")
+        screen = await shows(pilot, "7f3a0000", "11110000", "2 runs", "1 under way")
+        assert "12/12" in screen and "4/12" in screen
+        table = pilot.app.screen.query_one(LiveTable)
+        table.move_to("11110000")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Compare))
+        await shows(pilot, "run 11110000", "live")
+
+
+async def test_deleting_a_run_asks_and_then_it_is_gone(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("r")
+        await shows(pilot, "7f3a0000", "done")
+        await pilot.press("d")
+        await shows(pilot, "Delete run 7f3a0000?")
+        await pilot.press("n")
+        assert run.path.exists()
+        await pilot.press("d", "y")
+        await until(pilot, lambda: not run.path.exists())
+        await shows(pilot, "There are no runs here yet")
+
+
+async def test_space_resumes_a_lost_run(opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = StoredRun(store, done=4)
+    lost.writer.set_meta(in_process=False)
+    lost.close()
+    asked: list[str] = []
+
+    def resume(run: RunDir) -> int:
+        asked.append(run.id)
+        return 8
+
+    monkeypatch.setattr("falsefloor.worker.launch.resume", resume)
+    async with opened(lost.dir) as pilot:
+        await shows(pilot, "LOST")
+        await pilot.press("r")
+        await shows(pilot, "Its worker is gone")
+        await pilot.press("space")
+        await shows(pilot, "Going on with 8 units")
+        assert asked == [lost.dir.id]
+
+
+def plugin(name: str, status: str, **more: Any) -> Described:
+    found = Plugin("estimator", name, "stranger", "1.0", "stranger:it")
+    return Described(found, status, **more)  # type: ignore[arg-type]
+
+
+async def test_a_broken_plugin_is_listed_with_its_reason(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = plugin("bad[red]", "broken", reason="ImportError: no module \x1b[31m nothing", traceback="line 1\nline 2")
+    fine = plugin("fine", "healthy", summary="Counts to three.", claim="lower_bound", norms=("l2",))
+    rows = (fine, broken)
+    monkeypatch.setattr(
+        "falsefloor.tui.screens.plugins.catalogue",
+        lambda refresh=False: Catalogue(rows, tuple(row.plugin for row in rows)),
+    )
+    async with opened(run) as pilot:
+        await pilot.press("p")
+        screen = await shows(pilot, "fine", "bad[red]", "broken", "1 cannot be used")
+        assert "claims: lower bound; norms l2" in screen
+        await pilot.press("down")
+        await shows(pilot, "ImportError: no module \\x1b[31m nothing", "line 2")
+        copied: list[str] = []
+        monkeypatch.setattr(pilot.app, "copy_to_clipboard", copied.append)
+        await pilot.press("y", "u")
+        assert copied == ["stranger/bad[red]"]
+
+
+async def test_runs_plugins_and_help_are_opened_once_however_often_asked(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda refresh=False: Catalogue((), ()))
+    async with opened(run) as pilot:
+        await pilot.press("r", "p", "r", "p")
+        await pilot.pause()
+        kinds = [type(screen) for screen in pilot.app.screen_stack]
+        assert kinds == [Compare, Runs, Plugins]
+
+
+async def test_help_names_every_key_of_the_page_it_was_opened_from(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(100, 120)) as pilot:
+        await pilot.press("question_mark")
+        screen = await shows(pilot, "Keys: Compare")
+        for action in ACTIONS:
+            assert action.help in screen, action.id
+        assert "≳" in screen and "refuted" in screen
+
+
+async def test_the_palette_runs_what_the_keys_run(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.1)
+        await pilot.press(*"Warnings")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await shows(pilot, "FF201 floor above ceiling")
+
+
+async def test_the_first_page_offers_the_demo_and_a_new_run(
+    opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+
+    def start(study: Any, root: Path) -> tuple[RunDir, list[str]]:
+        started.append((study.tag, root))
+        return StoredRun(root).close(), ["added the estimator attack"]
+
+    monkeypatch.setattr("falsefloor.worker.launch.start", start)
+    async with opened() as pilot:
+        screen = await shows(pilot, "no input closer than r fools this model", "See the demo")
+        assert max(map(len, screen.splitlines())) <= 80
+        await pilot.press("d")
+        await shows(pilot, "REFUTED")
+        assert started == [("demo", store)]
+
+
+async def test_themes_turn_and_every_one_has_all_colours(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        seen = {pilot.app.theme}
+        for _ in range(3):
+            await pilot.press("t")
+            await pilot.pause()
+            seen.add(pilot.app.theme)
+        assert len(seen) == 4
+        await pilot.press("down", "enter", "2")
+        await shows(pilot, "Scale spectrum")
+        assert "REFUTED" in text(pilot.app)
+
+
+def test_every_page_has_a_way_back_and_no_key_that_a_terminal_swallows() -> None:
+    keys = {key for action in ACTIONS for key in action.keys.split(",")}
+    assert not keys & {"ctrl+s", "ctrl+q", "ctrl+c"}
+    assert not any(key.startswith(("f1", "alt+")) or (key[:1] == "f" and key[1:].isdigit()) for key in keys)
+    for where in {action.where for action in ACTIONS}:
+        shown = [key for action in of(where) for key in action.keys.split(",")]
+        assert len(shown) == len(set(shown)), where

@@ -1,0 +1,155 @@
+"""Which estimates are made again with a repaired gradient: a rule over stored verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
+from falsefloor.store.writer import Floor, RunWriter
+from falsefloor.study.file import study_from
+from falsefloor.study.study import Study
+from falsefloor.study.units import Series, plan, series_of
+from falsefloor.worker.followups import recoveries
+from falsefloor.worker.judging import make_judge
+
+
+class Installed:
+    def params(self, kind: str, name: str, given: object) -> dict[str, object]:
+        return dict(given)  # type: ignore[call-overload]
+
+    def claim(self, name: str) -> str:
+        return "upper_bound" if name == "attack" else "lower_estimate"
+
+    def origin(self, kind: str, name: str) -> dict[str, str]:
+        return {"dist": "falsefloor", "version": "0"}
+
+
+def study(**changes: object) -> Study:
+    given = {
+        "models": ["digits:mlp"],
+        "inputs": "digits:0-3",
+        "maskers": ["none", "staircase:c=255"],
+        "estimators": ["clever", "attack"],
+        "chunk": 2,
+    }
+    return study_from({**given, **changes})
+
+
+def cells(given: Study) -> list[Series]:
+    return series_of(given, Installed())
+
+
+def floor(**changes: object) -> Floor:
+    given = {
+        "model": "digits:mlp",
+        "masker": "staircase:c=255",
+        "norm": "linf",
+        "label": "clever",
+        "gradient": "autograd",
+        "recovers": None,
+        "input": 0,
+        "verdict": "refuted",
+        "first": 0,
+        "stop": 2,
+        "backward": 900,
+    }
+    return Floor(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_a_refuted_floor_is_estimated_again_on_its_chunk_with_the_same_parameters() -> None:
+    given = study(estimators=["clever:samples=7", "attack"])
+    (unit,) = recoveries(
+        [floor(label="clever:samples=7"), floor(label="clever:samples=7", input=1)], given, cells(given)
+    )
+    spec = unit.spec()
+    assert (unit.kind, unit.inputs, spec["seed"]) == ("follow-up", (0, 2), given.seed)
+    assert spec["estimator"] == {"use": "clever", "params": {"samples": 7}, "gradient": "auto"}
+    assert spec["recovers"] == "clever:samples=7"
+    assert unit.series is not None
+    assert unit.series.label == "clever:samples=7 (recovered)"
+
+
+def test_only_chunks_with_a_doubted_input_are_estimated_again() -> None:
+    floors = [floor(verdict="held"), floor(input=2, first=2, stop=4, verdict="suspect")]
+    assert [unit.inputs for unit in recoveries(floors, study(), cells(study()))] == [(2, 4)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict": "held"},
+        {"verdict": "vacuous"},
+        {"verdict": "unchecked"},
+        {"gradient": "auto", "recovers": "clever", "label": "clever (recovered)"},
+        {"gradient": "straight-through"},
+        {"backward": 0},
+    ],
+)
+def test_what_is_not_doubted_or_did_not_follow_autograd_is_left_alone(changes: dict[str, object]) -> None:
+    assert recoveries([floor(**changes)], study(), cells(study())) == []
+
+
+def test_off_asks_for_nothing_and_on_for_every_floor_that_followed_autograd() -> None:
+    floors = [
+        floor(masker="none", verdict="held"),
+        floor(verdict="refuted"),
+        floor(label="other", backward=0),
+    ]
+    off, on = study(recover="off"), study(recover="on")
+    assert recoveries(floors, off, cells(off)) == []
+    assert [unit.stack.name for unit in recoveries(floors, on, cells(on))] == ["none", "staircase:c=255"]
+
+
+def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
+    """The first chunk of the masked subject: observed, with a ceiling and a floor far above it."""
+    given = study()
+    series = cells(given)
+    writer = RunWriter(tmp_path / "run.db", make_judge(), durable=False)
+    writer.add_series(series)
+    writer.add_units(plan(given, series, {"digits:mlp": 4}))
+    for unit, spec in writer.queued():
+        if spec["chunk"] != [0, 2] or not spec["stack"]:
+            continue
+        if spec["kind"] == "observe":
+            facts = {"gradients": {"autograd": []}, "misclassified": False}
+            seen = [ObservationResult(n, True, facts) for n in range(2)]
+            writer.store(unit, UnitResult("", observations=seen))
+        else:
+            use = spec["estimator"]["use"]
+            backward = 100 if use == "clever" else 0
+            evidence = {"vanished_share": 1.0} if use == "clever" else {}
+            done = [
+                EstimateResult(n, 1, 1, radius=0.3, evidence=evidence, backward=backward) for n in range(2)
+            ]
+            writer.store(unit, UnitResult("", estimates=done))
+    return writer, given
+
+
+def test_the_rule_reads_what_is_stored_and_asks_for_nothing_twice(tmp_path: Path) -> None:
+    writer, given = _stored(tmp_path)
+    units = recoveries(writer.floors(), given, cells(given))
+    assert [(unit.stack.name, unit.inputs) for unit in units] == [("staircase:c=255", (0, 2))]
+    writer.add_series([unit.series for unit in units if unit.series])
+    writer.add_units(units)
+    before = len(writer.queued())
+    writer.add_units(recoveries(writer.floors(), given, cells(given)))
+    assert len(writer.queued()) == before
+    writer.close()
+
+
+def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_to_do(tmp_path: Path) -> None:
+    writer, given = _stored(tmp_path)
+    units = recoveries(writer.floors(), given, cells(given))
+    writer.add_series([unit.series for unit in units if unit.series])
+    writer.add_units(units)
+    id_ = next(id_ for id_, spec in writer.queued() if spec["kind"] == "follow-up")
+    rows = [{"radius": 0.1, "steps": [{"h": 0.1, "ratio": 3.0, "correlation": 1.0}]}]
+    seen = [ObservationResult(0, None, {"gradients": {"auto": rows}})]
+    done = [EstimateResult(n, 1, 1, radius=0.1, evidence={"sampling_radius": 0.1}) for n in range(2)]
+    writer.store(id_, UnitResult("", estimates=done, observations=seen))
+    again = {(f.input, f.verdict) for f in writer.floors() if f.recovers}
+    assert (0, "suspect") in again  # three times what the function does: FF102 is asked of the repair as well
+    assert (1, "suspect") not in again
+    writer.close()
