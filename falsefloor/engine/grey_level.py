@@ -9,7 +9,9 @@ import re
 from collections.abc import Sequence
 
 LEVELS = 255
-_EIGHT_BITS = re.compile(r"\b8[- ]?bits?\b|\buint8\b|(?<!\d)1/255\b|\b255ths\b|\bgr[ae]y levels?\b", re.IGNORECASE)
+_EIGHT_BITS = re.compile(
+    r"\b8[- ]?bits?\b|\buint8\b|(?<!\d)1/255\b|\b255ths\b|\bgr[ae]y levels?\b", re.IGNORECASE
+)
 
 
 def grey_level(units: str, bounds: Sequence[float]) -> float | None:

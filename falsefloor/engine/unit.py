@@ -9,21 +9,21 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
-from falsefloor.engine.grey_level import grey_level
-from falsefloor.engine.located import located_facts
+from falsefloor.engine.observing import observe_inputs
 from falsefloor.engine.recover import Choice, choose
-from falsefloor.engine.session import Prepared, Session
+from falsefloor.engine.room import is_out_of_memory, less_room
+from falsefloor.engine.session import Session
 from falsefloor.engine.settle import settle
+from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
 from falsefloor.errors import FalsefloorError
 from falsefloor.numerics.margins import predicted
@@ -32,29 +32,8 @@ from falsefloor.store.records import Array, EstimateResult, ObservationResult, U
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest
 from falsefloor.subjects.guarded import Guarded
-from falsefloor.subjects.observe import Observation, observe
-from falsefloor.subjects.subject import ModelSubject
 
 Sink = Callable[[int, int, dict[str, list[float]]], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A unit's description together with what it needs from the session."""
-
-    spec: Mapping[str, Any]
-    prepared: Prepared
-    subject: ModelSubject
-    numbers: range
-    """the numbers of its inputs"""
-
-    @property
-    def inputs(self) -> Tensor:
-        return self.prepared.inputs[self.numbers.start : self.numbers.stop]
-
-    @property
-    def labels(self) -> Tensor:
-        return self.prepared.labels[self.numbers.start : self.numbers.stop]
 
 
 def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResult:
@@ -67,7 +46,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         task = Task(spec, prepared, subject, range(*spec["chunk"]))
         before = subject.forward_queries, subject.backward_queries
         if spec["kind"] == "observe":
-            result = UnitResult(key, observations=_observe(task, session))
+            result = UnitResult(key, observations=observe_inputs(task, session))
         else:
             estimates, seen = _estimate(task, session, sink)
             result = UnitResult(key, estimates=estimates, observations=seen)
@@ -91,21 +70,6 @@ def describe_error(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
-
-
-def _less_room(session: Session, error: BaseException) -> bool:
-    """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""
-    if not is_out_of_memory(error) or session.rows <= 1:
-        return False
-    session.rows //= 2
-    if session.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return True
 
 
 def _estimate(
@@ -211,7 +175,7 @@ def _attempt(
         except (Cancelled, KeyboardInterrupt):
             raise
         except Exception as error:
-            if _less_room(session, error):
+            if less_room(session, error):
                 continue
             if len(ready) == 1:
                 said = str(error) if isinstance(error, FalsefloorError) else describe_error(error)
@@ -297,56 +261,3 @@ def _interval(evidence: Mapping[str, Any]) -> tuple[float, float] | None:
     if isinstance(low, float) and isinstance(high, float) and low == low and high == high:
         return low, high
     return None
-
-
-def _observe(task: Task, session: Session) -> list[ObservationResult]:
-    norm = task.spec["norm"]
-    plain = None
-    if task.spec["stack"]:
-        plain = session.subject(task.spec["model"], task.spec["inputs"], [])
-    inside = [n for n in task.numbers if task.prepared.facts["inside"][n]]
-    found: dict[int, ObservationResult] = {
-        n: ObservationResult(n, None, {"outside": True}) for n in task.numbers if n not in inside
-    }
-    if inside:
-        chosen = torch.tensor([n - task.numbers.start for n in inside], device=task.inputs.device)
-        inputs, labels = task.inputs[chosen], task.labels[chosen]
-        seen = _look(task, session, plain, inputs, labels)
-        grey = grey_level(task.prepared.facts["units"], task.prepared.facts["bounds"])
-        for number, one, point in zip(inside, seen, inputs, strict=True):
-            facts = dict(one.facts)
-            agreement = facts.get("agreement")
-            if task.prepared.facts["training"]:
-                facts["training"] = True
-            if grey is not None:
-                facts["grey_level"] = grey
-            label = int(task.labels[number - task.numbers.start])
-            seed = task.spec["seed"]
-            facts |= located_facts(task.subject, point, label, facts, norm=norm, seed=seed)
-            arrays = {role: pack_tensor(tensor, _seen(facts, role)) for role, tensor in one.arrays.items()}
-            arrays["input"] = pack_tensor(point, {"distance": 0.0})
-            found[number] = ObservationResult(number, agreement, facts, arrays)
-    return [found[n] for n in task.numbers]
-
-
-def _look(
-    task: Task, session: Session, plain: ModelSubject | None, inputs: Tensor, labels: Tensor
-) -> list[Observation]:
-    """`observe`, with smaller forwards on out-of-memory."""
-    norm = task.spec["norm"]
-    while True:
-        seeds = generators(inputs, seed=task.spec["seed"], norm=f"observe {norm}")
-        try:
-            return observe(
-                task.subject, plain, inputs, labels, norm=norm, generators=seeds, rows=session.rows
-            )
-        except Exception as error:
-            if not _less_room(session, error):
-                raise
-
-
-def _seen(facts: Mapping[str, Any], role: str) -> dict[str, Any]:
-    described = facts.get(role)
-    if not isinstance(described, Mapping):
-        return {}
-    return {key: described[key] for key in ("distance", "predicted") if key in described}

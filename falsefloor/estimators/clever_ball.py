@@ -177,7 +177,8 @@ class _Tally:
             self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=1))
         plain = table[:, :, -1]
         # -seen mod stride: the first point of this unit that lies on the even spacing over all units
-        self.kept.append(plain[:, -self.seen % self.stride :: self.stride])
+        # a copy: a view would keep every unit's whole table alive
+        self.kept.append(plain[:, -self.seen % self.stride :: self.stride].clone())
         self.zero += (plain == 0).sum(dim=1)
         self.vanished += (plain <= self.small).sum(dim=1)
         self.nonfinite += plain.isinf().sum(dim=1)

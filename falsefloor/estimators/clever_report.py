@@ -91,16 +91,17 @@ class Decision:
 def decide(view: View, ball: Ball, *, fitted: bool) -> Decision:
     """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form."""
     largest = ball.largest.double()
+    eps = torch.finfo(view.centre.dtype).eps
     # S falls with the radius: the largest that passes gives the largest floor
     columns: list[tuple[int, float | None]] = [*enumerate(ball.rho), (len(ball.rho), None)]
     for column, rho in columns:
         slopes, fits = largest[:, column], None
         # a fit never lowers a slope: what fails without it needs none
-        found = at_column(view.margin, slopes, column, rho, ball.radius)
+        found = at_column(view.margin, slopes, column, rho, ball.radius, eps=eps)
         if found is not None and fitted:
             fits = weibull.fit(ball.maxima[:, column])
             slopes = torch.maximum(slopes, fits.location)
-            found = at_column(view.margin, slopes, column, rho, ball.radius)
+            found = at_column(view.margin, slopes, column, rho, ball.radius, eps=eps)
         if found is not None:
             return Decision(ball, found, slopes, fits)
     raise AssertionError("the plain form has no condition to fail")

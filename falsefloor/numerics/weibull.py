@@ -30,6 +30,8 @@ _DROP = 1.920729
 _GRID = torch.logspace(-3, 2, 18, dtype=torch.float64)
 _REFINED = torch.linspace(-1, 1, 7, dtype=torch.float64)
 _NEWTON_STEPS = 4
+# a megabyte of float64 a temporary: more rows at once are no faster, and memory must not grow with batches
+_ELEMENTS = 2**17
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ def fit(maxima: Tensor) -> WeibullFit:
     nan = torch.full_like(top, torch.nan)
     location, shape, scale, low, high = top.clone(), nan.clone(), nan.clone(), nan.clone(), nan.clone()
     if bool(usable.any()):
-        rows = values[usable]
-        found = _profile(rows, top[usable], spread[usable])
-        location[usable], shape[usable], scale[usable], low[usable], high[usable] = found
+        step = max(1, _ELEMENTS // (values.shape[1] * len(_GRID)))
+        wanted = usable.nonzero().flatten()
+        for part in (wanted[start : start + step] for start in range(0, len(wanted), step)):
+            found = _profile(values[part], top[part], spread[part])
+            location[part], shape[part], scale[part], low[part], high[part] = found
         at_bound = usable & (shape <= SHAPE_RANGE[0] * (1 + 1e-9))
         reason[at_bound] = 1
         location = torch.where(at_bound, top, location)

@@ -154,7 +154,7 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
     label = min(max(cell_len(plain(c)) for c in comparison.columns), max(8, width - 26))
     for row, name in zip(comparison.rows, names, strict=True):
         lines += [Text(part, style="bold") for part in _folded(name, width)]
-        lines[-1] = _fitting(lines[-1], _tail(comparison, row, glyphs), width, lines)
+        lines[-1] = _fitting(lines[-1], _tail(row, glyphs), width, lines)
         for entry in row.entries:
             if entry is not None:
                 line = Text(f"  {set_cell_size(plain(entry.series.label), label)}  ")
@@ -167,7 +167,7 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
     return lines
 
 
-def _tail(comparison: Comparison, row: Row, glyphs: Glyphs) -> Text:
+def _tail(row: Row, glyphs: Glyphs) -> Text:
     tail = Text("  ") + verdict_text(row)
     if row.ratio is not None:
         tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")

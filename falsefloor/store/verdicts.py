@@ -7,6 +7,7 @@ import math
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from falsefloor.api import Facts, Finding, Record
@@ -15,14 +16,13 @@ from falsefloor.checks.judge import Judgement
 from falsefloor.store.records import finite
 from falsefloor.study.units import digest
 
-Judge = Callable[[Facts, Sequence[Finding], int | None], Judgement]
-"""Facts, the estimator's own notes, and how many queries all of it took (None where that is not known)."""
+Judge = Callable[[Facts, Sequence[Finding]], Judgement]
 Group = tuple[str, str, str, int]
 """model, masker, norm, input: estimates that bear on each other."""
 
 _ESTIMATES = (
     "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.cell,"
-    " s.label AS name, s.claim, s.gradient FROM series s"
+    " e.forward, e.backward, s.label AS name, s.claim, s.gradient FROM series s"
     " JOIN estimate e ON e.series = s.id AND e.input = ? JOIN unit u ON u.id = e.unit"
     " WHERE s.model = ? AND s.masker = ? AND s.norm = ? ORDER BY s.id"
 )
@@ -41,6 +41,8 @@ class _Row(NamedTuple):
     status: str
     input: int
     cell: str
+    forward: int
+    backward: int
     name: str
     claim: Any
     gradient: str
@@ -56,9 +58,18 @@ def rejudge(db: sqlite3.Connection, groups: Iterable[Group], judge: Judge) -> No
             if row.status != "ok":
                 continue
             others = [record for id_, record in records.items() if id_ != row.id]
-            facts = Facts(norm, records[row.id], others, observed)  # type: ignore[arg-type]
+            facts = Facts(norm, records[row.id], others, _with_queries(observed, row))  # type: ignore[arg-type]
             notes = [note(code, message) for code, message in json.loads(row.notes)]
             _write(db, row, judge(facts, notes))
+
+
+def _with_queries(observed: dict[str, Any], row: _Row) -> dict[str, Any]:
+    """The observed facts, where ``queries`` counts the estimate's own too: "held" says how many in all."""
+    if "queries" not in observed:
+        return observed
+    counted = observed["queries"]
+    spent = {"forward": row.forward, "backward": row.backward}
+    return {**observed, "queries": {name: counted.get(name, 0) + more for name, more in spent.items()}}
 
 
 def note(code: str, message: str) -> Finding:
@@ -106,7 +117,13 @@ def _observed(db: sqlite3.Connection, model: str, masker: str, norm: str, input_
         "SELECT facts FROM observation WHERE model = ? AND masker = ? AND norm = ? AND input = ?",
         (model, masker, norm, input_),
     ).fetchone()
-    found: dict[str, Any] = revive(json.loads(row[0])) if row else {}
+    return _parsed(row[0]) if row else {}
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """Stored facts as values; kept, since every estimate beside them is judged by the same ones."""
+    found: dict[str, Any] = revive(json.loads(text))
     return found
 
 

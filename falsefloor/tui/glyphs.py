@@ -46,9 +46,7 @@ class Glyphs:
 
 
 UNICODE = Glyphs("≳", "≥", "≤", "–", "▸", "▲", "▼", "·", "─", "…", "×", "∞", "↵", "—", "✓", "✗", "█")
-ASCII = Glyphs(
-    ">~", ">=", "<=", "-", ">", "^", "v", "|", "-", "~", "x", "inf", "enter", "--", "ok", "no", "#"
-)
+ASCII = Glyphs(">~", ">=", "<=", "-", ">", "^", "v", "|", "-", "~", "x", "inf", "enter", "--", "ok", "x", "#")
 
 
 def speaks_utf8(environ: Mapping[str, str]) -> bool:

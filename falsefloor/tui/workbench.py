@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from falsefloor.tui import commands, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.glyphs import ASCII, AsciiFilter, clean, glyphs
 from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import RunWatch, Snapshot
 from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
 
@@ -65,12 +67,7 @@ class Workbench(App[None]):
         return clean(text)
 
     def get_default_screen(self) -> Screen[Any]:
-        return Compare() if self._wanted or self._newest() else self._first()
-
-    def _first(self) -> Screen[Any]:
-        from falsefloor.tui.screens.first import First
-
-        return First()
+        return Compare()
 
     def _newest(self) -> RunDir | None:
         """The newest run under way, else the newest."""
@@ -82,6 +79,10 @@ class Workbench(App[None]):
             self.add_class("-ascii")
         if (run := self._wanted or self._newest()) is not None:
             self._follow(run)
+        else:
+            from falsefloor.tui.screens.first import First
+
+            self.push_screen(First())
         self.set_interval(POLL, self.look)
 
     # The run that is watched
@@ -104,8 +105,6 @@ class Workbench(App[None]):
         self._follow(run)
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        if not isinstance(self.screen, Compare):
-            self.switch_screen(Compare())
 
     def look(self) -> None:
         """Take a snapshot in a thread, unless one is being taken or it is too early."""
@@ -172,7 +171,7 @@ class Workbench(App[None]):
                 result = work()
             except FalsefloorError as error:
                 self.call_from_thread(self.say, str(error), bad=True)
-            except OSError as error:
+            except (OSError, sqlite3.Error) as error:
                 self.call_from_thread(self.say, f"That did not work: {error}.", bad=True)
             else:
                 self.call_from_thread(done, result)
@@ -295,7 +294,10 @@ class Workbench(App[None]):
         self.say(f"Theme {self.theme}")
 
     async def action_back(self) -> None:
-        if len(self.screen_stack) > 1:
+        # Below the first page there is a table of nothing.
+        if len(self.screen_stack) > (2 if self.run_dir is None else 1):
+            if isinstance(self.screen, Page):
+                self.screen.leaving()
             self.pop_screen()
 
     async def action_quit(self) -> None:

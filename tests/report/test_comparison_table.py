@@ -136,7 +136,7 @@ def test_a_recovered_estimate_has_a_column_where_there_is_room_and_a_line_elsewh
     found = compare_cells([series(0), series(1, "s"), again], {
         0: cell(0, held=1), 1: cell(1, 1.0, refuted=1), 2: cell(2, 0.09, suspect=1)})  # fmt: skip
     assert "(recovered)" in text(found, 100).splitlines()[1] and "≳0.0900?" in row_of(found, "s", 100)
-    narrow = text(found, 44).splitlines()
+    narrow = text(found, 40).splitlines()
     assert "    clever (recovered) ≳0.0900? suspect" in narrow
 
 

@@ -14,10 +14,10 @@ from textual.pilot import Pilot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stored import StoredRun  # noqa: E402
+from stored import StoredRun
 
-from falsefloor.store.paths import RunDir  # noqa: E402
-from falsefloor.tui.workbench import Workbench  # noqa: E402
+from falsefloor.store.paths import RunDir
+from falsefloor.tui.workbench import Workbench
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,9 @@ async def test_the_table_says_at_80_columns_what_is_refuted_and_by_how_much(open
         assert max(map(len, screen.splitlines())) <= 80
 
 
-async def test_the_story_below_tells_what_the_number_claims_and_why_it_is_false(opened: Any, run: RunDir) -> None:
+async def test_the_story_below_tells_what_the_number_claims_and_why_it_is_false(
+    opened: Any, run: RunDir
+) -> None:
     async with opened(run) as pilot:
         await pilot.press("down")
         screen = await shows(pilot, "REFUTED — the number is false")
@@ -80,7 +82,9 @@ async def test_the_view_turns_to_one_row_an_estimate_and_to_single_inputs(opened
         await until(pilot, lambda: table.count == 3)
 
 
-async def test_sorting_by_verdict_brings_the_worst_to_the_top_and_goes_away_again(opened: Any, run: RunDir) -> None:
+async def test_sorting_by_verdict_brings_the_worst_to_the_top_and_goes_away_again(
+    opened: Any, run: RunDir
+) -> None:
     async with opened(run) as pilot:
         table = pilot.app.screen.query_one(LiveTable)
         assert [key.masker for key in table.shown][0] == "none"

@@ -32,7 +32,9 @@ def rows(count: int = 5, **changed: Cell) -> list[Row]:
             "b": Cell(f"{10 - n}.00", "", float(10 - n)),
             "why": Cell("because"),
         }
-        cells |= {key.removeprefix(f"r{n}_"): cell for key, cell in changed.items() if key.startswith(f"r{n}_")}
+        cells |= {
+            key.removeprefix(f"r{n}_"): cell for key, cell in changed.items() if key.startswith(f"r{n}_")
+        }
         made.append(Row(n, tuple(cells.values())))
     return made
 
@@ -89,9 +91,10 @@ async def test_no_number_is_cut_in_half_at_the_edge() -> None:
     app = Host()
     async with app.run_test(size=(24, 10)) as pilot:
         table = app.query_one(LiveTable)
-        table.show([*COLUMNS[:3], Column("c", "c", "right", narrowest=9), COLUMNS[3]], [
-            Row(0, (Cell("row 0"), Cell("1.00"), Cell("2.00"), Cell("123456789"), Cell("because")))
-        ])
+        table.show(
+            [*COLUMNS[:3], Column("c", "c", "right", narrowest=9), COLUMNS[3]],
+            [Row(0, (Cell("row 0"), Cell("1.00"), Cell("2.00"), Cell("123456789"), Cell("because")))],
+        )
         await pilot.pause()
         assert "2.00" in text(app) and "123" not in text(app)
 
@@ -158,7 +161,10 @@ def test_a_fitted_text_is_exactly_as_wide_as_asked(words: str, width: int, align
     assert cell_len(fit(clean, width, align)) == width
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(allow_nan=False), st.text(max_size=3)), max_size=12), st.booleans())
+@given(
+    st.lists(st.one_of(st.none(), st.floats(allow_nan=False), st.text(max_size=3)), max_size=12),
+    st.booleans(),
+)
 @settings(max_examples=100, deadline=None)
 def test_sorting_keeps_every_row_and_puts_the_unknown_last(values: list[Any], largest_first: bool) -> None:
     given_rows = {n: (Cell("", "", value),) for n, value in enumerate(values)}

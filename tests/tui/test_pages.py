@@ -24,7 +24,7 @@ async def test_detail_shows_each_warning_with_its_evidence_and_its_replay(opened
     async with opened(run) as pilot:
         await pilot.press("down", "enter")
         screen = await shows(pilot, "FF201 refuted", "distance — 0.0378", "falsefloor replay 7f3a0000")
-        assert "input 0, 1 of 3" in screen or "1 of 3" in screen
+        assert "input 0, 1 of 3" in screen
 
 
 async def test_detail_turns_through_its_panels_one_by_one_where_there_is_little_room(
@@ -56,7 +56,9 @@ async def test_the_fitted_curve_is_named_with_its_numbers(opened: Any, run: RunD
 async def test_detail_shows_everything_at_once_where_there_is_room(opened: Any, run: RunDir) -> None:
     async with opened(run, size=(140, 40)) as pilot:
         await pilot.press("down", "enter")
-        await shows(pilot, "FF201 refuted", "Scale spectrum", "batch maxima", "samples arrive", "adversarial: 8")
+        await shows(
+            pilot, "FF201 refuted", "Scale spectrum", "batch maxima", "samples arrive", "adversarial: 8"
+        )
 
 
 async def test_brackets_go_from_input_to_input_and_around(opened: Any, run: RunDir) -> None:
@@ -171,7 +173,9 @@ def plugin(name: str, status: str, **more: Any) -> Described:
 async def test_a_broken_plugin_is_listed_with_its_reason(
     opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = plugin("bad[red]", "broken", reason="ImportError: no module \x1b[31m nothing", traceback="line 1\nline 2")
+    broken = plugin(
+        "bad[red]", "broken", reason="ImportError: no module \x1b[31m nothing", traceback="line 1\nline 2"
+    )
     fine = plugin("fine", "healthy", summary="Counts to three.", claim="lower_bound", norms=("l2",))
     rows = (fine, broken)
     monkeypatch.setattr(

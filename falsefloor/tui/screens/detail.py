@@ -90,10 +90,10 @@ class DetailPage(Page):
         which = f"input {self._number}" + ("" if name == str(self._number) else f" ({name})")
         self.head(
             [
-                (self.bench.clean(str(record["name"])), ""),
-                (self.bench.clean(str(record["masker"])), ""),
+                (f"{which}, {place} of {len(detail.inputs)}", ""),
+                (self.bench.clean(str(record["name"])), "quiet"),
+                (self.bench.clean(str(record["masker"])), "quiet"),
                 (str(record["norm"]), "quiet"),
-                (f"{which}, {place} of {len(detail.inputs)}", "quiet"),
                 (words.verdict(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
             ]
         )

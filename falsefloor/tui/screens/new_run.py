@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,6 @@ from typing import Any, ClassVar
 from textual import on
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.css.query import NoMatches
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, Select, Static
@@ -189,12 +189,10 @@ class NewRun(Page):
             return
         self.app.push_screen(Review(study))
 
-    def on_unmount(self) -> None:
+    def leaving(self) -> None:
         # Escape closes the page; what was composed is there when it is opened again.
-        try:
+        with suppress(UsageError):
             self.bench.draft = self.study()
-        except (UsageError, NoMatches):
-            return
 
     def action_load(self) -> None:
         def given(path: str | None) -> None:

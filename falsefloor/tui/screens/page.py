@@ -81,6 +81,9 @@ class Page(Screen[None]):
     def opened(self) -> None:
         """Called once when the page is there."""
 
+    def leaving(self) -> None:
+        """Called before the page is closed by the user."""
+
     def seen(self, snapshot: Snapshot) -> None:
         """Called with every new snapshot of the run that is watched."""
 

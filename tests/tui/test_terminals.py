@@ -1,0 +1,132 @@
+"""What the app does on terminals that are small, slow, colourless, ASCII, or no terminals at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import shows, text, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from falsefloor.errors import UsageError
+from falsefloor.store.paths import RunDir
+from falsefloor.tui.app import over_ssh, refusal, run_app, settle
+from falsefloor.tui.glyphs import ASCII, UNICODE, ascii_text, clean, glyphs
+from falsefloor.tui.themes import first_theme
+
+
+async def test_under_lc_all_c_nothing_but_ascii_reaches_the_terminal(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    async with opened(run) as pilot:
+        screen = await shows(pilot, ">=0.3000x", "<=0.0388", ">~0.03", "x8.52")
+        assert screen.isascii()
+        await pilot.press("down", "enter", "2")
+        assert (await shows(pilot, "Scale spectrum", "1e-6")).isascii()
+        await pilot.press("5")
+        assert (await shows(pilot, "adversarial: 8", "@@")).isascii()
+        await pilot.press("escape", "question_mark")
+        assert (await shows(pilot, "Keys")).isascii()
+        await pilot.press("escape", "x", "e")
+        await until(pilot, lambda: text(pilot.app).isascii())
+
+
+async def test_without_colour_every_verdict_and_the_cursor_can_still_be_read(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(run) as pilot:
+        screen = await shows(pilot, "REFUTED", "suspect", "held", "0.3000✗", "▸")
+        colours = {
+            segment.style.color.triplet
+            for strip in pilot.app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style and segment.style.color and segment.style.color.triplet
+        }
+        assert colours and all(c.red == c.green == c.blue for c in colours)
+        assert screen.count("▸") == 1
+
+
+def test_a_dumb_terminal_is_refused_with_what_to_do_instead() -> None:
+    for term in ("dumb", "unknown", ""):
+        said = refusal({"TERM": term}, interactive=True)
+        assert "falsefloor watch RUN" in said
+    assert "falsefloor watch" in refusal({"TERM": "xterm"}, interactive=False)
+    assert refusal({"TERM": "xterm"}, interactive=True) == ""
+
+
+def test_without_a_terminal_the_app_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a terminal"):
+        run_app(tmp_path)
+
+
+def test_over_ssh_there_are_fifteen_frames_no_animation_and_no_mouse() -> None:
+    environ = {"SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}
+    assert over_ssh(environ)
+    assert settle(environ) is False
+    assert (environ["TEXTUAL_FPS"], environ["TEXTUAL_ANIMATIONS"]) == ("15", "none")
+    here: dict[str, str] = {}
+    assert settle(here) is True and here["TEXTUAL_FPS"] == "30"
+    asked = {"TEXTUAL_FPS": "5"}
+    settle(asked)
+    assert asked["TEXTUAL_FPS"] == "5", "what the user sets stays"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"LC_ALL": "C"}, ASCII),
+        ({"LC_ALL": "C.UTF-8"}, UNICODE),
+        ({"LC_ALL": "", "LANG": "en_GB.utf8"}, UNICODE),
+        ({"LANG": "de_DE.ISO-8859-1"}, ASCII),
+        ({"LC_CTYPE": "de_DE.UTF-8@euro", "LANG": "C"}, UNICODE),
+        ({}, UNICODE),
+        ({"LANG": "C.UTF-8", "FALSEFLOOR_ASCII": "1"}, ASCII),
+    ],
+)
+def test_the_glyphs_follow_the_locale(environ: dict[str, str], expected: object) -> None:
+    assert glyphs(environ) is expected
+
+
+def test_a_terminal_of_sixteen_colours_gets_its_own_colours() -> None:
+    assert first_theme({"TERM": "linux"}) == "ansi-dark"
+    assert first_theme({"TERM": "xterm-256color"}) == "floor-dark"
+    assert first_theme({"TERM": "xterm-256color", "FALSEFLOOR_THEME": "light"}) == "floor-light"
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_cleaned_text_has_nothing_that_moves_a_cursor(given_text: str) -> None:
+    shown = clean(given_text)
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0x202A <= ord(c) <= 0x202E for c in shown)
+    assert clean(shown) == shown
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_ascii_text_is_as_wide_as_what_it_stands_for(given_text: str) -> None:
+    shown = clean(given_text)
+    assert ascii_text(shown).isascii()
+    assert len(ascii_text(shown)) == cell_len(shown)
+
+
+def test_the_app_imports_neither_torch_nor_numpy_nor_scipy_nor_a_plot() -> None:
+    code = (
+        "import sys, pkgutil, importlib, falsefloor.tui.workbench as w\n"
+        "early = [m for m in ('textual_plotext', 'plotext') if m in sys.modules]\n"
+        "import falsefloor.tui\n"
+        "for m in pkgutil.walk_packages(falsefloor.tui.__path__, 'falsefloor.tui.'): importlib.import_module(m.name)\n"
+        "import falsefloor.worker.launch, falsefloor.cli.demo\n"
+        "print([m for m in ('torch', 'numpy', 'scipy') if m in sys.modules] + early)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
+    assert done.stdout.strip() == "[]"
