@@ -1,7 +1,7 @@
 """What the app costs: CPU, bytes on the line, lag, first paint, opening a large run, memory, keys under load.
 
 Each case is a real program on a pseudo-terminal of its own, so bytes are what an SSH link would carry. Ratios
-compare programs measured in the same run, one after the other. Usage: python benchmarks/app.py [--json]
+compare programs measured in the same run, one after the other. Prints JSON. Usage: python benchmarks/app.py
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Terminal:
                 data = os.read(self.master, 1 << 16)
                 self.bytes += len(data)
                 got += data
+                self.seen = got
                 if word in got:
                     return time.perf_counter() - began
         raise RuntimeError(f"{word!r} was never written; the end of what was: {got[-400:]!r}")
@@ -181,7 +182,93 @@ def run_empty() -> None:
     Empty().run(mouse=False)
 
 
+def run_app_on(root: str) -> None:
+    """The app on the newest run of a store."""
+    from falsefloor.tui.app import run_app
+
+    run_app(Path(root))
+
+
+def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
+    """A finished run of `series` cells over `inputs` inputs, stored by the real writer."""
+    from falsefloor.checks.judge import Judgement
+    from falsefloor.store.paths import create_run
+    from falsefloor.store.records import EstimateResult, UnitResult
+    from falsefloor.store.writer import RunWriter
+    from falsefloor.study.file import study_from, write_study
+    from falsefloor.study.units import plan, series_of
+
+    class Installed:
+        def params(self, kind: str, name: str, given: Any) -> dict[str, Any]:
+            return dict(given)
+
+        def claim(self, name: str) -> str:
+            return "upper_bound" if name == "attack" else "lower_estimate"
+
+        def origin(self, kind: str, name: str) -> dict[str, str]:
+            return {"dist": "falsefloor", "version": "0"}
+
+    maskers = ["none", *(f"staircase:c={n}" for n in range(2, series // 4 + 1))]
+    names = ["clever:radius=0.3", "clever", "finite-difference", "attack"]
+    study = study_from({"models": ["digits:mlp"], "maskers": maskers, "estimators": names})
+    run, dice = create_run(root), random.Random(0)
+    run.study.write_text(write_study(study), encoding="utf-8")
+    writer = RunWriter(run.db, lambda facts, notes: Judgement("held", (), "21 checks"), durable=False)
+    writer.set_meta(
+        id=run.id, study=study.to_json(), status="running", created=time.time(), started=time.time()
+    )
+    cells = series_of(study, Installed())
+    writer.add_series(cells)
+    units = list(plan(study, cells, {"digits:mlp": inputs}))
+    writer.add_units(units)
+    for (number, _), unit in zip(writer.queued(), units, strict=True):
+        found = (
+            [EstimateResult(n, 3, 3, radius=dice.random()) for n in range(*unit.inputs)]
+            if unit.series
+            else []
+        )
+        writer.store(number, UnitResult(unit.key, estimates=found, seconds=0.1))
+    writer.finish("done")
+    writer.close()
+
+
 # The measurements
+
+
+def measure_opening(repeats: int = 5) -> dict[str, Any]:
+    """First paint against an empty Textual program's, time from there to a usable table, memory, modules."""
+    empty, paint, table, memory = [], [], [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "runs"
+        build_run(root)
+        for _ in range(repeats + 1):
+            terminal = Terminal(child("empty"))
+            terminal.wait_for(b"first-paint")
+            empty.append(time.perf_counter() - terminal.started)
+            terminal.stop()
+            terminal = Terminal(child("app", str(root)))
+            terminal.wait_for(b"falsefloor")
+            paint.append(time.perf_counter() - terminal.started)
+            if b"staircase" not in terminal.seen:
+                terminal.wait_for(b"staircase")
+            table.append(time.perf_counter() - terminal.started - paint[-1])
+            terminal.read(1.0)
+            status = Path(f"/proc/{terminal.process.pid}/status")
+            if status.exists():
+                line = next(n for n in status.read_text().splitlines() if n.startswith("VmHWM"))
+                memory = max(memory, int(line.split()[1]) / 1024)
+            maps = Path(f"/proc/{terminal.process.pid}/maps")
+            heavy = [w for w in ("torch", "numpy", "scipy") if maps.exists() and f"/{w}/" in maps.read_text()]
+            terminal.stop()
+    # The first of each warms the disk's cache.
+    return {
+        "first_paint_s": statistics.median(paint[1:]),
+        "first_paint_empty_s": statistics.median(empty[1:]),
+        "first_paint_ratio": statistics.median(paint[1:]) / statistics.median(empty[1:]),
+        "table_after_first_paint_ms": 1e3 * statistics.median(table[1:]),
+        "memory_mb": memory,
+        "heavy_libraries": heavy,
+    }
 
 
 def measure_tables(seconds: float) -> dict[str, Any]:
@@ -220,17 +307,18 @@ def measure_keys(presses: int = 40) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=8.0)
     given = parser.parse_args()
     if given.child:
         what, *rest = given.child
         if what == "table":
             run_table(rest[0], float(rest[1]), rest[2])
+        elif what == "app":
+            run_app_on(rest[0])
         else:
             run_empty()
         return
-    made = {"tables": measure_tables(given.seconds), "keys": measure_keys()}
+    made = {"tables": measure_tables(given.seconds), "keys": measure_keys(), "opening": measure_opening()}
     print(json.dumps(made, indent=2))
 
 

@@ -156,7 +156,9 @@ class _Tally:
         self.samples, self.total = budget.samples, budget.batches * budget.samples
         self.maxima = torch.zeros(targets, columns, budget.batches, dtype=dtype, device=device)
         self.stride = math.ceil(self.total / KEPT_NORMS)
-        self.kept: list[Tensor] = []
+        # one block: kept pieces of every unit would pin the memory around them
+        self.norms = torch.empty(targets, math.ceil(self.total / self.stride), dtype=dtype, device=device)
+        self.kept = 0
         self.zero, self.vanished, self.nonfinite = (
             torch.zeros(targets, dtype=torch.long, device=device) for _ in range(3)
         )
@@ -177,8 +179,9 @@ class _Tally:
             self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=1))
         plain = table[:, :, -1]
         # -seen mod stride: the first point of this unit that lies on the even spacing over all units
-        # a copy: a view would keep every unit's whole table alive
-        self.kept.append(plain[:, -self.seen % self.stride :: self.stride].clone())
+        part = plain[:, -self.seen % self.stride :: self.stride]
+        self.norms[:, self.kept : self.kept + part.shape[1]] = part
+        self.kept += part.shape[1]
         self.zero += (plain == 0).sum(dim=1)
         self.vanished += (plain <= self.small).sum(dim=1)
         self.nonfinite += plain.isinf().sum(dim=1)
@@ -188,8 +191,7 @@ class _Tally:
         zero, vanished, nonfinite = (
             count.double() / self.total for count in (self.zero, self.vanished, self.nonfinite)
         )
-        norms = torch.cat(self.kept, dim=1)
-        return Ball(radius, rho, self.maxima, directed, norms, zero, vanished, nonfinite)
+        return Ball(radius, rho, self.maxima, directed, self.norms, zero, vanished, nonfinite)
 
 
 def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:

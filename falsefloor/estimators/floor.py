@@ -44,7 +44,7 @@ def ratios(margin: Tensor, slopes: Tensor) -> Tensor:
 
 
 def at_column(
-    margin: Tensor, slopes: Tensor, column: int, rho: float | None, limit: float, *, eps: float
+    margin: Tensor, slopes: Tensor, column: int, rho: float | None, limit: float, *, eps: float = 0.0
 ) -> Floor | None:
     """The floor by one column of slopes (T,): at radius rho of its support, or the plain norm for None.
 

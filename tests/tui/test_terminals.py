@@ -122,7 +122,8 @@ def test_the_app_imports_neither_torch_nor_numpy_nor_scipy_nor_a_plot() -> None:
         "import sys, pkgutil, importlib, falsefloor.tui.workbench as w\n"
         "early = [m for m in ('textual_plotext', 'plotext') if m in sys.modules]\n"
         "import falsefloor.tui\n"
-        "for m in pkgutil.walk_packages(falsefloor.tui.__path__, 'falsefloor.tui.'): importlib.import_module(m.name)\n"
+        "for m in pkgutil.walk_packages(falsefloor.tui.__path__, 'falsefloor.tui.'):\n"
+        "    importlib.import_module(m.name)\n"
         "import falsefloor.worker.launch, falsefloor.cli.demo\n"
         "print([m for m in ('torch', 'numpy', 'scipy') if m in sys.modules] + early)"
     )
