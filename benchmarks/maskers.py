@@ -1,4 +1,4 @@
-"""Published ways to hide or distort a gradient, beyond the package's own maskers, for the detection benchmark.
+"""Published ways to hide or distort a gradient, beyond the package's own maskers: for detection.py.
 
 After Athalye, Carlini & Wagner 2018 ("Obfuscated gradients give a false sense of security"): shattered,
 stochastic, vanishing and exploding gradients. After Goodfellow 2018 (the note's definition in its §6, where
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.models.digits import DigitsModel
+
+
+Placing = Callable[[nn.Sequential], nn.Module]
 
 
 class Thermometer(nn.Module):
@@ -137,20 +140,20 @@ class Decoy(nn.Module):
         return torch.round(self.c * t) / self.c + self.eps * t.flip(-1)
 
 
-def _in_front(masker: nn.Module) -> Callable[[nn.Sequential], nn.Module]:
+def _in_front(masker: nn.Module) -> Placing:
     return lambda body: nn.Sequential(masker, body)
 
 
-def _behind(masker: nn.Module) -> Callable[[nn.Sequential], nn.Module]:
+def _behind(masker: nn.Module) -> Placing:
     return lambda body: nn.Sequential(body, masker)
 
 
-def _after_first(masker: nn.Module) -> Callable[[nn.Sequential], nn.Module]:
+def _after_first(masker: nn.Module) -> Placing:
     """Behind the first activation."""
-    return lambda body: nn.Sequential(*body[:3], masker, *body[3:])
+    return lambda body: nn.Sequential(body[:3], masker, body[3:])
 
 
-FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[], Callable[[nn.Sequential], nn.Module]]]]] = {
+FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[], Placing]]]] = {
     "shattered": (
         ("mlp", "cnn"),
         {"thermometer": lambda: _in_front(Thermometer(31)), "dct": lambda: _in_front(Cosine(0.05))},

@@ -2,11 +2,10 @@
 
     python benchmarks/unmask.py [--quick] [--count N] [--json FILE]
 
-Five questions, one line each: the recovered floor over the unmasked model's floor, for masks at the input that
-stay near the identity (displacement at most a tenth of the floor); the step width over the true one, and the
-ramp's share; operation and submodule over the built-in maskers at every placement; recovered estimates that
-over-claim and are shown as held; and the cost of straight-through over autograd. Quick: under two minutes on
-two cores.
+Five questions: the recovered floor over the unmasked model's floor, for masks at the input that stay near the
+identity (displacement at most a tenth of the floor); the step width over the true one, and the ramp's share;
+operation and submodule over the built-in maskers at every placement; recovered estimates that over-claim and
+are shown as held; and the cost of straight-through over autograd. Quick: under two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def main() -> None:
         lines.append(recovered_line(found, norm))
         lines += step_lines(found, norm)
         lines.append(held_line(found, norm))
-    lines.append(located_line(inputs[: 2 if options.quick else 5], labels, quick=options.quick))
+    lines.append(located_line(inputs[: 2 if options.quick else 5], quick=options.quick))
     lines.append(cost_line(inputs))
     wide = max(len(line.what) for line in lines)
     for line in lines:
@@ -224,7 +223,7 @@ OPERATIONS = {
 }
 
 
-def located_line(inputs: Tensor, labels: Tensor, *, quick: bool) -> Line:
+def located_line(inputs: Tensor, *, quick: bool) -> Line:
     """Placements at which a mask loses no gradient (a sigmoid that stays in its linear part) are not asked."""
     body = DigitsModel()("mlp").module
     kinds: list[Any] = [

@@ -22,7 +22,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'falsefloor' has no attribute {name!r}; it has {', '.join(__all__)}")
     import importlib
 
-    return getattr(importlib.import_module("falsefloor.evaluate"), name)
+    module = importlib.import_module("falsefloor.evaluate")
+    # importing the submodule binds its name here, and the function of that name must win the next time too
+    globals().update(Results=module.Results, evaluate=module.evaluate)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

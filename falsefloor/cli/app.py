@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from falsefloor.cli import diagnose, doctor, explain, export, plugins, run, runs, show
+from falsefloor.cli import diagnose, doctor, explain, export, plugins, reproduce, run, runs, show
 from falsefloor.cli.terminal import interactive, say
 from falsefloor.errors import FalsefloorError
 
@@ -42,6 +42,7 @@ app.command("judge", rich_help_panel=RUNS)(runs.judge)
 app.command("compare", rich_help_panel=RUNS)(export.compare)
 app.command("export", rich_help_panel=RUNS)(export.export)
 app.command("diagnose", rich_help_panel=HELP)(diagnose.diagnose)
+app.command("reproduce", rich_help_panel=START)(reproduce.reproduce)
 app.command("explain", rich_help_panel=HELP)(explain.explain)
 app.command("inputs", rich_help_panel=HELP)(explain.inputs)
 app.add_typer(plugins.listing, name="plugins", rich_help_panel=HELP)

@@ -86,9 +86,9 @@ def _with_slope(part: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, Te
 def regimes() -> Table:
     """CLEVER's plain score behind ramps of every width, measured and predicted, against N·D·δ.
 
-    The prediction knows the unmasked model's gradients only: behind a ramp a coordinate of a sampled gradient is
-    1/δ times as large with probability δ and zero otherwise, so the largest of N dual norms is a quantile of a
-    weighted sum of coin flips; without a single hit the score is the radius.
+    The prediction knows the unmasked model's gradients only: behind a ramp a coordinate of a sampled gradient
+    is 1/δ times as large with probability δ and zero otherwise, so the largest of N dual norms is a quantile of
+    a weighted sum of coin flips; without a single hit the score is the radius.
     """
     rows: list[Row] = []
     body = DigitsModel()("mlp").module
@@ -137,7 +137,8 @@ def _slopes(subject: ModelSubject, x: Tensor, label: int) -> tuple[Tensor, Tenso
 def _predicted(margin: float, slopes: Tensor, *, count: int, delta: float) -> float:
     """The score at the median of the largest of ``count`` sums over coordinates of |g|·B/δ, B ~ Bernoulli(δ).
 
-    slopes: (P, d), P equally likely gradients. The sum's distribution is built on a grid, a coordinate at a time.
+    slopes: (P, d), P equally likely gradients. The sum's distribution is built on a grid, coordinate by
+    coordinate.
     """
     width = float(slopes.sum(1).max()) / (BINS - 1)
     shifts = (slopes / width).round().long()

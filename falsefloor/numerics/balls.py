@@ -136,7 +136,7 @@ def _draw(size: int, norm: str, count: int, generator: Generator) -> Tensor:
     if norm == "l2":
         gauss = torch.randn(count, size, generator=generator)
         length = torch.linalg.vector_norm(gauss, dim=1, keepdim=True)
-        share: Tensor = torch.rand(count, 1, generator=generator) ** (1 / size)
+        share = torch.rand(count, 1, generator=generator).pow(1 / size)
         return gauss * (share / length)
     _order(norm)
     spacings = torch.empty(count, size + 1).exponential_(generator=generator)

@@ -30,8 +30,8 @@ _DROP = 1.920729
 _GRID = torch.logspace(-3, 2, 18, dtype=torch.float64)
 _REFINED = torch.linspace(-1, 1, 7, dtype=torch.float64)
 _NEWTON_STEPS = 4
-# a megabyte of float64 a temporary: more rows at once are no faster, and memory must not grow with batches
-_ELEMENTS = 2**17
+# an eighth of a megabyte a temporary: more rows at once are no faster, and memory must not grow with batches
+_ELEMENTS = 2**14
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from falsefloor.store.verdicts import Group, Judge, rejudge, tally
 from falsefloor.study.units import Series, Unit, stack_json
 
 UNFINISHED = ("queued", "running")
+ENDED = ("done", "cancelled", "failed")
 
 
 class Floor(NamedTuple):
@@ -47,6 +48,14 @@ class RunWriter:
         self._judge = judge
 
     def close(self) -> None:
+        """Leave one file behind where the run has ended, unless a viewer is still attached to it."""
+        if self.meta().get("status") in ENDED:
+            for _ in range(20):
+                try:
+                    self._db.execute("PRAGMA journal_mode = DELETE")
+                    break
+                except sqlite3.OperationalError:
+                    time.sleep(0.05)
         self._db.close()
 
     @contextmanager
@@ -300,16 +309,10 @@ class RunWriter:
         return len(groups)
 
     def finish(self, status: str, *, error: str | None = None, exit_code: int = 0) -> None:
-        """End the run: one file from now on, unless a viewer is still attached."""
+        """End the run; `close` makes it one file."""
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")
-        for _ in range(20):
-            try:
-                self._db.execute("PRAGMA journal_mode = DELETE")
-                return
-            except sqlite3.OperationalError:
-                time.sleep(0.05)
 
 
 def copy_run(source: Path, target: Path) -> None:

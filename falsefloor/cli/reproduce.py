@@ -1,0 +1,57 @@
+"""`reproduce`: the note's figures, measured anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from falsefloor.cli.named import AsJson
+from falsefloor.cli.terminal import say, show_document, show_text
+from falsefloor.errors import FalsefloorError, UsageError
+
+DEFAULT = Path("falsefloor-figures")
+
+
+def reproduce(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go; made if missing.")
+    ] = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the note's figures again: data as CSV, pictures as SVG and PNG.
+
+    The staircase and its ramp (Figure 1), the two regimes of a ramp against
+    N·D·δ with a prediction, the sigmoid's underflow, and what casts do to a
+    model's slopes. Takes about half a minute; prints the files it wrote.
+    Pictures need matplotlib: pip install "falsefloor[report]".
+    """
+    from falsefloor.report.figures import draw, drawable
+
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; name a directory for the figures: --out DIR")
+    pictures = drawable()
+    command = [sys.executable, "-m", "falsefloor.engine.reproduce", str(out)]
+    written: list[Path] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None  # it was asked for above
+        for line in child.stdout:
+            table = Path(line.rstrip("\n"))
+            written += [table, *(draw(table) if pictures else [])]
+            say(f"{table.stem} done")
+    if child.returncode:
+        raise FalsefloorError("measuring the figures broke off; what it said is above.")
+    if not pictures:
+        say('no pictures: matplotlib is not installed; pip install "falsefloor[report]"')
+    if as_json:
+        files = [str(path) for path in written]
+        show_document({"schema": "falsefloor.figures/1", "directory": str(out), "files": files})
+    else:
+        for path in written:
+            show_text(str(path))
+
+
+__all__ = ["reproduce"]

@@ -1,0 +1,188 @@
+"""A finding's witness, evaluated again from the run directory: what a sceptic runs.
+
+python -m falsefloor.engine.replay RUN FINDING writes one line of JSON to the descriptor that was its stdout,
+so that no command ever loads torch; whatever a model prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from falsefloor.engine.session import Prepared, Session
+from falsefloor.engine.settle import settle
+from falsefloor.engine.tensors import unpack_tensor
+from falsefloor.engine.trap import plant_again
+from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.margins import margins
+from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import RunReader
+from falsefloor.store.records import finite
+from falsefloor.store.verdicts import revive
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.subject import ModelSubject
+
+SAME = 1e-6
+"""Relative: a distance measured again is the same within this."""
+
+
+def replay(reader: RunReader, name: str, *, session: Session | None = None) -> dict[str, Any]:
+    """What the witness of the finding ``name`` (the beginning of its id) shows now.
+
+    "replays" says whether it still contradicts the claim: a point of another class at the stored distance,
+    alone and in a batch; a point at which the logits are not finite; or a pair between which the margin
+    changes as much as was said. Raises `UsageError` for an unknown finding and one without a witness, and
+    what loading the model raises.
+    """
+    finding = _find(reader, name)
+    estimate = next(reader.estimates(series=finding["series"], input=finding["input"]))
+    if finding["witness"] is None:
+        raise UsageError(
+            f"{finding['code']} {finding['id']} has no witness to replay: {finding['message']}."
+            " Refutations have one, and so have warnings about a pair of points."
+        )
+    stored = reader.array(finding["witness"]["array"])
+    if stored is None:
+        raise StoreError(f"the witness {finding['witness']['array']} is not in the run.")
+    unit = next(u for u in reader.units() if u["key"] == estimate["unit"])
+    spec = json.loads(unit["spec"])
+    known = session or Session()
+    prepared = known.prepared(spec["model"], spec["inputs"])
+    subject = known.subject(spec["model"], spec["inputs"], spec["stack"])
+    at = int(finding["input"])
+    x, label = prepared.inputs[at : at + 1], prepared.labels[at : at + 1]
+    if finding["code"] == "FF205":
+        subject = plant_again(subject, x, label, dict(stored.facts), norm=spec["norm"])
+    witness = unpack_tensor(stored).to(x)
+    told: dict[str, Any] = {
+        "finding": finding["id"],
+        "code": finding["code"],
+        "severity": finding["severity"],
+        "model": estimate["model"],
+        "masker": estimate["masker"],
+        "norm": estimate["norm"],
+        "estimator": estimate["name"],
+        "input": at,
+        "label": int(label),
+        "claimed": estimate["radius"],
+        "changed": _changed(reader, estimate["model"], prepared),
+    }
+    evidence = revive(dict(finding["evidence"]))
+    if witness.shape == x.shape[1:]:
+        told |= _point(subject, x, label, witness, told, evidence, norm=spec["norm"])
+    elif witness.shape == (2, *x.shape[1:]):
+        target = _target(revive(estimate["evidence"]))
+        told |= _pair(subject, label, witness, evidence, target, norm=spec["norm"])
+    else:
+        raise StoreError(f"the witness has the shape {tuple(witness.shape)}, the input {tuple(x.shape[1:])}.")
+    return told
+
+
+def _find(reader: RunReader, name: str) -> dict[str, Any]:
+    found = list(reader.findings())
+    matches = [f for f in found if f["id"].startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches and name:
+        raise UsageError(f"{name!r} is the beginning of {len(matches)} findings; give more of it.")
+    # those that can be replayed, worst first
+    known = [f["id"] for f in found if f["witness"] is not None]
+    raise UsageError(f"no finding {name!r} in this run. {did_you_mean(name, known)}")
+
+
+def _target(evidence: Mapping[str, Any]) -> int | None:
+    """The class that the claim's margin is about, where the estimator names one."""
+    target = evidence.get("target")
+    return int(target) if isinstance(target, int | float) and target == target else None
+
+
+def _changed(reader: RunReader, model: str, prepared: Prepared) -> list[str]:
+    """What of the model, its files and inputs is not what it was when the run was computed."""
+    before = reader.fingerprints().get(model, {})
+    now = dict(prepared.fingerprint)
+    return sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+
+
+def _point(
+    subject: ModelSubject,
+    x: Tensor,
+    label: Tensor,
+    witness: Tensor,
+    told: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+    *,
+    norm: str,
+) -> dict[str, Any]:
+    point = witness.unsqueeze(0)
+    distance = float(vector_norm(point.double() - x.double(), norm))
+    logits, errors = Guarded(subject, rows=16).first(point)
+    row: dict[str, Any] = {"kind": "point", "distance": distance}
+    claimed = float(revive(told["claimed"]))
+    within = distance < claimed * (1 + SAME)
+    if told["code"] == "FF403":
+        broken = not bool(logits.isfinite().all())
+        return row | {"finite": not broken, "raised": errors[0], "replays": broken and within}
+    found = settle(subject, x, label, point, norm=norm, rows=16)
+    stands = bool(found.ok[0]) and float(found.moved[0]) == 0.0
+    margin = margins(logits.double(), label)
+    before = float(evidence.get("distance", evidence.get("planted", distance)))
+    same = abs(distance - before) <= SAME * max(before, 1e-30)
+    return row | {
+        "stored_distance": before,
+        "predicted": int(logits.argmax(1)),
+        "margin": float(margin.min()),
+        "replays": stands and same and within,
+    }
+
+
+def _pair(
+    subject: ModelSubject,
+    label: Tensor,
+    witness: Tensor,
+    evidence: Mapping[str, Any],
+    target: int | None,
+    *,
+    norm: str,
+) -> dict[str, Any]:
+    logits = Guarded(subject, rows=16).first(witness)[0].double()
+    distance = float(vector_norm(witness[:1].double() - witness[1:].double(), norm))
+    each = margins(logits, label.expand(2))
+    rival = int(each[0].argmin()) if target is None else target
+    change = float((each[0, rival] - each[1, rival]).abs())
+    slope = change / distance if distance > 0 else 0.0
+    row = {"kind": "pair", "distance": distance, "margins": each[:, rival].tolist(), "slope": slope}
+    constant = evidence.get("lipschitz")
+    if isinstance(constant, float) and constant == constant:
+        return row | {"lipschitz": constant, "replays": slope > constant}
+    return row | {"replays": bool((logits[0] != logits[1]).any()) and change > 0}
+
+
+def main(arguments: list[str]) -> None:
+    """Write the replay, or {"error": …, "exit_code": …}."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    path, name = arguments
+    torch.set_num_threads(1)
+    try:
+        with RunReader(RunDir(Path(path))) as reader:
+            cwd = Path(str(reader.meta().get("cwd", ".")))
+            if cwd.is_dir():
+                os.chdir(cwd)  # python: and npz: references are relative to where the run began
+            answer = replay(reader, name)
+    except FalsefloorError as error:
+        answer = {"error": str(error), "exit_code": error.exit_code}
+    with os.fdopen(out, "w", encoding="utf-8") as file:
+        json.dump(finite(answer), file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
