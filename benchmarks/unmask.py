@@ -76,9 +76,8 @@ def main() -> None:
     lines.append(cost_line(inputs))
     wide = max(len(line.what) for line in lines)
     for line in lines:
-        print(
-            f"{line.what:<{wide}}  {line.found:<52} {line.wanted:<16} {'reached' if line.reached else 'MISSED'}"
-        )
+        verdict = "reached" if line.reached else "MISSED"
+        print(f"{line.what:<{wide}}  {line.found:<56} {line.wanted:<10} {verdict}")
     print(f"{len(records)} estimates in {time.monotonic() - started:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(records, indent=1) + "\n")
@@ -224,7 +223,7 @@ OPERATIONS = {
 
 
 def located_line(inputs: Tensor, *, quick: bool) -> Line:
-    """Placements at which a mask loses no gradient (a sigmoid that stays in its linear part) are not asked."""
+    """By operation and submodule of the gravest find; a certain find anywhere else counts as wrong."""
     body = DigitsModel()("mlp").module
     kinds: list[Any] = [
         Staircase(c=64),

@@ -24,6 +24,8 @@ from falsefloor.checks.rule import Rules, codes_of, found, run
 DISTANCE = 1e-6
 """Relative: two distances nearer than this are the same distance."""
 SLOPE = 1e-3
+MISSED = 1.5
+"""A search that stays farther than this many times a planted class change has not found it."""
 
 
 def _above(facts: Facts, top: Ceiling | None, code: str, words: str) -> list[Finding] | None:
@@ -111,16 +113,17 @@ def _slope(row: Mapping[str, Any], *, target: float | None, radius: float) -> fl
 def trap_missed(facts: Facts) -> list[Finding] | None:
     """FF205: facts of the planted subject, by estimator."""
     caught = part(facts, "trap").get(facts.judged.estimator)
-    if not isinstance(caught, Mapping) or not is_lower(facts.judged):
+    if not isinstance(caught, Mapping):
         return None
     radius, distance = number(caught.get("radius")), number(caught.get("distance"))
     if radius is None or distance is None:
         return None
-    if not radius > distance * (1 + DISTANCE):
+    lower = is_lower(facts.judged)
+    if not radius > distance * ((1 + DISTANCE) if lower else MISSED):
         return []
     message = (
-        f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator claims"
-        f" {radius:.4g}"
+        f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator"
+        f" {'claims' if lower else 'finds nothing nearer than'} {radius:.4g}"
     )
     witness = array(facts, caught.get("array"))
     return [found("FF205", message, witness=witness, planted=distance, claimed=radius)]

@@ -81,7 +81,7 @@ def check(
     ] = 120.0,
     as_json: AsJson = False,
 ) -> None:
-    """Run the conformance kit on an installed plugin, in a process of its own. Exits with 1 where it fails."""
+    """Run the conformance kit on an installed plugin, in another process. Exits with 1 where it fails."""
     from falsefloor.plugins.conformance import Trial, conformance
     from falsefloor.study.grammar import parse_spec
 

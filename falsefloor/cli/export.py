@@ -28,6 +28,8 @@ class Format(enum.StrEnum):
     csv = "csv"
     md = "md"
     html = "html"
+    svg = "svg"
+    png = "png"
     run = "run"
 
 
@@ -35,16 +37,15 @@ def export(
     ctx: typer.Context,
     run: RunName = "last",
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="run: a copy that others can open.")
+        Format, typer.Option("--format", "-f", help="svg, png: a folder of figures; run: a copy for others.")
     ] = Format.json,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Default: stdout; for html and run a name from the id."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout; else a name from the id."),
     ] = None,
 ) -> None:
-    """Export a run: json and csv for programs, md and html for people, run for another machine."""
+    """Export a run: json and csv for programs, md and html for people, svg and png for papers, run for another
+    machine."""
     found = find(ctx, run)
     if format_ is Format.run:
         _copy(found, output or Path(f"falsefloor-{found.id}"))
@@ -53,6 +54,14 @@ def export(
         output = Path(f"falsefloor-{found.id}.html")
     from falsefloor.store.reader import RunReader
 
+    if format_ in (Format.svg, Format.png):
+        from falsefloor.report.figures import write_figures
+
+        folder = output or Path(f"falsefloor-{found.id}-figures")
+        with RunReader(found) as reader:
+            made = write_figures(reader, folder, kind="svg" if format_ is Format.svg else "png")
+        say(f"wrote {len(made)} figures to {folder}")
+        return
     with RunReader(found) as reader:
         text = _text(reader, format_)
     if output is None or str(output) == "-":

@@ -136,7 +136,7 @@ class _Table:
 def _comparison(reader: RunReader) -> Comparison:
     from falsefloor.report.comparison import read_comparison
 
-    return read_comparison(reader, agreement=False)
+    return read_comparison(reader)
 
 
 @contextmanager

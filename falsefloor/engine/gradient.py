@@ -39,5 +39,13 @@ class Through(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.subject.dtype
 
+    @property
+    def forward_queries(self) -> int:
+        return self.subject.forward_queries
+
+    @property
+    def backward_queries(self) -> int:
+        return self.subject.backward_queries
+
     def forward(self, inputs: Tensor) -> Tensor:
         return self._logits(inputs)

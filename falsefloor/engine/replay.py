@@ -19,7 +19,7 @@ from torch import Tensor
 from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import unpack_tensor
-from falsefloor.engine.trap import plant_again
+from falsefloor.engine.trap import planted_at
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
@@ -60,7 +60,12 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
     at = int(finding["input"])
     x, label = prepared.inputs[at : at + 1], prepared.labels[at : at + 1]
     if finding["code"] == "FF205":
-        subject = plant_again(subject, x, label, dict(stored.facts), norm=spec["norm"])
+        trap = planted_at(known, spec, x, label)
+        if trap is None:
+            raise StoreError(
+                "the trap cannot be planted again: the model or its inputs are not what they were."
+            )
+        subject = trap.subject
     witness = unpack_tensor(stored).to(x)
     told: dict[str, Any] = {
         "finding": finding["id"],

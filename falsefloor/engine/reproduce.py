@@ -87,8 +87,8 @@ def regimes() -> Table:
     """CLEVER's plain score behind ramps of every width, measured and predicted, against N·D·δ.
 
     The prediction knows the unmasked model's gradients only: behind a ramp a coordinate of a sampled gradient
-    is 1/δ times as large with probability δ and zero otherwise, so the largest of N dual norms is a quantile of
-    a weighted sum of coin flips; without a single hit the score is the radius.
+    is 1/δ times as large with probability δ and zero otherwise, so the largest of N dual norms is a quantile
+    of a weighted sum of coin flips; without a single hit the score is the radius.
     """
     rows: list[Row] = []
     body = DigitsModel()("mlp").module
@@ -140,7 +140,8 @@ def _predicted(margin: float, slopes: Tensor, *, count: int, delta: float) -> fl
     slopes: (P, d), P equally likely gradients. The sum's distribution is built on a grid, coordinate by
     coordinate.
     """
-    width = float(slopes.sum(1).max()) / (BINS - 1)
+    # room for every coordinate's rounding up
+    width = float(slopes.sum(1).max()) / (BINS - 1 - slopes.shape[1])
     shifts = (slopes / width).round().long()
     mass = torch.zeros(len(slopes), BINS, dtype=torch.float64)
     mass[:, 0] = 1.0

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
+from falsefloor.engine.footprint import rows_that_fit
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
@@ -40,7 +41,10 @@ class Normalise(nn.Module):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model with its inputs on the device. inside: (N,) bool; labels: given, or the model's own answers."""
+    """A model with its inputs on the device.
+
+    inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take.
+    """
 
     module: nn.Module
     classes: int
@@ -49,20 +53,34 @@ class Prepared:
     labels: Tensor
     predicted: Tensor
     inside: Tensor
+    rows: int
     facts: Mapping[str, Any]
     fingerprint: Mapping[str, Any]
 
 
 @dataclass
 class Session:
-    """Loads on first use and keeps. `rows` is what one forward may take; out-of-memory halves it for good."""
+    """Loads on first use and keeps.
+
+    `rows` is what one forward may take: of the subject last asked for, by its memory; out-of-memory halves it
+    for good.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    rows: int = ROWS
     live: dict[str, tuple[LoadedModel, LabelledInputs]] = field(default_factory=dict)
     """Models and inputs handed over in process, by reference."""
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _subjects: dict[str, ModelSubject] = field(default_factory=dict)
+    _most: int = ROWS
+    _fits: int = ROWS
+
+    @property
+    def rows(self) -> int:
+        return min(self._most, self._fits)
+
+    @rows.setter
+    def rows(self, most: int) -> None:
+        self._most = most
 
     def prepared(self, model: Mapping[str, Any], inputs: str) -> Prepared:
         key = canonical([model, inputs])
@@ -73,8 +91,9 @@ class Session:
     def subject(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
         """The composed subject. Raises `UsageError` for a place that does not exist."""
         key = canonical([model, inputs, stack])
+        prepared = self.prepared(model, inputs)
+        self._fits = prepared.rows
         if key not in self._subjects:
-            prepared = self.prepared(model, inputs)
             maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
             module = compose(prepared.module, maskers).to(self.device)
             self._subjects[key] = ModelSubject(module, classes=prepared.classes, bounds=prepared.bounds)
@@ -109,7 +128,8 @@ class Session:
         low_t, high_t = subject.bounds
         flat = ((points >= low_t) & (points <= high_t) & points.isfinite()).flatten(1)
         inside = flat.all(1)
-        predicted = _predict(subject, points, self.rows)
+        rows = rows_that_fit(module, points[:1])
+        predicted = _predict(subject, points, min(self._most, rows))
         labels = _labels(labelled, predicted, classes)
         facts = {
             "count": len(points),
@@ -134,7 +154,7 @@ class Session:
             "dtype": str(dtype),
             "device": self.device.type,
         }
-        return Prepared(module, classes, bounds, points, labels, predicted, inside, facts, fingerprint)
+        return Prepared(module, classes, bounds, points, labels, predicted, inside, rows, facts, fingerprint)
 
 
 _STATEFUL = (

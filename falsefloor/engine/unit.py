@@ -19,12 +19,14 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
 from falsefloor.engine.observing import observe_inputs
+from falsefloor.engine.queries import ACCOUNT, queries
 from falsefloor.engine.recover import Choice, choose
 from falsefloor.engine.room import is_out_of_memory, less_room
 from falsefloor.engine.session import Session
 from falsefloor.engine.settle import settle
 from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
+from falsefloor.engine.trap import trap_inputs
 from falsefloor.errors import FalsefloorError
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
@@ -47,6 +49,8 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         before = subject.forward_queries, subject.backward_queries
         if spec["kind"] == "observe":
             result = UnitResult(key, observations=observe_inputs(task, session))
+        elif "trap" in spec.get("extra", ()):
+            result = UnitResult(key, observations=trap_inputs(task, session))
         else:
             estimates, seen = _estimate(task, session, sink)
             result = UnitResult(key, estimates=estimates, observations=seen)
@@ -174,7 +178,7 @@ def _attempt(
             return _together(task, session, sink, estimator, judged, ready)
         except (Cancelled, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # one that exits fails its own estimate
             if less_room(session, error):
                 continue
             if len(ready) == 1:
@@ -200,13 +204,9 @@ def _together(
     before = task.subject.forward_queries, task.subject.backward_queries
     kept = inputs.clone()
     estimate: Estimate = estimator(judged, inputs, labels, norm=norm, context=context)
-    spent = [
-        (now - then) // len(ready)
-        for now, then in zip(
-            (task.subject.forward_queries, task.subject.backward_queries), before, strict=True
-        )
-    ]
+    after = task.subject.forward_queries, task.subject.backward_queries
     check_estimate(estimate, inputs, kept, labels, claim=estimator.claim, name=task.spec["estimator"]["use"])
+    spent = queries(estimate, forward=after[0] - before[0], backward=after[1] - before[1], count=len(ready))
     radius = estimate.radius.detach().double().cpu()
     arrays: list[dict[str, Array]] = [{} for _ in ready]
     notes: list[list[tuple[str, str]]] = [[] for _ in ready]
@@ -235,7 +235,7 @@ def _together(
         for name, values in estimate.curves.items():
             arrays[at][f"curve-{name}"] = curve(values[at])
     evidence = [
-        {name: scalar(values[at]) for name, values in estimate.evidence.items()}
+        {name: scalar(values[at]) for name, values in estimate.evidence.items() if name not in ACCOUNT}
         | ({"unsettled": 1.0} if at in dropped else {})
         for at in range(len(ready))
     ]
@@ -248,8 +248,8 @@ def _together(
             interval=_interval(evidence[at]),
             evidence=evidence[at],
             notes=notes[at],
-            forward=spent[0],
-            backward=spent[1],
+            forward=spent[at][0],
+            backward=spent[at][1],
             arrays=arrays[at],
         )
         for at, number in enumerate(ready)

@@ -121,12 +121,9 @@ def guide(view: View) -> Guide:
         return Guide(dict(zip(nearest, found.nan_to_num(0.0, 0.0, 0.0)[nearest], strict=True)), norms)
     norms = measure(view, point, ruler)[:, 0, -1]
     wanted = _nearest(view, norms)[:DIRECTED_TARGETS]
-    kept = {}
-    for slot, _, block in gradients(view, point):
-        for index in range(block.shape[0]):
-            if slot + index in wanted:
-                kept[slot + index] = block[index, 0].nan_to_num(0.0, 0.0, 0.0)
-    return Guide({slot: kept[slot] for slot in wanted}, norms)
+    slots = torch.tensor(wanted, device=view.centre.device)
+    rows = own_gradients(view, point.expand(len(wanted), *view.centre.shape), slots).nan_to_num(0.0, 0.0, 0.0)
+    return Guide(dict(zip(wanted, rows, strict=True)), norms)
 
 
 def _nearest(view: View, norms: Tensor) -> list[int]:

@@ -24,6 +24,7 @@ from torch import Generator, Tensor
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.floor import MOST_BALLS, Bracket, Floor, at_column, linear_crossing
+from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.scale_search import choose_scale
 from falsefloor.estimators.secant_report import Outcome, assemble
 from falsefloor.estimators.secant_slopes import Ball, Probe, Sampling, look, measure_again
@@ -82,12 +83,17 @@ class FiniteDifference:
                 "finite-difference looks for its radius inside the input domain, which has no bounds here."
                 " Give the model bounds, or the estimator a radius."
             )
-        with torch.no_grad():
+        queries = Queries(subject, len(inputs))
+        everyone = torch.arange(len(inputs), device=subject.device)
+        with torch.no_grad(), queries.of(everyone):
             logits = torch.cat([subject(piece) for piece in torch.split(inputs, max(1, context.rows))])
         table = margins(logits.to(working(logits.dtype)), labels.to(logits.device))
         run = _Run(self, subject, norm, context, cap, len(inputs))
-        outcomes = [run.one(n, inputs[n], int(labels[n]), table[n]) for n in range(len(inputs))]
-        return assemble(outcomes, like=inputs)
+        outcomes = []
+        for n in range(len(inputs)):
+            with queries.of(everyone[n : n + 1]):
+                outcomes.append(run.one(n, inputs[n], int(labels[n]), table[n]))
+        return assemble(outcomes, like=inputs, queries=queries)
 
 
 class _Run:

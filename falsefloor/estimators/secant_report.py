@@ -11,6 +11,7 @@ from torch import Tensor
 
 from falsefloor.api import Estimate
 from falsefloor.estimators.floor import MOST_BALLS, Floor
+from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.scale_search import Scales
 from falsefloor.estimators.secant_slopes import Ball, Probe
 from falsefloor.numerics.balls import diameter
@@ -129,14 +130,15 @@ class Outcome:
         return Outcome(floor.radius, evidence, rows.float(), tuple(balls))
 
 
-def assemble(outcomes: Sequence[Outcome], *, like: Tensor) -> Estimate:
-    """Stack outcomes of N inputs into an Estimate on the inputs' device."""
+def assemble(outcomes: Sequence[Outcome], *, like: Tensor, queries: Queries) -> Estimate:
+    """Stack outcomes of N inputs into an Estimate on the inputs' device, with what each of them cost."""
     device = like.device
     evidence: dict[str, Tensor | Sequence[str]] = {
         name: torch.tensor([float(o.evidence[name]) for o in outcomes], dtype=torch.float64, device=device)
         for name in NUMBERS
     }
     evidence |= {name: [str(outcome.evidence[name]) for outcome in outcomes] for name in WORDS}
+    evidence |= queries.evidence()
     pictures = torch.stack([outcome.spectrum for outcome in outcomes])
     curves = {name: pictures[:, row] for row, name in enumerate(("scales", "spectrum", "spectrum_max"))}
     for column, name in enumerate(("ball_radius", "ball_slope")):

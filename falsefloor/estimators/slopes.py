@@ -19,6 +19,10 @@ from falsefloor.api import Norm, Subject
 from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.support import common_support, cube_weights
 
+FEW = 4
+"""Points that share a forward with several targets where all targets do not fit: smaller forwards are filled
+up to 16 rows, so that a backward of one point for each of 999 targets would cost sixteen."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -47,12 +51,14 @@ def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     Each block is contiguous and a tensor of its own, which is what makes its products reproducible.
     """
     count, targets = len(points), len(view.targets)
-    if targets > 1 and count * targets <= view.rows:
-        # many small backward calls cost more than one on repeated points
-        repeated = points.repeat(targets, *([1] * (points.ndim - 1)))
-        slots = torch.arange(targets, device=points.device).repeat_interleave(count)
-        flat = next(_backward(view, repeated, [slots]))
-        yield 0, 0, flat.reshape(targets, count, -1)
+    together = min(targets, view.rows // count)
+    if targets > 1 and (together == targets or (count <= FEW and together > 1)):
+        # many small backward calls cost more than one on repeated points; a forward of one row costs sixteen
+        for first in range(0, targets, together):
+            slots = torch.arange(first, min(first + together, targets), device=points.device)
+            repeated = points.repeat(len(slots), *([1] * (points.ndim - 1)))
+            flat = next(_backward(view, repeated, [slots.repeat_interleave(count)]))
+            yield first, 0, flat.reshape(len(slots), count, -1)
         return
     for start in range(0, count, view.rows):
         piece = points[start : start + view.rows]

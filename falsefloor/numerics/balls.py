@@ -137,7 +137,8 @@ def _draw(size: int, norm: str, count: int, generator: Generator) -> Tensor:
         gauss = torch.randn(count, size, generator=generator)
         length = torch.linalg.vector_norm(gauss, dim=1, keepdim=True)
         share = torch.rand(count, 1, generator=generator).pow(1 / size)
-        return gauss * (share / length)
+        inside: Tensor = gauss * (share / length)
+        return inside
     _order(norm)
     spacings = torch.empty(count, size + 1).exponential_(generator=generator)
     total = spacings.sum(dim=1, keepdim=True)

@@ -141,7 +141,7 @@ def main(out: int) -> None:
 
 
 def _plain(facts: Facts) -> dict[str, Any]:
-    """Facts as JSON. Not by `dataclasses.asdict`: curves may be a view of the database, which cannot be copied."""
+    """Facts as JSON. Not by `dataclasses.asdict`: curves may be a view of the database, not to be copied."""
     judged, *others = (
         {
             **{field.name: getattr(record, field.name) for field in dataclasses.fields(record)},

@@ -42,7 +42,9 @@ def write_package(name: str, kind: str, *, into: Path, author: str = "") -> tupl
     words = _words(name, kind, author=author)
     folder = into / words["dist"]
     if folder.exists():
-        raise UsageError(f"{folder} exists already; give the plugin another name or write it --into elsewhere.")
+        raise UsageError(
+            f"{folder} exists already; give the plugin another name or write it --into elsewhere."
+        )
     texts = {path: template.substitute(words) for path, template in _templates(kind, words)}
     written = []
     for path, text in texts.items():
@@ -59,8 +61,8 @@ def _words(name: str, kind: str, *, author: str) -> dict[str, str]:
     bare = name.removeprefix(PREFIX)
     if not _NAME.match(bare) or len(bare) > _LONGEST:
         raise UsageError(
-            f"{name!r} cannot be a plugin's name; use at most {_LONGEST} lower-case letters and digits, beginning"
-            " with a letter, parts joined by single dashes, such as random-search."
+            f"{name!r} cannot be a plugin's name; use at most {_LONGEST} lower-case letters and digits,"
+            " beginning with a letter, parts joined by single dashes, such as random-search."
         )
     taken = next((p for p in discover() if p.kind == kind and p.name == bare), None)
     if taken is not None and canonical(PREFIX + bare) != taken.dist:
@@ -86,7 +88,9 @@ def _words(name: str, kind: str, *, author: str) -> dict[str, str]:
     words["use"] = Template(_USE[kind]).substitute(words)
     source = _source(kind)
     if keyword.iskeyword(words["cls"]) or re.search(rf"\b{words['cls']}\b", source):
-        raise UsageError(f"the class would be called {words['cls']}, which the code uses otherwise; choose another name.")
+        raise UsageError(
+            f"the class would be called {words['cls']}, which the code uses otherwise; choose another name."
+        )
     return words
 
 

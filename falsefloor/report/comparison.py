@@ -129,10 +129,9 @@ def compare_cells(
     return Comparison(columns, tuple(rows), any(row.ratio is not None for row in rows), dict(counts))
 
 
-def read_comparison(reader: RunReader, *, agreement: bool = True) -> Comparison:
-    """The comparison as a run stands now. ``agreement`` reads every observation: leave it out while live."""
-    seen = _agreement(reader.observations()) if agreement else {}
-    return compare_cells(reader.series(), reader.cells(), agreement=seen)
+def read_comparison(reader: RunReader) -> Comparison:
+    """The comparison as a run stands now."""
+    return compare_cells(reader.series(), reader.cells(), agreement=reader.agreement())
 
 
 def document_comparison(document: Mapping[str, Any]) -> Comparison:

@@ -74,6 +74,9 @@ def _refuted(
 
 
 def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, ...]) -> Iterator[Text]:
+    if info.error and not info.units_total:
+        # nothing was planned: there is nothing to resume, open or export, and the error says what to mend
+        return
     codes = [one.code for one in refuted] + [
         word
         for row in comparison.rows

@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from falsefloor.errors import StoreError, did_you_mean
+from falsefloor.store.filesystem import is_network, make_folder, private_or_shared
 
 STALE = 30.0
 """Seconds without a heartbeat after which a worker on another host counts as lost."""
@@ -58,44 +59,70 @@ class RunDir:
 
     def command(self, name: str) -> None:
         """Ask the worker for something: cancel, kill, pause, resume."""
-        self.commands.mkdir(mode=0o700, exist_ok=True)
-        (self.commands / name).touch()
+        try:
+            if not self.commands.is_dir():
+                make_folder(self.commands, mode=private_or_shared(self.path)[0])
+            (self.commands / name).touch()
+        except OSError as error:
+            raise StoreError(f"cannot ask run {self.id} to {name}: {error.strerror or error}.") from error
 
     def is_alive(self) -> bool:
-        """Whether a worker holds the lock. A dead one cannot: the kernel releases it with the process."""
+        """Whether a worker holds the lock. A dead one cannot: the kernel releases it with the process.
+
+        On a network file system the kernel may not know of other hosts' locks: there a heartbeat counts too.
+        """
         try:
             with self.lock.open("rb") as file:
                 fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
         except BlockingIOError:
             return True
         except OSError:
             return False
+        return is_network(self.path) and self.heartbeat() < STALE
 
     def heartbeat(self) -> float:
         """Seconds since the worker last touched its lock; inf where there is none."""
         try:
-            return max(0.0, time.time() - self.lock.stat().st_mtime)
+            return abs(time.time() - self.lock.stat().st_mtime)  # a clock that jumped back is no sign of life
         except OSError:
             return float("inf")
 
     def delete(self) -> None:
         if self.is_alive():
             raise StoreError(f"run {self.id} is being computed; cancel it first: falsefloor cancel {self.id}")
-        shutil.rmtree(self.path)
+        try:
+            if self.path.is_symlink():
+                self.path.unlink()  # what it points to is somebody's who put it there
+            else:
+                shutil.rmtree(self.path)
+        except OSError as error:
+            raise StoreError(f"cannot delete {self.path}: {error.strerror or error}.") from error
+
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(entry.lstat().st_size for entry in self.path.rglob("*") if not entry.is_dir())
 
 
 def create_run(root: Path) -> RunDir:
-    """A new, private directory with a short random id."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for _ in range(100):
-        path = root / secrets.token_hex(4)
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        (path / "commands").mkdir(mode=0o700)
-        return RunDir(path)
+    """A new directory with a short random id; private, or its group's where the store is.
+
+    Raises `StoreError`.
+    """
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode, _ = private_or_shared(root)
+        for _ in range(100):
+            path = root / secrets.token_hex(4)
+            try:
+                make_folder(path, mode=mode)
+            except FileExistsError:
+                continue
+            make_folder(path / "commands", mode=mode)
+            return RunDir(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make a run in {root}: {error.strerror or error}. Give another place: --store DIR."
+        ) from error
     raise StoreError(f"cannot make a new run in {root}.")
 
 
@@ -103,7 +130,10 @@ def list_dirs(root: Path) -> list[RunDir]:
     """All runs of a store, newest first."""
     if not root.is_dir():
         return []
-    found = [RunDir(entry) for entry in root.iterdir() if (entry / "study.toml").exists()]
+    try:
+        found = [RunDir(entry) for entry in root.iterdir() if (entry / "study.toml").exists()]
+    except OSError as error:
+        raise StoreError(f"cannot read {root}: {error.strerror or error}.") from error
     return sorted(found, key=lambda run: (_born(run), run.id), reverse=True)
 
 

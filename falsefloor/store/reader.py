@@ -109,7 +109,7 @@ class RunReader:
         status = str(meta.get("status", "queued"))
         if status not in ENDED and not meta.get("in_process") and not self.run_dir.is_alive():
             # A worker takes its lock a moment after the directory appears.
-            young = time.time() - float(meta.get("created", 0)) < 10 and status == "queued"
+            young = abs(time.time() - float(meta.get("created", 0))) < 10 and status == "queued"
             status = status if young else "lost"
         counts = {r[0]: r[1] for r in self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")}
         done, failed, total, forward, backward, busy = self._one(
@@ -269,6 +269,16 @@ class RunReader:
                 "agreement": agreement,
                 "facts": json.loads(row["facts"]),
             }
+
+    def agreement(self) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """(model, masker, norm) to on how many inputs the masked model keeps the class, and of how many."""
+        return {
+            (row[0], row[1], row[2]): (row[3], row[4])
+            for row in self._all(
+                "SELECT model, masker, norm, sum(agreement), count(*) FROM observation"
+                " WHERE agreement IS NOT NULL GROUP BY model, masker, norm"
+            )
+        }
 
     def units(self, status: str | None = None) -> list[dict[str, Any]]:
         clause, given = (" WHERE status = ?", (status,)) if status else ("", ())

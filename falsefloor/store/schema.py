@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from falsefloor.errors import StoreError
@@ -71,11 +71,13 @@ CREATE TABLE event (id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL
 """
 
 
-def _first(connection: sqlite3.Connection) -> None:
-    connection.executescript(_V1)
+_V2 = """
+-- The commonest reason among the worst verdicts of a cell, without reading its estimates.
+CREATE INDEX estimate_verdict ON estimate (series, verdict, reason);
+"""
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+MIGRATIONS = (_V1, _V2)
 """Append only. The n-th brings a file from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)
@@ -84,13 +86,52 @@ APPLICATION_ID = 0x66666C72  # "fflr"
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database to the current version. Raises `StoreError` for one from a newer falsefloor."""
-    version = check_version(connection)
-    for number in range(version, VERSION):
-        MIGRATIONS[number](connection)
-        connection.execute(f"PRAGMA user_version = {number + 1}")
-    if version < VERSION:
+    if check_version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # All or nothing, and by one of two who open the same old file: a kill leaves the version it had.
+        for number in range(check_version(connection), VERSION):
+            for statement in _statements(MIGRATIONS[number]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.commit()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """`executescript` would commit before the first of them."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def check_foreign(connection: sqlite3.Connection) -> None:
+    """Refuse a file that could do something by itself when it is read or written. Raises `StoreError`.
+
+    A run holds plain tables and indexes only. Triggers would run as ours when we write, a view may never end,
+    a virtual table loads code, a generated or defaulted column computes.
+    """
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    odd = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+        " OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%') LIMIT 1"
+    ).fetchone()
+    if odd is None:
+        odd = connection.execute(
+            "SELECT 'computed column', m.name || '.' || c.name FROM sqlite_master m,"
+            " pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND c.hidden != 0 LIMIT 1"
+        ).fetchone()
+    if odd is not None:
+        raise StoreError(f"this file is no falsefloor run: it holds the {odd[0]} {odd[1]!r}; no run does.")
 
 
 def check_version(connection: sqlite3.Connection) -> int:
@@ -112,12 +153,17 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
         # immutable: a finished run in a directory that may not be written
         try:
             connection = sqlite3.connect(quoted + options, uri=True, timeout=5.0, check_same_thread=False)
-            connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA query_only = ON")
+            check_foreign(connection)
             connection.execute("SELECT count(*) FROM meta").fetchone()
         except sqlite3.OperationalError as error:
             if "readonly" not in str(error) and "unable to open" not in str(error):
                 raise StoreError(f"cannot read {path}: {error}.") from error
+            if _has_log(path):
+                raise StoreError(
+                    f"{path} has a log beside it that can only be read where its directory may be written"
+                    " (its worker runs, or was killed). Copy the whole directory to one of your own."
+                ) from error
             continue
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} is not a falsefloor run: {error}.") from error
@@ -125,3 +171,9 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         return connection
     raise StoreError(f"cannot open {path}; is the directory readable?")
+
+
+def _has_log(path: Path) -> bool:
+    """Whether part of the run is still in SQLite's log: the file alone would show less than is stored."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0

@@ -7,12 +7,14 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from falsefloor.errors import StoreError
-from falsefloor.store.records import Array, EstimateResult, UnitResult, finite
-from falsefloor.store.schema import migrate
+from falsefloor.store.filesystem import is_network, make_file, private_or_shared
+from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, finite
+from falsefloor.store.schema import check_foreign, connect_readonly, migrate
 from falsefloor.store.verdicts import Group, Judge, rejudge, tally
 from falsefloor.study.units import Series, Unit, stack_json
 
@@ -40,11 +42,15 @@ class RunWriter:
     """Writes one run.db. Each public method is one transaction, safe against a kill at any moment."""
 
     def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-        path.chmod(0o600)
-        migrate(self._db)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        with _said_plainly(path):
+            make_file(path, mode=private_or_shared(path.parent)[1])
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+            check_foreign(self._db)
+            migrate(self._db)
+            # The log's shared memory does not reach other hosts: there readers wait for the writer instead.
+            self._db.execute(f"PRAGMA journal_mode = {'DELETE' if is_network(path.parent) else 'WAL'}")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+        self._path = path
         self._judge = judge
 
     def close(self) -> None:
@@ -60,13 +66,15 @@ class RunWriter:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with _said_plainly(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
 
     def set_meta(self, **values: Any) -> None:
         with self._transaction() as db:
@@ -160,6 +168,21 @@ class RunWriter:
         )
         return [Floor(*row) for row in rows]
 
+    def followed(self) -> set[tuple[str, str, str, str, int]]:
+        """(model, masker, norm, label, input) of every follow-up that is planned, whatever became of it."""
+        rows = self._db.execute(
+            "SELECT s.model, s.masker, s.norm, s.label, u.first, u.stop FROM unit u"
+            " JOIN series s ON s.id = u.series WHERE u.kind = 'follow-up'"
+        )
+        return {(*cell, n) for *cell, first, stop in rows for n in range(first, stop)}
+
+    def observed(self) -> set[tuple[str, str, str, int, int]]:
+        """(model, masker, norm, first, stop) of every observation that is stored."""
+        rows = self._db.execute(
+            "SELECT model, masker, norm, first, stop FROM unit WHERE kind = 'observe' AND status = 'ok'"
+        )
+        return {tuple(row) for row in rows}
+
     def requeue(self, statuses: Sequence[str]) -> int:
         """Put units of these statuses back in the queue, forgetting what they stored. Returns how many."""
         marks = ", ".join("?" * len(statuses))
@@ -189,7 +212,7 @@ class RunWriter:
         now = time.time()
         with self._transaction() as db:
             for unit in running:
-                db.execute("UPDATE unit SET status = 'running' WHERE id = ?", (unit,))
+                db.execute("UPDATE unit SET status = 'running' WHERE id = ? AND status = 'queued'", (unit,))
             for unit, (done, total, radius) in moves.items():
                 row = (unit, done, total, json.dumps(finite(list(radius))), now)
                 db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)", row)
@@ -215,7 +238,7 @@ class RunWriter:
                     self._estimate(db, unit, cell, series, missing)
             for seen in result.observations:
                 if kind != "observe":
-                    self._add_gradients(db, (model, masker, norm, seen.input), seen.facts)
+                    self._add_facts(db, (model, masker, norm, seen.input), unit, cell, seen)
                     continue
                 names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
                 facts = {**seen.facts, "arrays": names}
@@ -245,14 +268,21 @@ class RunWriter:
             groups: list[Group] = [(model, masker, norm, input_) for input_ in sorted(touched)]
             rejudge(db, groups, self._judge)
 
-    def _add_gradients(self, db: sqlite3.Connection, group: Group, facts: Mapping[str, Any]) -> None:
-        """How an estimate's own gradient source agreed, beside what the observation saw of autograd's."""
+    def _add_facts(
+        self, db: sqlite3.Connection, group: Group, unit: int, cell: str, seen: ObservationResult
+    ) -> None:
+        """What a follow-up learnt (how a repaired gradient agrees, a trap), beside what was observed first."""
         place = "WHERE model = ? AND masker = ? AND norm = ? AND input = ?"
         row = db.execute(f"SELECT facts FROM observation {place}", group).fetchone()
-        if row is not None:
-            known = json.loads(row[0])
-            known["gradients"] = {**known.get("gradients", {}), **facts["gradients"]}
-            db.execute(f"UPDATE observation SET facts = ? {place}", (json.dumps(finite(known)), *group))
+        if row is None:
+            return
+        known = json.loads(row[0])
+        for part, more in seen.facts.items():
+            known[part] = {**known.get(part, {}), **more}
+        names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
+        known["arrays"] = {**known.get("arrays", {}), **names}
+        db.execute(f"UPDATE observation SET facts = ? {place}", (json.dumps(finite(known)), *group))
+        self._arrays(db, unit, cell, seen.input, seen.arrays)
 
     def _estimate(self, db: sqlite3.Connection, unit: int, cell: str, series: int, e: EstimateResult) -> None:
         witness = f"{cell}/{e.input}/witness" if "witness" in e.arrays else None
@@ -315,14 +345,40 @@ class RunWriter:
             db.execute("DELETE FROM progress")
 
 
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    """SQLite's and the system's refusals as a `StoreError` with a cure; nothing that is stored is harmed."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        said = str(error)
+        cure = "what is stored is unharmed; then: falsefloor resume RUN"
+        if "full" in said or "disk I/O" in said or getattr(error, "errno", 0) == ENOSPC:
+            cure = f"Free some space: {cure}."
+        elif isinstance(error, OSError) or "readonly" in said or "unable to open" in said:
+            cure = "May the directory be written? A copy of your own can: falsefloor export --format run."
+        elif "locked" in said:
+            cure = f"Another process holds it; wait, or end it: {cure}."
+        else:
+            cure = "Is it a run of falsefloor's? `falsefloor doctor` looks for damage."
+        raise StoreError(f"cannot write {path}: {said}. {cure}") from error
+
+
 def copy_run(source: Path, target: Path) -> None:
     """A consistent copy of a live or finished run.db. Raises `StoreError` where the target exists."""
     if target.exists():
         raise StoreError(f"{target} exists already; name another file.")
     temporary = target.with_suffix(".part")
-    with sqlite3.connect(source.resolve().as_uri() + "?mode=ro", uri=True) as live:
-        copy = sqlite3.connect(temporary)
-        live.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        copy.close()
-    temporary.replace(target)
+    live = connect_readonly(source)
+    try:
+        with _said_plainly(target):
+            copy = sqlite3.connect(temporary)
+            try:
+                live.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+        temporary.replace(target)
+    finally:
+        live.close()
+        temporary.unlink(missing_ok=True)

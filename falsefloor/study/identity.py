@@ -23,8 +23,9 @@ def fingerprint(spec: Mapping[str, Any], model: Mapping[str, Any]) -> str:
 def plugin_versions(spec: Mapping[str, Any]) -> dict[str, str]:
     """Kind and name to distribution and version of every plugin that a unit runs."""
     wanted = [("masker", layer["use"]) for layer in spec["stack"]]
-    if "estimator" in spec:
-        wanted += [("estimator", spec["estimator"]["use"]), ("gradient", spec["estimator"]["gradient"])]
+    estimator = spec.get("estimator") or spec.get("extra", {}).get("trap")
+    if estimator:
+        wanted += [("estimator", estimator["use"]), ("gradient", estimator["gradient"])]
     return {f"{kind} {name}": _version(kind, name) for kind, name in wanted}
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
-from falsefloor.store.records import finite
-from falsefloor.store.writer import copy_run
-from falsefloor.study.file import read_study, study_from
-from falsefloor.study.study import Study
 from falsefloor.tui.snapshot import reading
 
+if TYPE_CHECKING:
+    from falsefloor.study.study import Study
+
+# What writes, plans or reports is imported where it is used: the first paint waits for none of it.
 LIVE = frozenset(("queued", "running", "paused"))
 EXPORTS = {
     "json": "all estimates with their warnings, for programs",
@@ -27,6 +28,8 @@ EXPORTS = {
 
 def study_of(run: RunDir) -> Study:
     """The study that a run was started with."""
+    from falsefloor.study.file import read_study, study_from
+
     with reading(run) as reader:
         stored = reader.meta().get("study")
     return study_from(stored) if stored else read_study(run.study)
@@ -39,6 +42,8 @@ def export(run: RunDir, form: str, path: Path) -> Path:
         raise StoreError(f"{path} exists already; name another file.")
     try:
         if form == "run":
+            from falsefloor.store.writer import copy_run
+
             path.mkdir()
             copy_run(run.db, path / "run.db")
             (path / "study.toml").write_bytes(run.study.read_bytes())
@@ -66,6 +71,8 @@ def _text(reader: RunReader, form: str) -> str:
         from falsefloor.report.page import page
 
         return page(reader)
+    from falsefloor.store.records import finite
+
     return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
 
 

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
@@ -17,7 +17,6 @@ from textual.screen import Screen
 from falsefloor.errors import FalsefloorError
 from falsefloor.store.paths import RunDir, list_dirs
 from falsefloor.store.reader import ENDED, SeriesRow
-from falsefloor.study.study import Study
 from falsefloor.tui import commands, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.glyphs import ASCII, AsciiFilter, clean, glyphs
@@ -25,6 +24,9 @@ from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import RunWatch, Snapshot
 from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
+
+if TYPE_CHECKING:
+    from falsefloor.study.study import Study
 
 POLL = 0.1
 """Seconds between looks at a live run; a look where nothing changed costs microseconds."""
@@ -58,7 +60,8 @@ class Workbench(App[None]):
             self._filters.append(AsciiFilter())
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = first_theme(os.environ)
+        # Set before anything is drawn: the style sheet is then parsed once.
+        self.set_reactive(App.theme, first_theme(os.environ))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(themes.FALLBACK)

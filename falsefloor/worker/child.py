@@ -7,9 +7,11 @@ supervisor <── "J" + JSON (started, progress, prepared) or "R" + unit + pack
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import queue
+import signal
 import struct
 import sys
 import threading
@@ -23,7 +25,7 @@ EVERY = 0.1
 
 
 class Stop(threading.Event):
-    """Set by the reading thread where the supervisor asked to cancel what runs."""
+    """Set by the reading thread where the supervisor asked to cancel: what runs, and all that waits."""
 
 
 def main(fd: int, device: str) -> None:
@@ -34,6 +36,7 @@ def main(fd: int, device: str) -> None:
     os.dup2(2, 1)
     with contextlib.suppress(OSError):
         os.nice(5)
+    _die_with_parent()
     # torch.export.load falls back to full unpickling without it (torch 2.13: a planted pickle ran).
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -45,7 +48,7 @@ def main(fd: int, device: str) -> None:
     torch.set_num_threads(max(1, int(os.environ.get(THREADS, "1"))))
     from falsefloor.engine.session import Session
     from falsefloor.engine.unit import run_unit
-    from falsefloor.store.records import pack
+    from falsefloor.store.records import UnitResult, pack
 
     session = Session(device=torch.device(device))
     while True:
@@ -54,10 +57,20 @@ def main(fd: int, device: str) -> None:
             _send(pipe, {"event": "prepared", **prepared(session, command)})
         elif command["do"] == "unit":
             unit = int(command["unit"])
-            _send(pipe, {"event": "started", "unit": unit})
-            result = run_unit(command["spec"], session, _sink(pipe, unit, stop))
+            if stop.is_set():
+                result = UnitResult("", "cancelled", "cancelled before it ran")
+            else:
+                _send(pipe, {"event": "started", "unit": unit})
+                result = run_unit(command["spec"], session, _sink(pipe, unit, stop))
             pipe.send_bytes(b"R" + struct.pack("<q", unit) + pack(result))
-            stop.clear()
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends this process with its supervisor, even where a plugin holds the interpreter
+    and the reading thread cannot run."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _listen(pipe: Connection, commands: queue.SimpleQueue[dict[str, Any]], stop: Stop) -> None:

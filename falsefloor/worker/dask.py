@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from falsefloor.errors import UsageError, WorkerError
 from falsefloor.store.records import unpack
-from falsefloor.worker.executor import Event, Finished, Lost, Progressed, Started
+from falsefloor.worker.executor import (
+    Event,
+    Finished,
+    Lost,
+    Progressed,
+    Started,
+    Stopped,
+    StoppedError,
+    overdue,
+)
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 TOPIC = "falsefloor"
 AHEAD = 2
 """Units in flight for each thread, so that no worker waits for the driver."""
+NO_WORKERS = 300.0
+"""Seconds to wait for a first worker: those of a batch system come when their job starts."""
 RETRIES = 3
 """Workers that may die under one unit before it counts as lost."""
 
@@ -41,10 +52,12 @@ class DaskExecutor:
         except ImportError as error:
             raise UsageError("--on dask needs Dask: pip install 'falsefloor[dask]'") from error
         self._device = device
-        self._limit = time_limit or float("inf")
+        self._limit = time_limit
+        self._counted = (float("-inf"), 0)
         self._happened: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._flight: dict[int, Future] = {}
         self._began: dict[int, tuple[float, str]] = {}
+        self._heard: dict[int, float] = {}
         _, _, address = where.partition(":")
         try:
             if address:
@@ -62,7 +75,9 @@ class DaskExecutor:
             raise WorkerError(f"no Dask scheduler answers at {address or 'this machine'}: {error}") from error
         self._client.subscribe_topic(TOPIC, self._hear)
 
-    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+    def prepare(
+        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
+    ) -> dict[str, Any]:
         task = self._client.submit(
             prepare_task,
             self._device,
@@ -72,11 +87,28 @@ class DaskExecutor:
             pure=False,
             resources=self._resources,
         )
+        began = time.monotonic()
+        while not task.done():
+            if stopped():
+                raise StoppedError
+            time.sleep(0.05)
+            if not self._threads() and time.monotonic() - began > NO_WORKERS:
+                said = f"the Dask scheduler had no workers for {NO_WORKERS:.0f} seconds; start some"
+                return {"error": said, "exit_code": 5}
         try:
             answer: dict[str, Any] = json.loads(task.result())
         except Exception as error:
             return {"error": f"loading on a Dask worker failed: {_said(error)}", "exit_code": 5}
         return answer
+
+    def _threads(self) -> int:
+        """Of all workers; asked for once a second, since asking takes a message there and back."""
+        if self._client.status != "running":
+            raise WorkerError("the Dask scheduler went away; start it again and `falsefloor resume` the run.")
+        now = time.monotonic()
+        if now - self._counted[0] > 1.0:
+            self._counted = now, sum(self._client.nthreads().values())
+        return self._counted[1]
 
     @property
     def _resources(self) -> dict[str, float] | None:
@@ -84,10 +116,7 @@ class DaskExecutor:
 
     @property
     def capacity(self) -> int:
-        if self._client.status != "running":
-            raise WorkerError("the Dask scheduler went away; start it again and `falsefloor resume` the run.")
-        threads: int = sum(self._client.nthreads().values())
-        return max(AHEAD, AHEAD * threads) - len(self._flight)
+        return max(AHEAD, AHEAD * self._threads()) - len(self._flight)
 
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
         future = self._client.submit(
@@ -111,6 +140,7 @@ class DaskExecutor:
         """Progress, logged by workers as events of our topic."""
         _, said = event
         unit = said["unit"]
+        self._heard[unit] = time.monotonic()
         if said["event"] == "started":
             self._began[unit] = (time.monotonic(), said["worker"])
             self._happened.put(Started(unit))
@@ -133,14 +163,16 @@ class DaskExecutor:
         """Units past their time limit: their worker is restarted, for no task can be stopped from outside."""
         now, lost = time.monotonic(), []
         for unit, (began, worker) in list(self._began.items()):
-            if now - began > self._limit:
+            late = overdue(self._limit, began=began, heard=self._heard.get(unit, began), now=now)
+            if late:
                 self._forget(unit)
                 self._client.restart_workers([worker], raise_for_error=False)
-                lost.append(Lost(unit, f"stopped at its time limit of {self._limit:g} seconds", final=True))
+                lost.append(Lost(unit, late, final=True))
         return list(lost)
 
     def _forget(self, unit: int) -> None:
         self._began.pop(unit, None)
+        self._heard.pop(unit, None)
         future = self._flight.pop(unit, None)
         if future is not None:
             future.release()

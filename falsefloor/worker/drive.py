@@ -17,7 +17,7 @@ from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
-from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started
+from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
 from falsefloor.worker.models import check_stored, prepare, take_over
 
 CRASHES = 1
@@ -61,10 +61,14 @@ class Drive:
 
         Raises `FalsefloorError` where no model can be loaded, or one is not what the run was started with.
         """
-        counts = prepare(self.writer, self.study, self.series, self.executor)
+        try:
+            counts = prepare(self.writer, self.study, self.series, self.executor, stopped=self._stopped)
+        except StoppedError:
+            self._queue = deque(self.writer.queued())
+            return self._end()
         check_stored(self.writer)
         self._add(plan(self.study, self.series, counts), self.series)
-        self.writer.set_meta(status="running")
+        self.writer.set_meta(status="paused" if self._paused else "running")
         while self._queue or self._flight or self._follow():
             for command in self.commands():
                 self._obey(command)
@@ -75,10 +79,19 @@ class Drive:
                 if event.unit in self._flight:
                     self._handle(event)
             self._tell()
+        return self._end()
+
+    def _end(self) -> str:
         if self._cancelled:
             for unit, _ in self._queue:
                 self.writer.store(unit, UnitResult("", "cancelled", "cancelled before it ran"))
         return "cancelled" if self._cancelled else "done"
+
+    def _stopped(self) -> bool:
+        """Whether a cancel arrived while a model is loaded."""
+        for command in self.commands():
+            self._obey(command)
+        return self._cancelled
 
     def _add(self, units: Iterable[Unit], series: Sequence[Series]) -> bool:
         """Plan units and queue what is missing; whether anything is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,14 +47,35 @@ class Lost:
 
 
 Event = Started | Progressed | Finished | Lost
+Stopped = Callable[[], bool]
+"""Whether the user cancelled; asked while something long is waited for."""
+SILENCE = 3600.0
+"""Seconds without a sign of life after which a unit hangs, where the study sets no ``time_limit``. An honest
+unit reports progress many times a minute, so that a long one is not stopped by this; a limit on the whole is
+the study's to set."""
+
+
+class StoppedError(Exception):
+    """Raised by `Executor.prepare` where the user cancelled meanwhile."""
+
+
+def overdue(limit: float, *, began: float, heard: float, now: float) -> str | None:
+    """Why a unit is to be stopped now, or None. limit: the study's ``time_limit``, 0 for none."""
+    if limit and now - began > limit:
+        return f"stopped at its time limit of {limit:g} seconds; --time-limit gives it more"
+    if not limit and now - heard > SILENCE:
+        return f"stopped after {SILENCE:g} seconds without a sign of life; --time-limit gives it more"
+    return None
 
 
 class Executor(Protocol):
     """Computes units. `submit` never blocks; `capacity` says how many more it wants now."""
 
-    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+    def prepare(
+        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
+    ) -> dict[str, Any]:
         """Load a model with its inputs and place every stack. Returns {"facts", "fingerprint", "device",
-        "versions", "threads"}, or {"error", "exit_code"}."""
+        "versions", "threads"}, or {"error", "exit_code"}. Raises `StoppedError` soon after ``stopped()``."""
         ...
 
     @property

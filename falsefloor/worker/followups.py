@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from falsefloor.store.writer import Floor, RunWriter
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
 from falsefloor.worker.planning import Planner
+from falsefloor.worker.traps import traps
 
 RECOVERED = "{} (recovered)"
 """The label of the series that estimates again with a repaired gradient."""
+Place = tuple[str, str, str, str, int]
+"""model, masker, norm, label, input"""
 DOUBTED = frozenset(("refuted", "suspect"))
 
 
 def follow_ups(planner: Planner) -> Callable[[RunWriter, Study, Sequence[Series]], list[Unit]]:
     """The rule as `falsefloor.worker.drive.drive` asks it. What it asks for twice is planned once."""
-    del planner  # the repaired estimate is the raw one's estimator with the raw one's complete parameters
-    return lambda writer, study, series: recoveries(writer.floors(), study, series)
+
+    def rule(writer: RunWriter, study: Study, series: Sequence[Series]) -> list[Unit]:
+        again = recoveries(writer.floors(), study, series, done=writer.followed())
+        return [*again, *traps(writer.observed(), study, series, own=planner.is_own)]
+
+    return rule
 
 
-def recoveries(floors: Sequence[Floor], study: Study, series: Sequence[Series]) -> list[Unit]:
+def recoveries(
+    floors: Sequence[Floor], study: Study, series: Sequence[Series], *, done: Collection[Place] = ()
+) -> list[Unit]:
     """Estimates to be made again through a gradient that the function confirms, in the table's order.
 
-    Of every lower claim that followed autograd: for ``recover = "suspect"`` the chunks in which one was
-    refuted or is suspect, for "on" all, for "off" none. A repaired estimate asks for nothing further.
+    Of every lower claim that followed autograd: for ``recover = "suspect"`` exactly the inputs at which one
+    was refuted or is suspect, for "on" all, for "off" none; so that the chunk decides how they are cut into
+    units and not which they are. ``done``: what is planned already. A repaired estimate asks for nothing
+    further.
     """
     if study.recover == "off":
         return []
-    wanted: dict[tuple[str, str, str, str], set[tuple[int, int]]] = {}
+    wanted: dict[tuple[str, str, str, str], set[int]] = {}
     for floor in floors:
         followed = floor.gradient == "autograd" and floor.recovers is None and floor.backward > 0
         if followed and (study.recover == "on" or floor.verdict in DOUBTED):
             cell = (floor.model, floor.masker, floor.norm, floor.label)
-            wanted.setdefault(cell, set()).add((floor.first, floor.stop))
+            if (*cell[:3], RECOVERED.format(floor.label), floor.input) not in done:
+                wanted.setdefault(cell, set()).add(floor.input)
     units = []
     for raw in series:
-        chunks = wanted.get((raw.model.name, raw.stack.name, raw.norm, raw.label), set())
+        inputs = wanted.get((raw.model.name, raw.stack.name, raw.norm, raw.label), set())
         again = recovered(raw)
         units += [
             Unit("follow-up", raw.model, raw.stack, raw.norm, study.inputs, chunk, study.seed, series=again)
-            for chunk in sorted(chunks)
+            for chunk in runs(inputs, longest=study.chunk)
         ]
     return units
+
+
+def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:
+    """These numbers as half-open ranges of consecutive ones, in order, none longer than ``longest``."""
+    made: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if made and made[-1][1] == number and number - made[-1][0] < longest:
+            made[-1] = (made[-1][0], number + 1)
+        else:
+            made.append((number, number + 1))
+    return made
 
 
 def recovered(raw: Series) -> Series:
@@ -52,4 +75,4 @@ def recovered(raw: Series) -> Series:
     return replace(raw, estimator=estimator, recovers=raw.label)
 
 
-__all__ = ["RECOVERED", "follow_ups", "recoveries"]
+__all__ = ["RECOVERED", "follow_ups", "recoveries", "runs"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.worker.executor import Event, Finished, Progressed
+from falsefloor.worker.executor import Event, Finished, Progressed, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,10 @@ class InProcess:
         self._session, self._run, self._watch = session, run, watch
         self._queue: deque[tuple[int, Mapping[str, Any]]] = deque()
 
-    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+    def prepare(
+        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
+    ) -> dict[str, Any]:
+        del stopped  # nobody else runs meanwhile
         try:
             prepared = self._session.prepared(model, inputs)
             for stack in stacks:

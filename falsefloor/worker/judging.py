@@ -19,6 +19,9 @@ class RunJudge:
     """
 
     def __init__(self) -> None:
+        found = [plugin for plugin in discover() if plugin.kind == "check"]
+        self._own: list[Check] = [load("check", plugin.name) for plugin in found if plugin.own]
+        self._others = [(plugin.kind, plugin.spec) for plugin in found if not plugin.own]
         self._child = JudgingChild()
         self._checks: list[Check] | None = None
 
@@ -35,15 +38,10 @@ class RunJudge:
     def __call__(self, facts: Facts, notes: Sequence[Finding]) -> Judgement:
         """What `falsefloor.checks.judge.judge` says with every usable check."""
         if self._checks is None:
-            self._checks = self._all()
+            # Describing costs a look at the cache: not where there is nothing to describe.
+            rows = catalogue(self._others).plugins if self._others else ()
+            self._checks = [*self._own, *foreign_checks(rows, self._child)]
         return judge(facts, self._checks, notes=notes)
-
-    def _all(self) -> list[Check]:
-        found = [plugin for plugin in discover() if plugin.kind == "check"]
-        own: list[Check] = [load("check", plugin.name) for plugin in found if plugin.own]
-        others = [(plugin.kind, plugin.spec) for plugin in found if not plugin.own]
-        # Describing costs a look at the cache: not where there is nothing to describe.
-        return [*own, *(foreign_checks(catalogue(others).plugins, self._child) if others else ())]
 
 
 def make_judge() -> RunJudge:

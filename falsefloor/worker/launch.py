@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from falsefloor import __version__
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.plugins import catalogue
+from falsefloor.store.filesystem import filesystem, is_network, make_file, private_or_shared
+from falsefloor.store.lock import take_lock
 from falsefloor.store.paths import RunDir, create_run
 from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.writer import RunWriter
@@ -64,14 +67,26 @@ def start(
     if on.partition(":")[0] not in EXECUTORS:
         raise UsageError(f"no executor {on!r}. {did_you_mean(on, EXECUTORS)} dask takes :ADDRESS.")
     run = create_run(root)
-    _write(run, completed, reuse, on)
+    try:
+        _write(run, completed, reuse, on)
+    except (OSError, StoreError):
+        run.delete()  # half a run would only be in the way
+        raise
+    if is_network(run.path):
+        said.append(
+            f"{root} is on a network file system ({filesystem(run.path)}): slower, and viewers on other hosts"
+            " may see it late. Better a local disk: --store DIR"
+        )
     launch(run)
     return run, said
 
 
 def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
-    run.study.write_text(write_study(study), encoding="utf-8")
-    run.study.chmod(0o600)
+    try:
+        make_file(run.study, mode=private_or_shared(run.path)[1])
+        run.study.write_text(write_study(study), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {run.study}: {error.strerror or error}.") from error
     writer = RunWriter(run.db, make_judge())
     writer.set_meta(
         id=run.id,
@@ -93,7 +108,12 @@ def launch(run: RunDir) -> None:
     """A detached supervisor for this run; returns once it holds the lock. Raises `WorkerError`."""
     with RunReader(run) as reader:
         cwd = Path(str(reader.meta().get("cwd", ".")))
-    with run.log.open("ab") as log:
+    try:
+        make_file(run.log, mode=private_or_shared(run.path)[1])
+        log = run.log.open("ab")
+    except OSError as error:
+        raise StoreError(f"cannot write {run.log}: {error.strerror or error}.") from error
+    with log:
         process = subprocess.Popen(
             [sys.executable, "-m", "falsefloor.worker.supervisor", str(run.path)],
             stdin=subprocess.DEVNULL,
@@ -136,16 +156,15 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
         if info.status not in ENDED or time.monotonic() > deadline:
             raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
         time.sleep(0.02)
-    writer = RunWriter(run.db, make_judge())
-    try:
+    # Held while the queue is made, so that nobody else goes on with the run from half of it.
+    with take_lock(run), closing(RunWriter(run.db, make_judge())) as writer:
+        study_from(writer.meta().get("study", {}))
         writer.requeue((*retry, "running"))
         waiting = len(writer.queued())
-        study_from(writer.meta()["study"])
         for entry in run.commands.glob("*"):
-            entry.unlink(missing_ok=True)
+            with suppress(OSError):
+                entry.unlink(missing_ok=True)
         writer.set_meta(status="queued", created=time.time(), ended=None, error=None, exit_code=0)
-    finally:
-        writer.close()
     launch(run)
     return waiting
 

@@ -17,7 +17,16 @@ from typing import Any
 
 from falsefloor.errors import WorkerError
 from falsefloor.store.records import unpack
-from falsefloor.worker.executor import Event, Finished, Lost, Progressed, Started
+from falsefloor.worker.executor import (
+    Event,
+    Finished,
+    Lost,
+    Progressed,
+    Started,
+    Stopped,
+    StoppedError,
+    overdue,
+)
 
 AHEAD = 2
 """Units a child holds: one running, one waiting, so that it never waits for the supervisor."""
@@ -29,13 +38,14 @@ PREPARE_LIMIT = 600.0
 
 @dataclass
 class _Child:
-    """A compute process and what it holds. ``since``: when it began what runs."""
+    """A compute process and what it holds. ``since``: when what runs began; ``heard``: its last message."""
 
     device: str
     process: subprocess.Popen[bytes]
     pipe: Connection
     held: list[int] = field(default_factory=list)
     since: float = 0.0
+    heard: float = 0.0
     stop_by: float = float("inf")
 
 
@@ -43,26 +53,29 @@ class LocalExecutor:
     """`falsefloor.worker.executor.Executor` over child processes, one for each of ``devices``."""
 
     def __init__(self, devices: Sequence[str], *, time_limit: float = 0.0) -> None:
-        self._limit = time_limit or float("inf")
+        self._limit = time_limit
         self._children = [_spawn(device) for device in devices]
 
-    def prepare(self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any]) -> dict[str, Any]:
+    def prepare(
+        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
+    ) -> dict[str, Any]:
         command = {"do": "prepare", "model": dict(model), "inputs": inputs, "stacks": list(stacks)}
-        answer: dict[str, Any] = {}
         for child in self._children:
             # Every child loads now, so that no unit's seconds count the loading.
             _send(child, command)
-        for at, child in enumerate(self._children):
-            answer = self._answer(at, child)
-            if "error" in answer:
-                break
-        return answer
+        # Every answer is read: one left in its pipe would be taken for the next model's.
+        answers = [self._answer(at, child, stopped) for at, child in enumerate(self._children)]
+        return next((answer for answer in answers if "error" in answer), answers[0])
 
-    def _answer(self, at: int, child: _Child) -> dict[str, Any]:
+    def _answer(self, at: int, child: _Child, stopped: Stopped) -> dict[str, Any]:
+        deadline = time.monotonic() + PREPARE_LIMIT
         try:
-            if child.pipe.poll(PREPARE_LIMIT):
-                answer: dict[str, Any] = json.loads(child.pipe.recv_bytes()[1:])
-                return answer
+            while time.monotonic() < deadline:
+                if child.pipe.poll(0.2):
+                    answer: dict[str, Any] = json.loads(child.pipe.recv_bytes()[1:])
+                    return answer
+                if stopped():
+                    raise StoppedError
             said = f"loading took more than {PREPARE_LIMIT:.0f} seconds"
         except (EOFError, OSError):
             said = f"the process that loaded it died: {_obituary(child)}"
@@ -77,7 +90,7 @@ class LocalExecutor:
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
         child = min(self._children, key=lambda c: len(c.held))
         if not child.held:
-            child.since = time.monotonic()
+            child.since = child.heard = time.monotonic()
         child.held.append(unit)
         _send(child, {"do": "unit", "unit": unit, "spec": dict(spec)})
 
@@ -93,24 +106,24 @@ class LocalExecutor:
                     found += self._replace(at, f"its process died: {_obituary(child)}")
                     continue
             now = time.monotonic()
-            if child.held and now - child.since > self._limit:
-                found += self._replace(
-                    at, f"stopped at its time limit of {self._limit:g} seconds", final=True
-                )
-            elif now > child.stop_by:
+            late = overdue(self._limit, began=child.since, heard=child.heard, now=now)
+            if child.held and late:
+                found += self._replace(at, late, final=True)
+            elif child.held and now > child.stop_by:
                 found += self._replace(at, "cancelled", final=True)
         return found
 
     def _read(self, child: _Child) -> Event:
         data = child.pipe.recv_bytes()
+        child.heard = time.monotonic()
         if data[:1] == b"R":
             (unit,) = struct.unpack_from("<q", data, 1)
             child.held.remove(unit)
-            child.since, child.stop_by = time.monotonic(), float("inf")
+            child.since = child.heard
             return Finished(unit, unpack(data[9:]))
         message = json.loads(data[1:])
         if message["event"] == "started":
-            child.since = time.monotonic()
+            child.since = child.heard
             return Started(message["unit"])
         return Progressed(message["unit"], message["done"], message["total"], _numbers(message["radius"]))
 

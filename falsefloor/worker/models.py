@@ -12,24 +12,26 @@ from falsefloor.store.writer import RunWriter
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, model_json, stack_json
-from falsefloor.worker.executor import Executor
+from falsefloor.worker.executor import Executor, Stopped
 
 
 class ChangedError(StudyError):
     """A model, its inputs or a plugin are not what the run was started with."""
 
 
-def prepare(writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor) -> dict[str, int]:
+def prepare(
+    writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor, *, stopped: Stopped
+) -> dict[str, int]:
     """Load every model; the number of inputs of each. A model that cannot be loaded fails its units alone.
 
     Raises `FalsefloorError` with the reason where none can be loaded, `ChangedError` where one is not what
-    the run was started with.
+    the run was started with, `StoppedError` where the user cancelled meanwhile.
     """
     counts: dict[str, int] = {}
     failures: dict[str, Mapping[str, Any]] = {}
     for model in study.models:
         stacks = {one.stack.name: stack_json(one.stack) for one in series if one.model.name == model.name}
-        answer = executor.prepare(model_json(model), study.inputs, list(stacks.values()))
+        answer = executor.prepare(model_json(model), study.inputs, list(stacks.values()), stopped=stopped)
         if "error" in answer:
             failures[model.name] = answer
             continue
@@ -82,6 +84,8 @@ def take_over(writer: RunWriter, stored: Stored) -> None:
     """Store what another run holds of the queued units, where key and fingerprint agree."""
     models, taken = writer.fingerprints(), 0
     for unit, key, model, spec in writer.waiting():
+        if "extra" in spec:
+            continue  # a trap's facts are stored with the observation's and cannot be told from them
         if stored.fingerprint(key) == fingerprint(spec, models[model]):
             writer.store(unit, stored.result(key))
             taken += 1

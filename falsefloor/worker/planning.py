@@ -25,3 +25,7 @@ class Planner:
     def origin(self, kind: str, name: str) -> dict[str, str]:
         found = self.plugins.find(kind, name)
         return {"dist": found.dist, "version": found.version}
+
+    def is_own(self, kind: str, name: str) -> bool:
+        """Whether the plugin is this package's."""
+        return self.plugins.find(kind, name).plugin.own

@@ -5,7 +5,6 @@ python -m falsefloor.worker.supervisor RUN_DIRECTORY
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -13,11 +12,12 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO
 
-from falsefloor.errors import FalsefloorError, StoreError
+from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
+from falsefloor.store.lock import take_lock
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
@@ -31,20 +31,38 @@ from falsefloor.worker.judging import make_judge
 from falsefloor.worker.local import LocalExecutor, devices
 from falsefloor.worker.planning import Planner
 
+LOOK = 0.2
+"""Seconds between looks for `kill`, which is obeyed at any moment."""
 BEAT = 2.0
 """Seconds between touches of the lock: the heartbeat that other hosts can see."""
 
 
 def supervise(run: RunDir) -> int:
     """Compute a run to its end. Returns the exit code; everything worth knowing is stored in the run."""
-    lock = take_lock(run)
+    try:
+        lock = take_lock(run)
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the viewer decides what Ctrl-C means
     signal.signal(signal.SIGTERM, lambda *_: run.command("cancel"))
-    judge = make_judge()
-    writer = RunWriter(run.db, judge)
     stop = threading.Event()
-    threading.Thread(target=_beat, args=(run.lock, stop), daemon=True).start()
+    threading.Thread(target=_beat, args=(run, stop), daemon=True).start()
+    try:
+        with make_judge() as judge, closing(RunWriter(run.db, judge)) as writer:
+            return _compute(run, writer)
+    except StoreError as error:
+        # Nothing can be stored, not even that: the run reads `lost`, and the log says why.
+        print(error, file=sys.stderr)
+        return WorkerError.exit_code
+    finally:
+        stop.set()
+        lock.close()
+
+
+def _compute(run: RunDir, writer: RunWriter) -> int:
+    """The run with its file open. Raises `StoreError` where the file can no longer be written."""
     executor: Executor | None = None
     try:
         meta = writer.meta()
@@ -55,7 +73,7 @@ def supervise(run: RunDir) -> int:
         planner = Planner(catalogue())
         series = series_of(study, planner)
         executor = _executor(str(meta.get("on", "local")), study)
-        reuse = Stored(RunDir(Path(meta["reuse"]))) if meta.get("reuse") else None
+        reuse = _reused(writer, meta.get("reuse"))
         status = Drive(
             writer, study, series, executor, lambda: _commands(run), follow_ups(planner), reuse
         ).run()
@@ -63,6 +81,8 @@ def supervise(run: RunDir) -> int:
         writer.finish(status, error=kept.get("error"), exit_code=int(kept.get("exit_code", 0)))
         return 0
     except FalsefloorError as error:
+        if isinstance(error, StoreError):
+            print(error, file=sys.stderr)
         writer.event("failed", str(error))
         writer.finish("failed", error=str(error), exit_code=error.exit_code)
         return error.exit_code
@@ -72,12 +92,19 @@ def supervise(run: RunDir) -> int:
         writer.finish("failed", error=f"{type(error).__name__}: {error}; see {run.log}", exit_code=5)
         return 5
     finally:
-        stop.set()
         if executor is not None:
             executor.close()
-        writer.close()
-        judge.close()
-        lock.close()
+
+
+def _reused(writer: RunWriter, path: str | None) -> Stored | None:
+    """The run to take units over from, unless it is gone: then everything is computed."""
+    if path is None:
+        return None
+    try:
+        return Stored(RunDir(Path(path)))
+    except StoreError as error:
+        writer.event("note", f"nothing is taken over: {error}")
+        return None
 
 
 def _executor(where: str, study: Study) -> Executor:
@@ -89,40 +116,31 @@ def _executor(where: str, study: Study) -> Executor:
     return LocalExecutor(devices(study.device), time_limit=study.time_limit)
 
 
-def take_lock(run: RunDir) -> IO[bytes]:
-    """Hold the run's lock until the file is closed. Raises `StoreError` where another worker has it."""
-    file = run.lock.open("ab")
-    run.lock.chmod(0o600)
-    for _ in range(20):
-        try:
-            # lockf and not flock: a forked orphan inherits flock, and a dead worker would look alive
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError:
-            time.sleep(0.1)  # a viewer that only asks holds it for microseconds
-    file.close()
-    raise StoreError(f"run {run.id} is being computed already; watch it: falsefloor watch {run.id}")
-
-
-def _beat(lock: Path, stop: threading.Event) -> None:
-    while not stop.wait(BEAT):
-        try:
-            os.utime(lock)
-        except OSError:
-            return
+def _beat(run: RunDir, stop: threading.Event) -> None:
+    """Touch the lock; and end at once where that is asked for, whatever the other thread waits for."""
+    beat = 0.0
+    while not stop.wait(LOOK):
+        if (run.commands / "kill").exists():
+            (run.commands / "kill").unlink(missing_ok=True)
+            os._exit(130)
+        if time.monotonic() - beat > BEAT:
+            beat = time.monotonic()
+            with suppress(OSError):
+                os.utime(run.lock)
 
 
 def _commands(run: RunDir) -> Iterator[str]:
     """Commands that were left for us, each once."""
     try:
-        entries = sorted(run.commands.iterdir())
+        # In the order they were given: a pause after a resume is another wish than before it.
+        entries = sorted(run.commands.iterdir(), key=lambda entry: (entry.lstat().st_mtime_ns, entry.name))
     except OSError:
         return
     for entry in entries:
-        entry.unlink(missing_ok=True)
-        if entry.name == "kill":
-            os._exit(130)
-        yield entry.name
+        if entry.name != "kill":
+            with suppress(OSError):
+                entry.unlink(missing_ok=True)
+            yield entry.name
 
 
 if __name__ == "__main__":

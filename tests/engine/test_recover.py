@@ -191,3 +191,22 @@ def test_the_source_auto_repairs_rounding_and_steps_over_what_it_cannot_repair()
 def _gradient(function: Any, inputs: Tensor) -> Tensor:
     leaf = inputs.clone().requires_grad_(True)
     return torch.autograd.grad(function(leaf)[:, 3].sum(), leaf)[0]
+
+
+class FloorDivided(nn.Module):
+    """Quantised by an operation for which autograd has no derivative at all: its backward raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = DigitsModel()("mlp").module
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body((x // (1 / 400)) / 400)
+        return logits
+
+
+def test_an_operation_without_a_derivative_is_recovered_like_any_other() -> None:
+    raw, again = (run(FloorDivided(), gradient=gradient, stack=[]) for gradient in ("autograd", "auto"))
+    assert [one.status for one in (*raw.estimates, *again.estimates)] == ["ok"] * 4
+    assert all(one.radius == pytest.approx(0.3) for one in raw.estimates)
+    assert all(one.radius < 0.2 for one in again.estimates)

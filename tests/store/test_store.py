@@ -264,7 +264,7 @@ def test_a_run_is_named_by_prefix_path_or_last(tmp_path: Path) -> None:
 
 def test_a_lock_tells_the_living_from_the_dead(run: RunDir) -> None:
     code = "import sys, time\nfrom pathlib import Path\nfrom falsefloor.store.paths import RunDir\n"
-    code += "from falsefloor.worker.supervisor import take_lock\n"
+    code += "from falsefloor.store.lock import take_lock\n"
     code += "lock = take_lock(RunDir(Path(sys.argv[1])))\nprint('held', flush=True)\ntime.sleep(60)"
     assert not run.is_alive()
     with subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE) as holder:

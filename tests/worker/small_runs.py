@@ -30,7 +30,7 @@ def ended(run: RunDir, *, limit: float = 60.0) -> str:
     while time.monotonic() < deadline:
         with RunReader(run) as reader:
             status = reader.info().status
-        if status in ENDED:
+        if status in ENDED and not run.is_alive():
             return status
         time.sleep(0.05)
     raise AssertionError(f"{run.id} did not end in {limit} s: {run.log.read_text()}")

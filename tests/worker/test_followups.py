@@ -71,9 +71,20 @@ def test_a_refuted_floor_is_estimated_again_on_its_chunk_with_the_same_parameter
     assert unit.series.label == "clever:samples=7 (recovered)"
 
 
-def test_only_chunks_with_a_doubted_input_are_estimated_again() -> None:
-    floors = [floor(verdict="held"), floor(input=2, first=2, stop=4, verdict="suspect")]
-    assert [unit.inputs for unit in recoveries(floors, study(), cells(study()))] == [(2, 4)]
+def test_exactly_the_doubted_inputs_are_estimated_again_whatever_the_chunk() -> None:
+    doubted = {1, 2, 3, 6}
+    for chunk in (1, 3, 32):
+        given = study(inputs="digits:0-9", chunk=chunk)
+        floors = [floor(input=n, verdict="suspect" if n in doubted else "held") for n in range(10)]
+        units = recoveries(floors, given, cells(given))
+        assert [n for unit in units for n in range(*unit.inputs)] == sorted(doubted)
+        assert all(unit.inputs[1] - unit.inputs[0] <= chunk for unit in units)
+
+
+def test_an_input_that_is_doubted_later_is_added_to_what_is_planned() -> None:
+    place = ("digits:mlp", "staircase:c=255", "linf", "clever (recovered)")
+    units = recoveries([floor(), floor(input=1)], study(), cells(study()), done={(*place, 0)})
+    assert [unit.inputs for unit in units] == [(1, 2)]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from falsefloor.api import Estimator, Norm
-from falsefloor.testing import parametrize_with_checks
-
 from falsefloor_foolbox.attacking import run
 from falsefloor_foolbox.ddn import DecoupledDirectionNorm
 from falsefloor_foolbox.deepfool import DeepFool
 from falsefloor_foolbox.fmn import FastMinimumNorm
+
+from falsefloor.api import Estimator, Norm
+from falsefloor.testing import parametrize_with_checks
 
 pytest.importorskip("foolbox")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from falsefloor.api import Facts, LoadedModel, Record
-from falsefloor.testing import parametrize_with_checks
-from torch import nn
-
 from falsefloor_spheres.disagreement import Disagreement
 from falsefloor_spheres.kwta import KWinners
 from falsefloor_spheres.model import BOUNDARY, Spheres
 from falsefloor_spheres.points import Points
+from torch import nn
+
+from falsefloor.api import Facts, LoadedModel, Record
+from falsefloor.testing import parametrize_with_checks
 
 MODEL = Spheres()("8")
 

@@ -130,7 +130,7 @@ def _nearest(oracle: Oracle, tried: Tensor, who: Tensor) -> tuple[Tensor, Tensor
 
 def _classes(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     """The class that leads the label at each point (n,)."""
-    logits = oracle.logits(point).nan_to_num(-torch.inf)
+    logits = oracle.logits(point, who).nan_to_num(-torch.inf)
     return logits.scatter(1, oracle.labels[who][:, None], -torch.inf).argmax(1)
 
 

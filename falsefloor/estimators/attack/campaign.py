@@ -162,7 +162,7 @@ def nearest_targets(oracle: Oracle, function: Function, who: Tensor, *, count: i
     """
     points = oracle.centre[who]
     labels = oracle.labels[who]
-    logits = oracle.logits(points).to(points.dtype).nan_to_num(-torch.inf)
+    logits = oracle.logits(points, who).to(points.dtype).nan_to_num(-torch.inf)
     order = logits.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
     # a label whose own logit is -inf need not sort last
     mine = (order == labels[:, None]).to(torch.int8).argsort(dim=1, stable=True)

@@ -19,7 +19,7 @@ from falsefloor.estimators.attack.boundary import search
 from falsefloor.estimators.attack.campaign import Effort, Found, around, explore, hop, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
-from falsefloor.estimators.attack.oracle import Oracle, in_parts
+from falsefloor.estimators.attack.oracle import Oracle, Parted, in_parts
 from falsefloor.estimators.attack.refine import confirm, move_back, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
@@ -123,7 +123,8 @@ class Attack:
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
         ledger = Ledger(oracle, who, pace=pace)
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
-        sources = {h: Secant(h=h, directions=self.directions)(subject) for h in SECANTS}
+        parted = Parted(subject, oracle.rows)
+        sources = {h: Secant(h=h, directions=self.directions)(parted) for h in SECANTS}
         repaired = StraightThrough()(subject)
 
         def run(name: str, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort) -> Tensor:
@@ -233,6 +234,7 @@ class Attack:
             "last_tenth_gain": last_tenth_gain(curve),
             "targets_covered": torch.full_like(radius, covered),
         }
+        evidence |= oracle.queries.evidence()
         evidence |= {f"radius_{name.replace('-', '_')}": value for name, value in own.items()}
         witness = point.to(inputs.dtype).reshape(inputs.shape)
         return Estimate(radius, evidence, {"radius": curve[:, kept.to(curve.device)]}, witness)

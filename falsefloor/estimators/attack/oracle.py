@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from falsefloor.estimators.queries import Queries
 from falsefloor.numerics.balls import vector_norm, working
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ class Oracle:
     shape: torch.Size
     dtype: torch.dtype
     rows: int
+    queries: Queries
 
     @classmethod
     def of(cls, subject: Subject, inputs: Tensor, labels: Tensor, *, norm: Norm, rows: int) -> Oracle:
         shape, kind = inputs.shape[1:], working(inputs.dtype)
         low, high = (bound.to(inputs).expand(shape).reshape(-1).to(kind) for bound in subject.bounds)
         centre = inputs.detach().reshape(len(inputs), -1).to(kind)
-        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1))
+        account = Queries(subject, len(inputs))
+        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account)
 
     def snap(self, points: Tensor) -> Tensor:
         """The nearest points inside the box that the subject's input type can hold."""
@@ -57,9 +60,9 @@ class Oracle:
     def distance(self, points: Tensor, who: Tensor) -> Tensor:
         return vector_norm(points - self.centre[who], self.norm)
 
-    def logits(self, points: Tensor) -> Tensor:
+    def logits(self, points: Tensor, who: Tensor) -> Tensor:
         """(R, K), at most ``rows`` points a forward."""
-        with torch.no_grad():
+        with torch.no_grad(), self.queries.of(who):
             parts = [self.subject(self._shaped(part)) for part in in_parts(points, self.rows)]
         return torch.cat(parts)
 
@@ -76,7 +79,7 @@ class Oracle:
 
     def fooled(self, points: Tensor, who: Tensor) -> Tensor:
         """(R,) booleans: another class leads, surely."""
-        return self.lead(self.logits(points), who) > 0
+        return self.lead(self.logits(points, who), who) > 0
 
     def slope(
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor
@@ -91,11 +94,13 @@ class Oracle:
         for part, part_who, part_targets in zip(
             in_parts(points, self.rows), in_parts(who, self.rows), in_parts(targets, self.rows), strict=True
         ):
-            leaf, logits = self._recorded(function, part)
             label = self.labels[part_who]
-            leading = logits.detach().nan_to_num(-torch.inf).scatter(1, label[:, None], -torch.inf).argmax(1)
-            target = torch.where(part_targets < 0, leading, part_targets)
-            margin, gradient = _falling(logits, leaf, label, target, part)
+            with self.queries.of(part_who):
+                leaf, logits = self._recorded(function, part)
+                values = logits.detach().nan_to_num(-torch.inf)
+                leading = values.scatter(1, label[:, None], -torch.inf).argmax(1)
+                target = torch.where(part_targets < 0, leading, part_targets)
+                margin, gradient = _falling(logits, leaf, label, target, part)
             margins.append(margin)
             gradients.append(gradient)
             leads.append(self.lead(logits, part_who))
@@ -105,15 +110,17 @@ class Oracle:
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Margin (R,) and gradient (R, d) for each column of targets (R, T), from one forward."""
-        parts = [self._recorded(function, part) for part in in_parts(points, self.rows)]
+        with self.queries.of(who):
+            parts = [self._recorded(function, part) for part in in_parts(points, self.rows)]
         labels = in_parts(self.labels[who], self.rows)
         for column in targets.unbind(1):
-            falls = [
-                _falling(logits, leaf, label, target, like)
-                for (leaf, logits), label, target, like in zip(
-                    parts, labels, in_parts(column, self.rows), in_parts(points, self.rows), strict=True
-                )
-            ]
+            with self.queries.of(who):
+                falls = [
+                    _falling(logits, leaf, label, target, like)
+                    for (leaf, logits), label, target, like in zip(
+                        parts, labels, in_parts(column, self.rows), in_parts(points, self.rows), strict=True
+                    )
+                ]
             yield torch.cat([margin for margin, _ in falls]), torch.cat([gradient for _, gradient in falls])
 
     def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,6 +137,37 @@ class Oracle:
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parted:
+    """A subject for gradient sources that ask for more points than they were given: ``rows`` a forward."""
+
+    subject: Subject
+    rows: int
+
+    @property
+    def module(self) -> nn.Module:
+        return self.subject.module
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.subject.bounds
+
+    @property
+    def classes(self) -> int:
+        return self.subject.classes
+
+    @property
+    def device(self) -> torch.device:
+        return self.subject.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.subject.dtype
+
+    def __call__(self, inputs: Tensor, /) -> Tensor:
+        return torch.cat([self.subject(part) for part in in_parts(inputs, self.rows)])
 
 
 def in_parts(rows: Tensor, size: int) -> list[Tensor]:
@@ -163,4 +201,4 @@ def _falling(
     return value, gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
 
 
-__all__ = ["SURE", "Oracle", "in_parts"]
+__all__ = ["SURE", "Oracle", "Parted", "in_parts"]

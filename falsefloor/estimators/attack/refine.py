@@ -72,7 +72,7 @@ def _free(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     index = _largest(point - oracle.centre[who])
     least = torch.zeros(index.shape, dtype=point.dtype, device=point.device)
     most = torch.ones_like(least)
-    lead = oracle.lead(oracle.logits(point), who)
+    lead = oracle.lead(oracle.logits(point, who), who)
     for _ in range(8):
         middle = (least + most) / 2
         free = _leads(oracle, point, who, index, middle) >= lead[:, None]
@@ -85,7 +85,7 @@ def _free(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
 def _drop(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     displacement = point - oracle.centre[who]
     index = _largest(displacement)
-    lead = oracle.lead(oracle.logits(point), who)
+    lead = oracle.lead(oracle.logits(point, who), who)
     cost = lead[:, None] - _leads(oracle, point, who, index, torch.zeros_like(index, dtype=point.dtype))
     size = displacement.gather(1, index).abs()
     saved = size if oracle.norm == "l1" else size * size
@@ -148,7 +148,8 @@ def _leads(oracle: Oracle, point: Tensor, who: Tensor, index: Tensor, share: Ten
         at = centre[index[row]]
         moved = at + (point[row][index[row]] - at) * share[row]
         tried = point[row].expand(width, -1).scatter(1, index[row][:, None], moved[:, None])
-        leads.append(oracle.lead(oracle.logits(oracle.snap(tried)), who[row].expand(width)))
+        owner = who[row].expand(width)
+        leads.append(oracle.lead(oracle.logits(oracle.snap(tried), owner), owner))
     return torch.stack(leads)
 
 

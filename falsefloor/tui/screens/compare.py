@@ -18,12 +18,10 @@ from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.comparison import Subject, View, compare, entry, factor
-from falsefloor.tui.detail import worst_record
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.bars import Piece
 from falsefloor.tui.widgets.live_table import LiveTable
-from falsefloor.tui.widgets.search import Search
 
 REST = 0.12
 """Seconds the cursor rests before the estimate under it is read."""
@@ -46,7 +44,6 @@ class Compare(Page):
         g = self.bench.glyphs
         table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
         yield table
-        yield Search(table)
         with Horizontal(id="below"):
             with VerticalScroll(id="story", can_focus=False):
                 yield Static(id="says", markup=False)
@@ -155,6 +152,8 @@ class Compare(Page):
         run = snapshot.run
 
         def read() -> None:
+            from falsefloor.tui.detail import worst_record
+
             try:
                 record = worst_record(run, row.id, number, verdict)
             except FalsefloorError as error:
@@ -242,7 +241,11 @@ class Compare(Page):
         if (snapshot := self.bench.snapshot) is not None:
             self._show(snapshot)
 
-    def action_find(self) -> None:
+    async def action_find(self) -> None:
+        from falsefloor.tui.widgets.search import Search
+
+        if not self.query(Search):
+            await self.mount(Search(self.query_one(LiveTable)))
         self.query_one(Search).begin()
 
     def action_sort(self) -> None:

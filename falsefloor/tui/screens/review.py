@@ -68,6 +68,9 @@ class Review(Page):
             yield ("This study cannot run yet", "error")
             yield (clean(self._problem), "")
             yield ("", "")
+        elif cost is not None:
+            yield ("Enter starts the run. It goes on when you leave.", "strong")
+            yield ("", "")
         for name, items in (
             ("models", [m.name for m in study.models]),
             ("maskers", [s.name for s in study.maskers]),
@@ -90,9 +93,6 @@ class Review(Page):
         if any(m.use.startswith("python:") for m in study.models):
             yield ("", "")
             yield ("A python: model runs the code of its file on this machine.", "suspect")
-        if not self._problem and cost is not None:
-            yield ("", "")
-            yield ("Enter starts the run. It goes on when you leave.", "strong")
 
     def _costs(self, cost: Cost) -> Iterator[Line]:
         inputs = (

@@ -1,8 +1,7 @@
 """kwta: k-winners-take-all (Xiao et al. 2020, arXiv:1905.10510), a defence by discontinuity.
 
-Proposed as an activation that makes gradients useless for attacks; Tramèr et al. 2020 (arXiv:2002.08347) broke
-it. On the function that falsefloor sees, its gradient is right almost everywhere and says nothing about the
-jumps in between.
+Proposed as an activation that makes gradients useless for attacks, broken by Tramèr et al. 2020
+(arXiv:2002.08347). Its gradient is right almost everywhere and says nothing about the jumps in between.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """spheres: two concentric spheres told apart by their radius (Gilmer et al. 2018, Adversarial Spheres).
 
-The boundary is itself a sphere, so the l2 distance of x is exactly | ‖x‖ - 1.15 |: an estimator's error can be
-read off without any attack.
+The boundary is itself a sphere, so the l2 distance of x is exactly | ‖x‖ - 1.15 |: an estimator's error can
+be read off without any attack.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Points:
     seed: int = option(0, help="another seed gives other points", ge=0)
 
     def __call__(self, ref: str, model: LoadedModel, /) -> LabelledInputs:
-        """The points (N, D) with their labels; raises ValueError, repeating the reference, for another form."""
+        """The points (N, D) with their labels; raises ValueError, repeating the reference, otherwise."""
         found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", ref, flags=re.ASCII)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if not first <= last < MOST:

@@ -1,0 +1,219 @@
+"""The attacks of other libraries behind one signature, each with about as many gradients as ours spends.
+
+An adapter takes (module, inputs, labels) and returns candidate inputs; nothing they say of themselves is
+believed. Every candidate is clipped to the box, asked again, and bisected towards its input along the segment
+(24 forwards), which only ever helps them. Libraries that are absent, or cannot be imported, are named with
+the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.numerics.balls import vector_norm
+
+Adapter = Callable[[nn.Module, Tensor, Tensor], Tensor]
+FAR = {"linf": 0.5, "l2": 3.0, "l1": 15.0}
+"""Beyond every digit's distance: for attacks that ask for a largest radius."""
+
+
+class Counted(nn.Module):
+    """A model that counts the rows of its forwards and backwards, whoever calls it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.forwards = self.backwards = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.module(inputs)
+        self.forwards += len(inputs)
+        if logits.requires_grad:
+            logits.register_hook(self._backward)  # type: ignore[no-untyped-call]
+        return logits
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Distances (N,), inf where the attack failed; queries an input; seconds an input of processor time."""
+
+    radius: Tensor
+    forwards: float
+    backwards: float
+    seconds: float
+
+
+def libraries() -> tuple[dict[str, Any], dict[str, str]]:
+    """What imports here, and why the others do not."""
+    found: dict[str, Any] = {}
+    absent: dict[str, str] = {}
+    for name in ("foolbox", "torchattacks", "art", "adv_lib.attacks"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found[name] = importlib.import_module(name)
+        except ImportError as error:
+            absent[name] = str(error)
+    return found, absent
+
+
+def attacks(norm: str, found: dict[str, Any], *, quick: bool) -> Iterator[tuple[str, Adapter]]:
+    """(name with budget, adapter) of every attack that these libraries have for the norm."""
+    steps = 200 if quick else 1000
+    if "foolbox" in found:
+        fa = found["foolbox"].attacks
+        made: dict[str, list[tuple[str, Any]]] = {
+            "linf": [
+                ("DeepFool(50)", fa.LinfDeepFoolAttack(steps=50)),
+                (f"FMN({steps})", fa.LInfFMNAttack(steps=steps)),
+                ("BrendelBethge", lambda: fa.LinfinityBrendelBethgeAttack(steps=steps // 4)),
+                ("HopSkipJump(8)", fa.HopSkipJumpAttack(steps=8, constraint="linf")),
+            ],
+            "l2": [
+                ("DeepFool(50)", fa.L2DeepFoolAttack(steps=50)),
+                (f"DDN({steps})", fa.DDNAttack(steps=steps)),
+                (f"FMN({steps})", fa.L2FMNAttack(steps=steps)),
+                (f"CarliniWagner(9 × {steps // 4})", fa.L2CarliniWagnerAttack(steps=steps // 4)),
+                ("BrendelBethge", lambda: fa.L2BrendelBethgeAttack(steps=steps // 4)),
+                ("HopSkipJump(8)", fa.HopSkipJumpAttack(steps=8)),
+            ],
+            "l1": [
+                (f"FMN({steps})", fa.L1FMNAttack(steps=steps)),
+                (f"EAD(9 × {steps // 4})", fa.EADAttack(steps=steps // 4, decision_rule="L1")),
+                ("BrendelBethge", lambda: fa.L1BrendelBethgeAttack(steps=steps // 4)),
+            ],
+        }
+        for name, attack in made[norm]:
+            yield f"foolbox {name}", _foolbox(found["foolbox"], attack)
+        yield f"foolbox PGD(20 radii × {steps // 10})", _pgd(found["foolbox"], norm, steps=steps // 10)
+    if "torchattacks" in found:
+        kind = {"linf": "Linf", "l2": "L2", "l1": "L1"}[norm]
+        for name, targets in (("FAB", False), ("FAB-T", True)):
+            restarts = 1 if quick or targets else 9
+            steps_each = 20 if quick else 100
+            label = f"{name}({restarts} × {steps_each})"
+            yield (
+                f"torchattacks {label}",
+                _fab(found["torchattacks"], kind, FAR[norm], restarts, steps_each, targets),
+            )
+    if "art" in found and norm == "l2":
+        yield "art DeepFool(100)", _art_deepfool
+
+
+def measure(name: str, adapter: Adapter, module: nn.Module, inputs: Tensor, labels: Tensor, norm: str) -> Result:
+    """Run one attack and re-verify what it returns. Raises whatever the library raises."""
+    counted = Counted(module).eval()
+    torch.manual_seed(0)
+    before = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        candidates = adapter(counted, inputs, labels).detach()
+    seconds = time.process_time() - before
+    count = len(inputs)
+    radius = verified(module, inputs, labels, candidates, norm)
+    return Result(radius, counted.forwards / count, counted.backwards / count, seconds / count)
+
+
+def verified(module: nn.Module, inputs: Tensor, labels: Tensor, candidates: Tensor, norm: str) -> Tensor:
+    """(N,) distances of the candidates after bisection along the segment; inf where the class stays."""
+
+    def fooled(points: Tensor) -> Tensor:
+        with torch.no_grad():
+            answers: Tensor = module(points).argmax(1)
+        return answers != labels
+
+    end = candidates.to(inputs.dtype).nan_to_num(0.0).clamp(0, 1)
+    works = fooled(end)
+    low, high = torch.zeros(len(inputs)), torch.ones(len(inputs))
+    for _ in range(24):
+        middle = (low + high) / 2
+        holds = fooled(inputs + middle.reshape(-1, 1, 1, 1) * (end - inputs))
+        low, high = torch.where(holds, low, middle), torch.where(holds, middle, high)
+    reached = inputs + high.reshape(-1, 1, 1, 1) * (end - inputs)
+    reached = torch.where(fooled(reached).reshape(-1, 1, 1, 1), reached, end)
+    return torch.where(works, vector_norm((reached - inputs).double(), norm), torch.inf)
+
+
+def _foolbox(foolbox: Any, attack: Any) -> Adapter:
+    def run(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        model = foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu")
+        # some check what they need only when they are made
+        made = attack if isinstance(attack, foolbox.attacks.Attack) else attack()
+        _, clipped, _ = made(model, inputs, labels, epsilons=None)
+        return clipped
+
+    return run
+
+
+def _pgd(foolbox: Any, norm: str, *, steps: int) -> Adapter:
+    """PGD at 20 radii found by bisection, each input its own."""
+    cls = {
+        "linf": "LinfProjectedGradientDescentAttack",
+        "l2": "L2ProjectedGradientDescentAttack",
+        "l1": "SparseL1DescentAttack",
+    }[norm]
+    attack = getattr(foolbox.attacks, cls)(steps=steps)
+
+    def run(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        model = foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu")
+        low, high = torch.zeros(len(inputs)), torch.full((len(inputs),), FAR[norm])
+        best = inputs.clone()
+        for _ in range(20):
+            middle = (low + high) / 2
+            # the attack takes one radius for all: inputs whose radii agree in 2 % go together
+            grid = (middle.log() / 0.02).round()
+            success = torch.zeros(len(inputs), dtype=torch.bool)
+            for value in grid.unique():
+                here = (grid == value).nonzero().squeeze(1)
+                _, clipped, won = attack(
+                    model, inputs[here], labels[here], epsilons=[float(middle[here].max())]
+                )
+                success[here] = won[0]
+                best[here[won[0]]] = clipped[0][won[0]]
+            low, high = torch.where(success, low, middle), torch.where(success, middle, high)
+        return best
+
+    return run
+
+
+def _fab(torchattacks: Any, norm: str, far: float, restarts: int, steps: int, targets: bool) -> Adapter:
+    def run(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        attack = torchattacks.FAB(
+            module, norm=norm, eps=far, steps=steps, n_restarts=restarts, multi_targeted=targets, n_classes=10
+        )
+        found: Tensor = attack(inputs, labels)
+        return found
+
+    return run
+
+
+def _art_deepfool(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    from art.attacks.evasion import DeepFool
+
+    attack = DeepFool(classifier(module), max_iter=100, verbose=False)
+    found: Tensor = torch.from_numpy(attack.generate(inputs.numpy(), labels.numpy()))
+    return found
+
+
+def classifier(module: nn.Module) -> Any:
+    """ART's view of a model of 8×8 digits."""
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
+        module, loss=nn.CrossEntropyLoss(), input_shape=(1, 8, 8), nb_classes=10, clip_values=(0, 1),
+        device_type="cpu",
+    )  # fmt: skip
+
+
+__all__ = ["Counted", "Result", "attacks", "classifier", "libraries", "measure", "verified"]

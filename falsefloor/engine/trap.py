@@ -1,0 +1,94 @@
+"""A trap unit: one estimator on planted subjects, whose class change lies at a verified distance (FF205)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from falsefloor.api import Cancelled, Estimate, Estimator
+from falsefloor.engine.context import RunContext, generators
+from falsefloor.engine.contract import check_estimate
+from falsefloor.engine.gradient import Through
+from falsefloor.engine.session import Session
+from falsefloor.engine.settle import settle
+from falsefloor.engine.task import Task
+from falsefloor.engine.tensors import pack_tensor
+from falsefloor.numerics.margins import predicted
+from falsefloor.plugins.loading import make
+from falsefloor.store.records import ObservationResult
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.trap import Trap, plant
+
+ROLE = "trap"
+
+
+def trap_inputs(task: Task, session: Session) -> list[ObservationResult]:
+    """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
+
+    {"trap": {label: {"radius", "distance", "natural", "array", "forward", "backward"}}}, or {"reason": …}
+    where nothing could be planted or the estimator failed. Inputs that are not judged have no entry.
+    """
+    asked = task.spec["extra"]["trap"]
+    estimator: Estimator = make("estimator", asked["use"], asked["params"])
+    norm = task.spec["norm"]
+    if norm not in estimator.norms:
+        return []
+    inside = task.prepared.facts["inside"]
+    answers = predicted(Guarded(task.subject, rows=session.rows).first(task.inputs)[0], task.labels)
+    found = []
+    for at, number in enumerate(task.numbers):
+        if inside[number] and int(answers[at]) == int(task.labels[at]):
+            facts, trap = _one(task, session, estimator, at)
+            arrays = {}
+            if trap is not None:
+                seen = {"distance": trap.distance, "predicted": trap.predicted, "seed": task.spec["seed"]}
+                arrays[ROLE] = pack_tensor(trap.point, seen)
+            found.append(ObservationResult(number, None, {"trap": {asked["label"]: facts}}, arrays))
+    return found
+
+
+def planted_at(session: Session, spec: Mapping[str, Any], x: Tensor, label: Tensor) -> Trap | None:
+    """The trap of a unit's subject for one input (1, *input): the same one whenever it is asked for."""
+    prepared = session.prepared(spec["model"], spec["inputs"])
+    stack = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in spec["stack"]]
+    (drawn,) = generators(x, seed=spec["seed"], norm=f"trap {spec['norm']}")
+    subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+    return plant(
+        prepared.module, stack, subject, x, label, norm=spec["norm"], generator=drawn, rows=session.rows
+    )
+
+
+def _one(task: Task, session: Session, estimator: Estimator, at: int) -> tuple[dict[str, Any], Trap | None]:
+    x, label = task.inputs[at : at + 1], task.labels[at : at + 1]
+    asked, norm = task.spec["extra"]["trap"], task.spec["norm"]
+    trap = planted_at(session, task.spec, x, label)
+    if trap is None:
+        return {"reason": "no class change could be planted nearer than the subject's own"}, None
+    before = trap.subject.forward_queries, trap.subject.backward_queries
+    subject: Any = trap.subject
+    if asked["gradient"] != "autograd":
+        subject = Through(trap.subject, make("gradient", asked["gradient"], {}))
+    context = RunContext(generators(x, seed=task.spec["seed"], norm=norm), rows=session.rows)
+    try:
+        estimate: Estimate = estimator(subject, x.clone(), label, norm=norm, context=context)
+        check_estimate(estimate, x, x, label, claim=estimator.claim, name=asked["use"])
+    except Cancelled:
+        raise
+    except Exception as error:
+        return {"reason": f"the estimator failed on the planted subject: {error}"[:300]}, None
+    radius = float(estimate.radius[0])
+    if estimator.claim == "upper_bound" and estimate.witness is not None:
+        radius = float(settle(trap.subject, x, label, estimate.witness, norm=norm).radius[0])
+    return {
+        "radius": radius,
+        "distance": trap.distance,
+        "natural": trap.natural,
+        "array": ROLE,
+        "forward": trap.subject.forward_queries - before[0],
+        "backward": trap.subject.backward_queries - before[1],
+    }, trap
+
+
+__all__ = ["planted_at", "trap_inputs"]

@@ -1,0 +1,46 @@
+"""Real processes, in a store and with a plugin of their own, and none of them left behind."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from traced import MARK, Trace, alive, install, kill
+
+from falsefloor.plugins import catalogue
+
+
+@pytest.fixture(scope="session")
+def plugin_site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of the traced plugin, and a cache in which every plugin is described already."""
+    folder = tmp_path_factory.mktemp("traced")
+    install(folder / "site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder / "site"))
+        patch.setenv("PYTHONPATH", str(folder / "site"))
+        patch.setenv("FALSEFLOOR_CACHE", str(folder / "cache"))
+        catalogue()
+    return folder / "site", folder / "cache"
+
+
+@pytest.fixture
+def mark(plugin_site: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """What every process of this test carries in its environment."""
+    site, cache = plugin_site
+    made = secrets.token_hex(8)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("FALSEFLOOR_CACHE", str(cache))
+    monkeypatch.setenv("TRACE", str(tmp_path / "trace"))
+    monkeypatch.setenv(MARK, made)
+    yield made
+    for pid in alive(made):
+        kill(pid)
+
+
+@pytest.fixture
+def trace(mark: str, tmp_path: Path) -> Trace:
+    (tmp_path / "trace").touch()
+    return Trace(tmp_path / "trace")
