@@ -118,8 +118,8 @@ def trap_missed(facts: Facts) -> list[Finding] | None:
     radius, distance = number(caught.get("radius")), number(caught.get("distance"))
     if radius is None or distance is None:
         return None
-    lower = is_lower(facts.judged)
-    if not radius > distance * ((1 + DISTANCE) if lower else MISSED):
+    lower, slack = is_lower(facts.judged), number(caught.get("slack")) or 0.0
+    if not radius > (distance + slack) * ((1 + DISTANCE) if lower else MISSED):
         return []
     message = (
         f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator"

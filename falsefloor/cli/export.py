@@ -44,8 +44,7 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="Default: stdout; else a name from the id."),
     ] = None,
 ) -> None:
-    """Export a run: json and csv for programs, md and html for people, svg and png for papers, run for another
-    machine."""
+    """Export a run: json, csv for programs, md, html for people, svg, png for papers, run to carry it away."""
     found = find(ctx, run)
     if format_ is Format.run:
         _copy(found, output or Path(f"falsefloor-{found.id}"))
@@ -55,7 +54,7 @@ def export(
     from falsefloor.store.reader import RunReader
 
     if format_ in (Format.svg, Format.png):
-        from falsefloor.report.figures import write_figures
+        from falsefloor.report.run_figures import write_figures
 
         folder = output or Path(f"falsefloor-{found.id}-figures")
         with RunReader(found) as reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,8 @@ ROLE = "trap"
 def trap_inputs(task: Task, session: Session) -> list[ObservationResult]:
     """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
 
-    {"trap": {label: {"radius", "distance", "natural", "array", "forward", "backward"}}}, or {"reason": …}
-    where nothing could be planted or the estimator failed. Inputs that are not judged have no entry.
+    {"trap": {label: {"radius", "distance", "natural", "slack", "array", "forward", "backward"}}}, or
+    {"reason": …} where nothing could be planted or the estimator failed. Inputs that are not judged have no entry.
     """
     asked = task.spec["extra"]["trap"]
     estimator: Estimator = make("estimator", asked["use"], asked["params"])
@@ -85,10 +86,24 @@ def _one(task: Task, session: Session, estimator: Estimator, at: int) -> tuple[d
         "radius": radius,
         "distance": trap.distance,
         "natural": trap.natural,
+        "slack": _slack(task),
         "array": ROLE,
         "forward": trap.subject.forward_queries - before[0],
         "backward": trap.subject.backward_queries - before[1],
     }, trap
+
+
+def _slack(task: Task) -> float:
+    """How far the maskers at the input may move a point: by so much an honest estimate may be off."""
+    dimension = task.inputs[0].numel()
+    share = {"linf": 1.0, "l2": math.sqrt(dimension), "l1": float(dimension)}[task.spec["norm"]]
+    total = 0.0
+    for layer in task.spec["stack"]:
+        if layer["at"] == "input":
+            displacement = getattr(make("masker", layer["use"], layer["params"]), "displacement", None)
+            moved = displacement() if callable(displacement) else None
+            total += 0.0 if moved is None else share * float(moved)
+    return total
 
 
 __all__ = ["planted_at", "trap_inputs"]

@@ -1,153 +1,133 @@
-"""A run's figures for a paper or slides, as SVG or PNG files through matplotlib (the extra `report`).
+"""The note's figures, drawn from the CSV files that `falsefloor reproduce` wrote: SVG and PNG beside them.
 
-One figure compares all estimates; one an estimate shows its stored curves: the slope over the step width with
-autograd's level, the batch maxima with the fitted end, the score as batches arrive.
+matplotlib is the extra `report` and is imported where something is drawn, never before.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import csv
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from falsefloor.errors import UsageError
-from falsefloor.report.drawings import values
-from falsefloor.report.glyphs import as_number, plain
-from falsefloor.report.html import COLOURS
-from falsefloor.store.reader import RunReader
+FORMATS = ("svg", "png")
+INK = {"staircase": "#b3261e", "ramp": "#1f5fa8", "other": "#5c5c5c"}
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+
+def drawable() -> bool:
+    """Whether matplotlib is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("matplotlib") is not None
+
+
+def draw(path: Path) -> list[Path]:
+    """The pictures of one table, named after it. Raises `KeyError` for a table without a picture."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-Kind = Literal["svg", "png"]
-DRAWN = 40
-"""Estimates with a figure of their own, the first input's and the worst verdicts first."""
-_RANK = ("refuted", "suspect", "vacuous", "unchecked", "held")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [dict(row) for row in csv.DictReader(file)]
+    # the same picture twice is the same file: ids from the text, no date
+    with rc_context({"svg.hashsalt": "falsefloor", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        DRAWERS[path.stem](figure, rows)
+        made = []
+        for kind in FORMATS:
+            picture = path.with_suffix(f".{kind}")
+            metadata = {"Date": None} if kind == "svg" else {"Software": None}
+            figure.savefig(picture, dpi=144, metadata=metadata)
+            made.append(picture)
+    return made
 
 
-def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
-    """Write the figures of a run into a folder, made if need be; returns their paths.
-
-    Raises `UsageError` where matplotlib is not installed, or the folder cannot be written.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise UsageError("figures need matplotlib: pip install 'falsefloor[report]'.") from error
-    written = []
-    # text stays text, and the same run gives the same bytes
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "falsefloor", "font.size": 9}):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, figure in _figures(reader):
-                path = folder / f"{name}.{kind}"
-                # matplotlib stamps the time into an SVG, but nothing into a PNG
-                stamp = {"Date": None} if kind == "svg" else None
-                figure.savefig(path, dpi=160, metadata=stamp, bbox_inches="tight")
-                written.append(path)
-        except OSError as error:
-            raise UsageError(f"cannot write figures to {folder}: {error.strerror or error}.") from error
-    return written
+Rows = Sequence[dict[str, str]]
 
 
-def _figures(reader: RunReader) -> Iterator[tuple[str, Figure]]:
-    drawn: list[Mapping[str, Any]] = []
-    points: list[Mapping[str, Any]] = []
-    for record in reader.estimates():
-        if record["status"] == "ok":
-            points.append(
-                {key: record[key] for key in ("masker", "norm", "model", "name", "radius", "verdict")}
+def _steps(figure: Any, rows: Rows) -> None:
+    titles = {"whole": "the unit interval", "zoom": "zoom: five steps", "closer": "closer: one and a half"}
+    for place, (view, title) in enumerate(titles.items()):
+        axes = figure.add_subplot(1, 3, place + 1)
+        mine = [row for row in rows if row["view"] == view]
+        t = [float(row["t"]) for row in mine]
+        for name in ("staircase", "ramp"):
+            values = [float(row[name]) for row in mine]
+            axes.plot(t, values, color=INK[name], label=name, linewidth=1.2)
+        axes.set_title(title)
+        axes.set_xlabel("t")
+        if place == 0:
+            axes.set_ylabel("h(t)")
+            axes.legend(frameon=False)
+
+
+def _regimes(figure: Any, rows: Rows) -> None:
+    axes = figure.add_subplot()
+    counts = sorted({int(row["samples"]) for row in rows})
+    digits = sorted({int(row["digit"]) for row in rows})
+    for count, colour in zip(counts, (INK["staircase"], INK["ramp"]), strict=False):
+        for digit in digits:
+            mine = [row for row in rows if int(row["samples"]) == count and int(row["digit"]) == digit]
+            x = [float(row["n_d_delta"]) for row in mine]
+            axes.plot(x, [float(row["predicted"]) for row in mine], color=colour, linewidth=0.8, alpha=0.7)
+            label = f"N = {count}" if digit == digits[0] else None
+            axes.plot(
+                x, [float(row["measured"]) for row in mine], "o", color=colour, markersize=3, label=label
             )
-        worst = record["verdict"] in _RANK[:2] or record["input"] == 0
-        if worst and record["curves"]:
-            drawn.append(record)
-    yield "comparison", _comparison(points)
-    drawn.sort(key=lambda r: (_RANK.index(r["verdict"]) if r["verdict"] in _RANK else 9, r["input"]))
-    for record in drawn[:DRAWN]:
-        figure = _curves(reader, record)
-        if figure is not None:
-            words = (record["model"], record["masker"], record["norm"], record["name"], str(record["input"]))
-            yield re.sub(r"[^A-Za-z0-9.=_-]+", "-", "_".join(words)), figure
-
-
-def _comparison(points: list[Mapping[str, Any]]) -> Figure:
-    """Radii on a logarithmic axis: a row a subject, a marker an estimator, the colour its verdict."""
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    subjects = list(dict.fromkeys(f"{p['model']} {p['masker']} {p['norm']}" for p in points))
-    labels = list(dict.fromkeys(p["name"] for p in points))
-    figure = Figure(figsize=(7, 1 + 0.45 * max(1, len(subjects))))
-    axes = figure.subplots()
-    for point in points:
-        radius = as_number(point["radius"])
-        if radius is not None and 0 < radius < float("inf"):
-            row = subjects.index(f"{point['model']} {point['masker']} {point['norm']}")
-            at = row + 0.6 * ((labels.index(point["name"]) + 0.5) / len(labels) - 0.5)
-            colour = COLOURS.get(str(point["verdict"]), "black")
-            axes.plot(radius, at, _marker(labels.index(point["name"])), color=colour, alpha=0.7, ms=5, lw=0)
     axes.set_xscale("log")
-    axes.set_xlabel("radius, in the input's own units")
-    axes.set_yticks(range(len(subjects)), [plain(subject) for subject in subjects])
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    keys = [
-        Line2D([], [], color="0.3", marker=_marker(n), lw=0, label=plain(name))
-        for n, name in enumerate(labels)
-    ]
-    keys += [Line2D([], [], color=COLOURS[v], marker="s", lw=0, label=v) for v in _RANK if v in COLOURS]
-    axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
-    return figure
-
-
-def _marker(number: int) -> str:
-    return "osv^D<>pPXh*"[number % 12]
-
-
-def _curves(reader: RunReader, record: Mapping[str, Any]) -> Figure | None:
-    """The stored curves of one estimate side by side; None where there are none that can be drawn."""
-    from matplotlib.figure import Figure
-
-    found = {name: values(reader.array(f"{record['arrays']}/curve-{name}")) for name in record["curves"]}
-    evidence = record["evidence"]
-    panels = [name for name in ("spectrum", "maxima", "score") if len(found.get(name, ())) > 1]
-    if "spectrum" in panels and len(found.get("scales", ())) < 2:
-        panels.remove("spectrum")
-    if not panels:
-        return None
-    figure = Figure(figsize=(3.6 * len(panels), 2.8), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        if name == "spectrum":
-            _spectrum(
-                axes, found["scales"], found["spectrum"], as_number(evidence.get("gradient_norm_median"))
-            )
-        elif name == "maxima":
-            axes.hist(found["maxima"], bins=20, color="#1a56b0")
-            if (end := as_number(evidence.get("lipschitz"))) is not None:
-                axes.axvline(end, color="#b00020", ls="--", label=f"end {end:.3g}")
-                axes.legend(frameon=False)
-            axes.set_xlabel("largest slope of a batch")
-        else:
-            axes.plot(range(1, len(found["score"]) + 1), found["score"], color="#1a56b0")
-            axes.set_xlabel("batches")
-            axes.set_ylabel("score")
-    words = (record["masker"], record["norm"], record["name"], f"input {record['input']}", record["verdict"])
-    figure.suptitle(plain(" · ".join(str(word) for word in words)))
-    return figure
-
-
-def _spectrum(axes: Axes, scales: list[float], slopes: list[float], level: float | None) -> None:
-    axes.plot(scales, slopes, "o-", ms=3, color="#1a56b0", label="the function")
-    if level is not None:
-        axes.axhline(level, color="#b00020", ls="--", label=f"autograd {level:.3g}")
-    axes.set_xscale("log")
-    positive = [slope for slope in slopes if slope > 0]
-    axes.set_yscale("symlog", linthresh=min(positive, default=1.0))
-    axes.set_xlabel("step width h")
-    axes.set_ylabel("slope")
+    axes.set_yscale("log")
+    axes.axvline(math.log(2), color=INK["other"], linestyle=":", linewidth=1)
+    axes.set_xlabel("N·D·δ (samples × dimensions × share of ramp); dotted: a hit is as likely as none")
+    axes.set_ylabel("CLEVER score")
+    axes.set_title("points: measured; lines: predicted from the unmasked gradients")
     axes.legend(frameon=False)
 
 
-__all__ = ["Kind", "write_figures"]
+def _underflow(figure: Any, rows: Rows) -> None:
+    axes = figure.add_subplot()
+    t = [float(row["t"]) for row in rows]
+    axes.plot(
+        t, [_shown(row["exact"]) for row in rows], color=INK["other"], linewidth=3, alpha=0.3, label="exact"
+    )
+    for name, colour in (("float64", INK["ramp"]), ("float32", INK["staircase"])):
+        axes.plot(t, [_shown(row[name]) for row in rows], color=colour, label=name, linewidth=1.2)
+    axes.set_yscale("log")
+    axes.set_xlabel("t")
+    axes.set_ylabel("derivative of the sigmoid")
+    axes.set_title("where a line ends, autograd returns exactly 0")
+    axes.legend(frameon=False)
+
+
+def _casts(figure: Any, rows: Rows) -> None:
+    axes = figure.add_subplot()
+    colours = ("#5c5c5c", "#1f5fa8", "#2e7d32", "#b3261e", "#8e24aa")
+    for name, colour in zip(dict.fromkeys(row["cast"] for row in rows), colours, strict=False):
+        mine = [row for row in rows if row["cast"] == name]
+        h = [float(row["h"]) for row in mine]
+        label = "float32, as it is" if name == "none" else name
+        axes.plot(h, [float(row["slope"]) for row in mine], color=colour, label=label, linewidth=1.2)
+        level = float(mine[0]["autograd"])
+        axes.axhline(level, color=colour, linestyle=":", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("step h")
+    axes.set_ylabel("median slope over steps of h")
+    axes.set_title(
+        "dotted: what autograd says; it is the same for every floating point cast, and 0 for uint8"
+    )
+    axes.legend(frameon=False)
+
+
+def _shown(text: str) -> float:
+    """A zero has no place on a logarithmic axis: the line ends there."""
+    value = float(text)
+    return value if value > 0 else math.nan
+
+
+DRAWERS: dict[str, Callable[[Any, Rows], None]] = {
+    "steps": _steps,
+    "regimes": _regimes,
+    "underflow": _underflow,
+    "casts": _casts,
+}
+
+__all__ = ["DRAWERS", "draw", "drawable"]

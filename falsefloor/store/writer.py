@@ -176,12 +176,13 @@ class RunWriter:
         )
         return {(*cell, n) for *cell, first, stop in rows for n in range(first, stop)}
 
-    def observed(self) -> set[tuple[str, str, str, int, int]]:
-        """(model, masker, norm, first, stop) of every observation that is stored."""
+    def first_judged(self) -> dict[tuple[str, str, str], int]:
+        """(model, masker, norm) to the first input that was observed and is classified as labelled."""
         rows = self._db.execute(
-            "SELECT model, masker, norm, first, stop FROM unit WHERE kind = 'observe' AND status = 'ok'"
+            "SELECT model, masker, norm, min(input) FROM observation"
+            " WHERE json_extract(facts, '$.misclassified') = 0 GROUP BY model, masker, norm"
         )
-        return {tuple(row) for row in rows}
+        return {(model, masker, norm): first for model, masker, norm, first in rows}
 
     def requeue(self, statuses: Sequence[str]) -> int:
         """Put units of these statuses back in the queue, forgetting what they stored. Returns how many."""

@@ -7,7 +7,7 @@ While the model's own input moves along one direction, the runner-up's logit ris
 chosen reach another class wins by half of what separated them. So the change lies behind maskers at the
 input, at the logits and over the model, and whoever sees gradients at all sees a constant slope. Behind a
 masker at a submodule a change of the logits would lie in front: there the model's input is carried towards a
-place of another class instead, u -> u + s(u)·offset, which is harder to judge even without a masker.
+place of another class instead, u -> u + s·offset, which is harder to judge even without a masker.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Planted(nn.Module):
         if self.recording:
             self._begin(inputs[:1])
         progress = ((inputs - self.origin) * self.toward).flatten(1).sum(1) / self.reach
-        share = progress.clamp(-1.0, 1.0)
-        moved = inputs + share.reshape(-1, *([1] * (inputs.ndim - 1))) * self.offset
+        # not cut off beyond the reach: who samples a wider ball must meet the same slope there
+        moved = inputs + progress.reshape(-1, *([1] * (inputs.ndim - 1))) * self.offset
         logits: Tensor = self.body(moved)
-        return logits + share[:, None] * self.gain
+        return logits + progress[:, None] * self.gain
 
     def _begin(self, inputs: Tensor) -> None:
         """The way begins at what the maskers in front make of the input, with the margin they leave there."""

@@ -23,7 +23,7 @@ def follow_ups(planner: Planner) -> Callable[[RunWriter, Study, Sequence[Series]
 
     def rule(writer: RunWriter, study: Study, series: Sequence[Series]) -> list[Unit]:
         again = recoveries(writer.floors(), study, series, done=writer.followed())
-        return [*again, *traps(writer.observed(), study, series, own=planner.is_own)]
+        return [*again, *traps(writer.first_judged(), study, series, own=planner.is_own)]
 
     return rule
 

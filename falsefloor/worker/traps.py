@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from falsefloor.study.study import StackSpec, Study
 from falsefloor.study.units import Series, Unit
 
-Chunk = tuple[str, str, str, int, int]
-"""model, masker, norm, first, stop: what was observed"""
+Place = tuple[str, str, str]
+"""model, masker, norm"""
 
 
 def traps(
-    observed: Collection[Chunk], study: Study, series: Sequence[Series], *, own: Callable[[str, str], bool]
+    first: Mapping[Place, int], study: Study, series: Sequence[Series], *, own: Callable[[str, str], bool]
 ) -> list[Unit]:
-    """One trap unit for each estimator and each chunk that was observed, where the study wants traps.
+    """One trap unit for each estimator at the first judged input of each subject, where the study wants them.
 
-    own: whether a plugin of a kind is ours. A stranger's masker may place what is wrapped somewhere else than
-    the trap expects, so only our own stacks are tested; estimators are, whoever wrote them. A repaired
-    estimate is not: its gradient was chosen for the real subject.
+    One input is enough to test an estimator, and it costs about as much as that input's estimate. own: whether
+    a plugin of a kind is ours. A stranger's masker may place what is wrapped somewhere else than the trap
+    expects, so only our own stacks are tested; estimators are, whoever wrote them. A repaired estimate is not:
+    its gradient was chosen for the real subject.
     """
     if not study.trap:
         return []
     units = []
     for one in series:
-        if one.recovers is not None or one.estimator.gradient == "auto" or not _ours(one.stack, own):
+        number = first.get((one.model.name, one.stack.name, one.norm))
+        repaired = one.recovers is not None or one.estimator.gradient == "auto"
+        if number is None or repaired or not _ours(one.stack, own):
             continue
         asked = {
             "label": one.label,
@@ -32,9 +35,8 @@ def traps(
             "params": dict(one.params),
             "gradient": one.estimator.gradient,
         }
-        place = (one.model.name, one.stack.name, one.norm)
-        chunks = sorted((first, stop) for *where, first, stop in observed if tuple(where) == place)
-        units += [
+        chunk = (number, number + 1)
+        units.append(
             Unit(
                 "follow-up",
                 one.model,
@@ -45,8 +47,7 @@ def traps(
                 study.seed,
                 extra={"trap": asked},
             )
-            for chunk in chunks
-        ]
+        )
     return units
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ def mark(plugin_site: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mon
     site, cache = plugin_site
     made = secrets.token_hex(8)
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    )
     monkeypatch.setenv("FALSEFLOOR_CACHE", str(cache))
     monkeypatch.setenv("TRACE", str(tmp_path / "trace"))
     monkeypatch.setenv(MARK, made)

@@ -1,4 +1,4 @@
-"""Runs killed at random moments and resumed: nothing lost, nothing computed twice, the same bits, no orphan."""
+"""Runs killed at random moments and resumed: nothing lost, nothing twice, the same bits, no orphan."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ class Traced:
         points = inputs.detach().clone().requires_grad_(True)
         logits = subject(points)
         torch.autograd.grad(logits.sum(), points)
-        radius = torch.stack([0.3 + 0.1 * torch.rand((), generator=g, dtype=torch.float64) for g in context.generators])
+        drawn = [torch.rand((), generator=g, dtype=torch.float64) for g in context.generators]
+        radius = 0.3 + 0.1 * torch.stack(drawn)
         return Estimate(radius=radius, evidence={"who": who, "sampling_radius": torch.ones(len(who))})
 '''
 
@@ -102,11 +103,19 @@ def stored(run: RunDir) -> dict[str, float]:
 def numbers(run: RunDir) -> list[tuple[Any, ...]]:
     """Everything that must be the same whenever the same study is computed again."""
     with RunReader(run) as reader:
-        found = [
-            (e["masker"], e["name"], e["input"], e["radius"], e["verdict"], e["evidence"], e["queries"])
-            + (tuple(w["id"] for w in e["warnings"]), e["status"], e["error"])
-            for e in reader.estimates()
-        ]
+        kept = (
+            "masker",
+            "name",
+            "input",
+            "radius",
+            "verdict",
+            "evidence",
+            "queries",
+            "warnings",
+            "status",
+            "error",
+        )
+        found = [tuple(e[name] for name in kept) for e in reader.estimates()]
         seen = [(o["input"], o["agreement"], o["facts"]) for o in reader.observations()]
     return [*found, *seen]
 
