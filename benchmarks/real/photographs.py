@@ -2,8 +2,8 @@
 
     python benchmarks/real/photographs.py photographs.npz
 
-The shorter side is resized to 256 with antialiasing and a centred square of 224 is cut out. No labels: a study
-then takes the model's own answers.
+The shorter side is resized to 256 with antialiasing and a centred square of 224 is cut out. No labels: a
+study then takes the model's own answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def fitted(picture: Image.Image, *, resize: int = 256, crop: int = 224) -> np.nd
     """(3, crop, crop) in [0, 1], on the 8-bit grid."""
     wide, tall = picture.size
     share = resize / min(wide, tall)
-    small = picture.convert("RGB").resize((round(wide * share), round(tall * share)), Image.Resampling.BICUBIC)
+    small = picture.convert("RGB").resize(
+        (round(wide * share), round(tall * share)), Image.Resampling.BICUBIC
+    )
     left, top = (small.size[0] - crop) // 2, (small.size[1] - crop) // 2
     pixels = np.asarray(small.crop((left, top, left + crop, top + crop)), dtype=np.float32) / 255
     return pixels.transpose(2, 0, 1)

@@ -66,9 +66,12 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
 
 
 def _dropped(facts: Facts) -> bool:
-    """A witness was returned and did not settle: said by the core, or a finite radius without a point."""
+    """A witness was returned and did not settle: said by the core, or a finite radius without a point.
+
+    A radius of 0 needs none: the input itself is the point.
+    """
     judged = facts.judged
-    return evidence(judged, "unsettled") == 1 or (math.isfinite(judged.radius) and judged.witness is None)
+    return evidence(judged, "unsettled") == 1 or (0 < judged.radius < math.inf and judged.witness is None)
 
 
 RULES: Rules = {

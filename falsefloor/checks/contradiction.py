@@ -24,6 +24,9 @@ from falsefloor.checks.rule import Rules, codes_of, found, run
 DISTANCE = 1e-6
 """Relative: two distances nearer than this are the same distance."""
 SLOPE = 1e-3
+BLIND = 1.01
+"""A claim beyond the planted distance by more than this: the trap's slope is constant, so rounding is all
+that an honest estimate has to fear, and differences are rounded most."""
 MISSED = 1.5
 """A search that stays farther than this many times a planted class change has not found it."""
 
@@ -119,7 +122,7 @@ def trap_missed(facts: Facts) -> list[Finding] | None:
     if radius is None or distance is None:
         return None
     lower, slack = is_lower(facts.judged), number(caught.get("slack")) or 0.0
-    if not radius > (distance + slack) * ((1 + DISTANCE) if lower else MISSED):
+    if not radius > (distance + slack) * (BLIND if lower else MISSED):
         return []
     message = (
         f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator"

@@ -28,6 +28,8 @@ class Ceiling:
 
 def number(value: object) -> float | None:
     """A stored number, where "inf" and "nan" are words; None where it is none. NaN counts as none."""
+    if type(value) is float:  # nearly all are, and this is asked some sixty times a judgement
+        return None if math.isnan(value) else value
     if isinstance(value, str):
         value = WORDS.get(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
@@ -37,7 +39,11 @@ def number(value: object) -> float | None:
 
 def evidence(record: Record, *names: str) -> float | None:
     """The first of the named facts that the estimator gave as a number."""
-    return next((n for name in names if (n := number(record.evidence.get(name))) is not None), None)
+    for name in names:
+        known = number(record.evidence.get(name))
+        if known is not None:
+            return known
+    return None
 
 
 def part(facts: Facts, name: str) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from falsefloor.cli import diagnose, doctor, explain, export, plugins, reproduce, run, runs, show
+from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
+from falsefloor.cli.named import OPENED
 from falsefloor.cli.terminal import interactive, say
 from falsefloor.errors import FalsefloorError
 
@@ -39,6 +40,7 @@ app.command("cancel", rich_help_panel=RUNS)(runs.cancel)
 app.command("pause", rich_help_panel=RUNS)(runs.pause)
 app.command("resume", rich_help_panel=RUNS)(runs.resume)
 app.command("judge", rich_help_panel=RUNS)(runs.judge)
+app.command("replay", rich_help_panel=RUNS)(replay.replay)
 app.command("compare", rich_help_panel=RUNS)(export.compare)
 app.command("export", rich_help_panel=RUNS)(export.export)
 app.command("diagnose", rich_help_panel=HELP)(diagnose.diagnose)
@@ -95,6 +97,7 @@ def root(
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Every foreseen error is one message on stderr."""
+    OPENED.clear()
     try:
         result = app(_hoisted(arguments), prog_name="falsefloor", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -110,11 +113,24 @@ def run_command(arguments: Sequence[str]) -> int:
         # click's usage errors; by shape, since newer typers carry a click of their own
         describe = getattr(error, "format_message", None)
         if describe is None:
-            raise
+            if (said := _damaged()) is None:
+                raise
+            say(f"error: {said}")
+            return USAGE
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "falsefloor"
         say(f"error: {str(describe()).strip()}\nhelp:  {where} --help")
         return USAGE
+
+
+def _damaged() -> str | None:
+    """Whether a run that the command opened is damaged or a stranger's; asked only after something failed."""
+    from falsefloor.store.damage import damage
+
+    for opened in OPENED:
+        if (said := damage(opened)) is not None:
+            return f"the file of run {opened.id} is damaged or was not written by falsefloor: {said!r}"
+    return None
 
 
 def _hoisted(arguments: Sequence[str]) -> list[str]:

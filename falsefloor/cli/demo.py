@@ -45,6 +45,7 @@ def demo_study(*, seed: int = 0) -> Study:
             "estimators": list(ESTIMATORS),
             "norms": ["linf"],
             "seed": seed,
+            "trap": True,
             "tag": "demo",
         }
     )

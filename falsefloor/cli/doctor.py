@@ -18,10 +18,8 @@ from falsefloor.errors import FalsefloorError
 
 LITTLE = 200e6
 """Bytes of free space below which a long run may not fit."""
-NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "fuse.sshfs", "9p", "afs", "beegfs", "ceph")
-)
-"""File systems on which SQLite's log is not safe, since its shared memory does not reach other hosts."""
+PATIENCE = 20.0
+"""Seconds that looking for damage may take; the newest runs come first."""
 TORCH_LIMIT = 120.0
 TORCH = (
     "import json, torch; a = torch.accelerator;"
@@ -67,6 +65,7 @@ def _examine(root: Path) -> Iterator[Finding]:
     yield Finding("falsefloor", "ok", f"{__version__}, Python {sys.version.split()[0]}, {sys.platform}")
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _store(root),
+        lambda: _runs(root),
         _sqlite,
         _leaving,
         _terminal,
@@ -90,11 +89,19 @@ def _store(root: Path) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("store", "bad", f"{root}: {error.strerror or error}.", "Give another: --store DIR.")
         return
-    kind = _filesystem(root)
-    if kind in NETWORK:
+    from falsefloor.store.filesystem import filesystem, is_network, private_or_shared
+
+    kind = filesystem(root)
+    if is_network(root):
         yield Finding(
-            "store", "warning", f"{root} is on {kind}: a run that is being written must not be looked at from"
-            " another host.", "Keep the store on a local disk (FALSEFLOOR_STORE)."
+            "store", "warning", f"{root} is on {kind}, a network file system: runs are written without"
+            " SQLite's log there, more slowly, and other hosts may see them late.",
+            "Keep the store on a local disk (FALSEFLOOR_STORE)."
+        )  # fmt: skip
+    elif root.stat().st_mode & 0o077 and private_or_shared(root)[0] == 0o700:
+        yield Finding(
+            "store", "warning", f"{root} can be entered by others; the runs in it cannot.",
+            f"chmod 700 {root}, or share it with a group: chmod 2770."
         )  # fmt: skip
     else:
         yield Finding("store", "ok", f"{root}{f' ({kind})' if kind else ''}")
@@ -102,19 +109,31 @@ def _store(root: Path) -> Iterator[Finding]:
     yield Finding("space", "ok" if free > LITTLE else "warning", f"{free / 1e9:.1f} GB free")
 
 
-def _filesystem(path: Path) -> str:
-    """The type of the file system that holds a path, on Linux; empty elsewhere."""
-    try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    best, kind = -1, ""
-    for line in mounts:
-        _, where, type_, *_ = line.split(" ")
-        place = where.encode().decode("unicode_escape")
-        if path.resolve().is_relative_to(place) and len(place) > best:
-            best, kind = len(place), type_
-    return kind
+def _runs(root: Path) -> Iterator[Finding]:
+    """Damage, workers that are gone or stand still, and how much room it all takes."""
+    import time
+
+    from falsefloor.store.damage import damage
+    from falsefloor.store.paths import STALE, list_dirs
+
+    runs, start, looked = list_dirs(root), time.monotonic(), 0
+    for run in runs:
+        if time.monotonic() - start > PATIENCE:
+            break
+        looked += 1
+        if not run.db.exists():
+            yield Finding("run", "warning", f"{run.id} has no run.db.", f"Delete {run.path}.")
+        elif (said := damage(run)) is not None:
+            yield Finding("run", "bad", f"{run.id} is damaged: {said}", "Restore a copy, or delete it.")
+        elif run.is_alive() and run.heartbeat() > STALE:
+            yield Finding(
+                "run", "warning", f"the worker of {run.id} has shown no sign for {run.heartbeat():.0f} s.",
+                f"falsefloor cancel {run.id}; if it stays: end the process named in its run.db."
+            )  # fmt: skip
+    size = sum(run.size() for run in runs)
+    rest = f"; {len(runs) - looked} older ones not looked at" if looked < len(runs) else ""
+    shown = f"{len(runs)}, {size / 1e6:.1f} MB, {looked} looked through for damage{rest}"
+    yield Finding("runs", "ok", shown, "falsefloor runs gc" if size > 5e9 else "")
 
 
 def _sqlite() -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="Default: stdout; else a name from the id."),
     ] = None,
 ) -> None:
-    """Export a run: json, csv for programs, md, html for people, svg, png for papers, run to carry it away."""
+    """Export a run: for programs (json, csv), people (md, html), papers (svg, png), or as a copy (run)."""
     found = find(ctx, run)
     if format_ is Format.run:
         _copy(found, output or Path(f"falsefloor-{found.id}"))

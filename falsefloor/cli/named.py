@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from falsefloor.store.paths import RunDir
 
 
+OPENED: list[RunDir] = []
+"""The runs that this command looked at: where one fails, the file may be to blame and not we."""
+
+
 def complete_run(incomplete: str) -> list[str]:
     """Ids of the runs that begin so, newest first; for the shell's completion."""
     from falsefloor.store.paths import list_dirs, store_root
@@ -24,7 +28,9 @@ def find(ctx: typer.Context, ref: str) -> RunDir:
     from falsefloor.store.paths import find_run
 
     root: Path = ctx.obj
-    return find_run(root, ref)
+    found = find_run(root, ref)
+    OPENED.append(found)
+    return found
 
 
 RunName = Annotated[
@@ -37,4 +43,4 @@ RunName = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="A JSON document and nothing else on stdout.")]
 
-__all__ = ["AsJson", "RunName", "complete_run", "find"]
+__all__ = ["OPENED", "AsJson", "RunName", "complete_run", "find"]

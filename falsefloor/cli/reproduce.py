@@ -26,7 +26,7 @@ def reproduce(
 
     The staircase and its ramp (Figure 1), the two regimes of a ramp against
     N·D·δ with a prediction, the sigmoid's underflow, and what casts do to a
-    model's slopes. Takes about half a minute; prints the files it wrote.
+    model's slopes. Takes some ten seconds; prints the files it wrote.
     Pictures need matplotlib: pip install "falsefloor[report]".
     """
     from falsefloor.report.figures import draw, drawable

@@ -61,12 +61,20 @@ def collect(
     doomed = []
     for run in list_dirs(ctx.obj)[keep:]:
         row = _row(run)
-        if row["started"] is not None and row["born"] < before and not row["tag"] and not run.is_alive():
+        # One that cannot be read (half made, or damaged) has no date of its own but its folder's.
+        born = row["born"] or run.study.stat().st_mtime
+        if born < before and not row["tag"] and not run.is_alive():
             doomed.append((run, row))
+    freed = 0
     for run, row in doomed:
+        size = run.size()
         if yes:
             run.delete()
-        say(f"{'deleted' if yes else 'would delete'} {run.id}, {row['status']}, of {row['started']}")
+        freed += size
+        verb, when = "deleted" if yes else "would delete", row["started"] or "unknown date"
+        say(f"{verb} {run.id}, {row['status']}, of {when}, {size / 1e6:.1f} MB")
+    if doomed:
+        say(f"{len(doomed)} runs, {freed / 1e6:.1f} MB")
     if not doomed:
         say(f"nothing to delete: no untagged run beyond the newest {keep} is older than {older:g} days")
     elif not yes:
@@ -97,6 +105,7 @@ def resume(
     from falsefloor.worker.launch import resume as go_on
 
     found = find(ctx, run)
+    _warn_of_code(found)
     waiting = go_on(found)
     say(f"run {found.id} goes on" + (f" with {waiting} units" if waiting else ""))
     if detach:
@@ -125,6 +134,22 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
     say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")
     print_run(found, as_json=as_json)
+
+
+def _warn_of_code(run: RunDir) -> None:
+    """What going on with a run will execute, said before it does: the run may be somebody else's."""
+    from falsefloor.report.glyphs import plain
+    from falsefloor.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        meta, models = reader.meta(), reader.models()
+        uses = {str(row.model) for row in reader.series()} | set(models)
+    for use in sorted(uses):
+        if use.startswith("python:"):
+            say(f"note: {plain(use)} runs the code of that file, in {plain(str(meta.get('cwd', '.')))}")
+    where = str(meta.get("on", "local"))
+    if where != "local":
+        say(f"note: it computes on {plain(where)}, whose scheduler must be trusted")
 
 
 def _ask(run: RunDir, command: str, then: str) -> None:

@@ -56,10 +56,10 @@ def print_run(run: RunDir, *, as_json: bool) -> None:
 def _print_table(reader: RunReader) -> None:
     from falsefloor.cli.terminal import show as display
     from falsefloor.report.comparison import read_comparison
-    from falsefloor.report.refutations import refutations
+    from falsefloor.report.refutations import read_refutations
     from falsefloor.report.summary import Summary
 
-    told = tuple(refutations(reader.series(), reader.findings()))
+    told = tuple(read_refutations(reader))
     display(Summary(reader.info(), read_comparison(reader), told))
 
 

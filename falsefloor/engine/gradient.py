@@ -47,5 +47,9 @@ class Through(nn.Module):
     def backward_queries(self) -> int:
         return self.subject.backward_queries
 
+    def prepare(self, inputs: Tensor) -> None:
+        """One forward for what a source looks at once, so that no input's estimate is charged for it."""
+        self._logits(inputs[:1].detach().clone().requires_grad_())
+
     def forward(self, inputs: Tensor) -> Tensor:
         return self._logits(inputs)

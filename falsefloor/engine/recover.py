@@ -71,11 +71,19 @@ def choose(
         _site(subject, inputs[i : i + 1], labels[i : i + 1], norm, drawn[i], rows) for i in range(len(inputs))
     ]
     if gradient == AUTO:
-        return [_first_that_agrees(site) for site in sites]
+        return [_guarded(site) for site in sites]
     source = make("gradient", gradient, {})
     return [
         Choice(source, rows=_agreement(site, source(subject), _flip(site), name=gradient)) for site in sites
     ]
+
+
+def _guarded(site: Site) -> Choice:
+    """A subject that cannot be measured around one input costs that input only."""
+    try:
+        return _first_that_agrees(site)
+    except Exception as error:
+        return Choice(None, why=f"{REFUSED}: around this input it raises {type(error).__name__}: {error}")
 
 
 def _first_that_agrees(site: Site) -> Choice:

@@ -29,7 +29,7 @@ def trap_inputs(task: Task, session: Session) -> list[ObservationResult]:
     """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
 
     {"trap": {label: {"radius", "distance", "natural", "slack", "array", "forward", "backward"}}}, or
-    {"reason": …} where nothing could be planted or the estimator failed. Inputs that are not judged have no entry.
+    {"reason": …} where nothing could be planted or the estimator failed. Inputs that are not judged have none.
     """
     asked = task.spec["extra"]["trap"]
     estimator: Estimator = make("estimator", asked["use"], asked["params"])

@@ -201,6 +201,8 @@ def _together(
     inputs, labels = task.inputs[chosen], task.labels[chosen]
     seeds = generators(inputs, seed=task.spec["seed"], norm=norm)
     context = RunContext(seeds, rows=session.rows, sink=sink)
+    if isinstance(judged, Through):
+        judged.prepare(inputs)
     before = task.subject.forward_queries, task.subject.backward_queries
     kept = inputs.clone()
     estimate: Estimate = estimator(judged, inputs, labels, norm=norm, context=context)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -50,7 +51,7 @@ class Ball:
     vanished: Tensor
     nonfinite: Tensor
 
-    @property
+    @cached_property
     def largest(self) -> Tensor:
         """(T, C): the largest value seen at any point."""
         return torch.maximum(self.maxima.amax(dim=2), self.directed)
@@ -79,7 +80,9 @@ def look(
     dtype = working(view.centre.dtype)
     ruler = Ruler(view, torch.tensor(rho, dtype=dtype, device=view.centre.device), guide.gradients)
     tally = _Tally(view, ruler.columns, budget)
-    for size in units(budget, view.centre.numel()):
+    sizes = units(budget, view.centre.numel())
+    path = _path(view, radius, guide) if budget.directed else view.centre.new_empty(0)
+    for index, size in enumerate(sizes):
         points = sample(
             view.centre.unsqueeze(0),
             norm=view.norm,
@@ -88,15 +91,17 @@ def look(
             generators=[generator],
             lo=view.subject.bounds[0],
             hi=view.subject.bounds[1],
-        )
-        tally.add(measure(view, points[0], ruler))
+        )[0]
+        # directed points share the last backwards: as many of their own would double a small net's time
+        last = index == len(sizes) - 1
+        table = measure(view, torch.cat([points, path]) if last and len(path) else points, ruler)
+        tally.add(table[:, :, :size])
         tick(size)
     directed = torch.full(
         (len(view.targets), ruler.columns), -torch.inf, dtype=dtype, device=view.centre.device
     )
-    if budget.directed:
-        directed = _directed(view, radius, ruler, guide)
-        tick(0)
+    if len(path):
+        directed = torch.maximum(_at_centre(ruler, guide), sound(table[:, :, size:].amax(dim=2)))
     return tally.ball(radius, tuple(rho), directed)
 
 
@@ -116,10 +121,10 @@ def guide(view: View) -> Guide:
     size, targets = view.centre.numel(), len(view.targets)
     if targets * size <= UNIT_ELEMENTS:
         found = torch.cat([block[:, 0] for _, _, block in gradients(view, point)])
-        norms = sound(ruler(found.unsqueeze(1), 0))[:, 0, -1]
+        norms = sound(ruler(found.unsqueeze(1), 0))[:, -1, 0]
         nearest = _nearest(view, norms)
         return Guide(dict(zip(nearest, found.nan_to_num(0.0, 0.0, 0.0)[nearest], strict=True)), norms)
-    norms = measure(view, point, ruler)[:, 0, -1]
+    norms = sound(measure(view, point, ruler)[:, -1, 0])
     wanted = _nearest(view, norms)[:DIRECTED_TARGETS]
     slots = torch.tensor(wanted, device=view.centre.device)
     rows = own_gradients(view, point.expand(len(wanted), *view.centre.shape), slots).nan_to_num(0.0, 0.0, 0.0)
@@ -165,34 +170,37 @@ class _Tally:
         self.seen = 0
 
     def add(self, table: Tensor) -> None:
-        """table (T, P, C) of the next P points: whole batches, or a part of one."""
-        count = table.shape[1]
+        """table (T, C, P) of the next P points: whole batches, or a part of one."""
+        count = table.shape[2]
         first = self.seen // self.samples
         if count >= self.samples:
-            batches = table.reshape(len(table), count // self.samples, self.samples, -1).amax(dim=2)
-            self.maxima[:, :, first : first + count // self.samples] = batches.transpose(1, 2)
+            whole = count // self.samples
+            self.maxima[:, :, first : first + whole] = table.unflatten(2, (whole, self.samples)).amax(dim=3)
         else:
             here = self.maxima[:, :, first]
-            self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=1))
-        plain = table[:, :, -1]
+            self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=2))
+        plain = sound(table[:, -1].clone())
         # -seen mod stride: the first point of this unit that lies on the even spacing over all units
         part = plain[:, -self.seen % self.stride :: self.stride]
         self.norms[:, self.kept : self.kept + part.shape[1]] = part
         self.kept += part.shape[1]
-        self.zero += (plain == 0).sum(dim=1)
-        self.vanished += (plain <= self.small).sum(dim=1)
-        self.nonfinite += plain.isinf().sum(dim=1)
+        steep = plain.isinf()
+        small = plain <= self.small
+        if bool((small | steep).any()):
+            self.zero += (plain == 0).sum(dim=1)
+            self.vanished += small.sum(dim=1)
+            self.nonfinite += steep.sum(dim=1)
         self.seen += count
 
     def ball(self, radius: float, rho: tuple[float, ...], directed: Tensor) -> Ball:
         zero, vanished, nonfinite = (
             count.double() / self.total for count in (self.zero, self.vanished, self.nonfinite)
         )
-        return Ball(radius, rho, self.maxima, directed, self.norms, zero, vanished, nonfinite)
+        return Ball(radius, rho, sound(self.maxima), directed, self.norms, zero, vanished, nonfinite)
 
 
-def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
-    """(T, C): the largest slopes at x₀ and on the way to where the linearised margins fall most.
+def _path(view: View, radius: float, guide: Guide) -> Tensor:
+    """Points (P, *input) on the way to where the linearised margins fall most.
 
     For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six
     points of the segment towards it, and the target's mean gradient there (which is what the margin's fall
@@ -201,26 +209,31 @@ def _directed(view: View, radius: float, ruler: Ruler, guide: Guide) -> Tensor:
     """
     lo, hi = view.subject.bounds
     slots = list(guide.gradients)[:DIRECTED_TARGETS]
-    rows = torch.tensor(slots, device=view.centre.device)
+    rows = torch.tensor(slots, device=view.centre.device).repeat_interleave(len(ALONG))
     centre = view.centre.unsqueeze(0)
     wide = working(view.centre.dtype)
     along = ALONG.to(centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
     current = torch.stack([guide.gradients[slot] for slot in slots])
-    largest = guide.norms.to(wide).unsqueeze(1).repeat(1, ruler.columns)
-    # a target whose gradient at x₀ was not kept counts with its dual norm there, which no support exceeds
-    at_centre = sound(ruler.exact(current)).masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
-    largest[rows] = at_centre
     seen = []
     for step in range(DIRECTED_STEPS):
         delta = vertex(current.reshape(-1, *view.centre.shape), centre, lo, hi, norm=view.norm, rho=radius)
-        points = centre.to(wide).unsqueeze(1) + along * delta.unsqueeze(1)
-        points = points.to(centre.dtype).flatten(0, 1)
-        points = torch.maximum(torch.minimum(points, hi), lo)
+        points = torch.addcmul(centre.to(wide).unsqueeze(1), along, delta.unsqueeze(1))
+        points = torch.clamp(points.to(centre.dtype).flatten(0, 1), lo, hi)
         seen.append(points)
         if step < DIRECTED_STEPS - 1:
-            flat = own_gradients(view, points, rows.repeat_interleave(len(ALONG)))
+            flat = own_gradients(view, points, rows)
             current = flat.nan_to_num(0.0, 0.0, 0.0).reshape(len(slots), len(ALONG), -1).mean(dim=1)
-    return torch.maximum(largest, measure(view, torch.cat(seen), ruler).amax(dim=1))
+    return torch.cat(seen)
+
+
+def _at_centre(ruler: Ruler, guide: Guide) -> Tensor:
+    """(T, C): the slopes at the input itself, inf where they are not finite."""
+    # a target whose gradient was not kept counts with its dual norm, which no support exceeds
+    table = guide.norms.to(ruler.down.dtype).unsqueeze(1).repeat(1, ruler.columns)
+    rows = torch.tensor(list(guide.gradients), device=table.device)
+    kept = sound(ruler.exact(torch.stack(list(guide.gradients.values()))))
+    table[rows] = kept.masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
+    return table
 
 
 __all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

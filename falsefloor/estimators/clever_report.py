@@ -11,7 +11,8 @@ from torch import Tensor
 
 from falsefloor.api import Estimate
 from falsefloor.estimators.clever_ball import Ball
-from falsefloor.estimators.floor import MOST_BALLS, Floor, at_column
+from falsefloor.estimators.floor import MOST_BALLS, Floor, at_column, passes, ratios
+from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.slopes import View
 from falsefloor.numerics import weibull
 
@@ -75,12 +76,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
-    """The floor of one ball, the slopes (T,) it rests on, and their fits where there are any."""
+    """The floor of one ball, the slopes (T,) it rests on, and whether fits were to raise them."""
 
     ball: Ball
     floor: Floor
     slopes: Tensor
-    fits: weibull.WeibullFit | None
+    fitted: bool
 
     @property
     def ball_slope(self) -> float:
@@ -91,35 +92,46 @@ class Decision:
 def decide(view: View, ball: Ball, *, fitted: bool) -> Decision:
     """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form."""
     largest = ball.largest.double()
+    least = ratios(view.margin.unsqueeze(1), largest).amin(dim=0).tolist()
     eps = torch.finfo(view.centre.dtype).eps
     # S falls with the radius: the largest that passes gives the largest floor
     columns: list[tuple[int, float | None]] = [*enumerate(ball.rho), (len(ball.rho), None)]
     for column, rho in columns:
-        slopes, fits = largest[:, column], None
         # a fit never lowers a slope: what fails without it needs none
+        if rho is not None and not passes(least[column], rho):
+            continue
+        slopes = largest[:, column]
+        if fitted:
+            slopes = _raised(view, ball.maxima[:, column], slopes, least[column])
         found = at_column(view.margin, slopes, column, rho, ball.radius, eps=eps)
-        if found is not None and fitted:
-            fits = weibull.fit(ball.maxima[:, column])
-            slopes = torch.maximum(slopes, fits.location)
-            found = at_column(view.margin, slopes, column, rho, ball.radius, eps=eps)
         if found is not None:
-            return Decision(ball, found, slopes, fits)
+            return Decision(ball, found, slopes, fitted)
     raise AssertionError("the plain form has no condition to fail")
+
+
+def _raised(view: View, maxima: Tensor, slopes: Tensor, least: float) -> Tensor:
+    """Slopes (T,) raised by the fits to maxima (T, batches), of the targets that a fit could let bind."""
+    binding = view.margin.double() / least if least > 0 else slopes
+    open_ = weibull.may_exceed(maxima, torch.maximum(binding, slopes)).nonzero().flatten()
+    if not len(open_):
+        return slopes
+    raised = torch.maximum(slopes[open_], weibull.fit(maxima[open_]).location)
+    return slopes.index_copy(0, open_, raised)
 
 
 def report(
     view: View, decision: Decision, *, cap: float, balls: Sequence[tuple[float, float]] = ()
 ) -> Outcome:
     """Everything that checks read of the deciding ball, for the binding target."""
-    ball, floor, slopes, fits = decision.ball, decision.floor, decision.slopes, decision.fits
+    ball, floor, slopes = decision.ball, decision.floor, decision.slopes
     column, slot = floor.column, floor.slot
     plain = len(ball.rho)
+    fits = weibull.fit(ball.maxima[slot, [column, plain]]) if decision.fitted else None
     lipschitz = slopes[slot]
     if column != plain:
         lipschitz = ball.largest[slot, plain].double()
         if fits is not None:
-            location = weibull.fit(ball.maxima[slot : slot + 1, plain]).location[0]
-            lipschitz = torch.maximum(lipschitz, location)
+            lipschitz = torch.maximum(lipschitz, fits.location[1])
     maxima = ball.maxima[slot, column].double()
     margin = float(view.margin[slot])
     directed = float(ball.directed[slot, column])
@@ -145,38 +157,40 @@ def report(
         "targets_covered": float(len(view.targets)),
         "curvature": _NAN,
     }
-    words = _fit_evidence(row, fits, slot, maxima, limit=min(ball.radius, cap))
+    words = _fit_evidence(row, fits, maxima, limit=min(ball.radius, cap))
     running = torch.clamp(maxima.cummax(dim=0).values, min=directed)
     score = torch.where(running > 0, margin / running, torch.inf).clamp(max=ball.radius)
     return Outcome(floor.radius, {**row, **words}, maxima.cpu(), score.cpu(), tuple(balls))
 
 
 def _fit_evidence(
-    row: dict[str, float], fits: weibull.WeibullFit | None, slot: int, maxima: Tensor, *, limit: float
+    row: dict[str, float], fits: weibull.WeibullFit | None, maxima: Tensor, *, limit: float
 ) -> dict[str, str]:
-    """Add the fit's numbers to a row of evidence; return its words."""
+    """Add the first fit's numbers to a row of evidence; return its words."""
     row.update(
         dict.fromkeys(("fit_location", "fit_shape", "fit_scale", "interval_low", "interval_high"), _NAN)
     )
     row["distinct_maxima"] = float((maxima.sort().values.diff() > 0).sum() + 1)
     if fits is None:
         return {"fit": "max", "fit_reason": "asked for"}
-    row["fit_location"] = float(fits.location[slot])
-    row["fit_shape"] = float(fits.shape[slot])
-    row["fit_scale"] = float(fits.scale[slot])
+    row["fit_location"] = float(fits.location[0])
+    row["fit_shape"] = float(fits.shape[0])
+    row["fit_scale"] = float(fits.scale[0])
     # a slope that was seen at a directed point bounds the interval's slopes from below as well
     seen = row["directed_maximum"]
-    low, high = (float(end[slot]) for end in (fits.low, fits.high))
-    if not math.isnan(low) and bool(fits.fitted[slot]):
+    low, high = (float(end[0]) for end in (fits.low, fits.high))
+    if not math.isnan(low) and bool(fits.fitted[0]):
         low, high = (end if math.isnan(seen) else max(end, seen) for end in (low, high))
         row["interval_low"] = min(limit, row["margin"] / high)
         row["interval_high"] = min(limit, row["margin"] / low)
-    reason = weibull.REASONS[int(fits.reason[slot])]
+    reason = weibull.REASONS[int(fits.reason[0])]
     return {"fit": "max" if reason else "weibull", "fit_reason": reason}
 
 
-def assemble(outcomes: Sequence[Outcome], *, batches: int, auto: bool, like: Tensor) -> Estimate:
-    """Stack outcomes of N inputs into an Estimate on the inputs' device."""
+def assemble(
+    outcomes: Sequence[Outcome], *, batches: int, auto: bool, like: Tensor, queries: Queries
+) -> Estimate:
+    """Stack outcomes of N inputs into an Estimate on the inputs' device, with what each of them cost."""
     device = like.device
     radius = torch.tensor([outcome.radius for outcome in outcomes], dtype=torch.float64, device=device)
     evidence: dict[str, Tensor | Sequence[str]] = {
@@ -184,6 +198,7 @@ def assemble(outcomes: Sequence[Outcome], *, batches: int, auto: bool, like: Ten
         for name in NUMBERS
     }
     evidence |= {name: [str(outcome.evidence[name]) for outcome in outcomes] for name in WORDS}
+    evidence |= queries.evidence()
     kept = min(batches, _KEPT_MAXIMA)
     curves = {
         "maxima": torch.stack([_thin(outcome.maxima, kept) for outcome in outcomes]),

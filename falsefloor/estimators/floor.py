@@ -43,6 +43,12 @@ def ratios(margin: Tensor, slopes: Tensor) -> Tensor:
     return torch.where(slopes > 0, quotient, torch.inf)
 
 
+def passes(quotient: float, rho: float) -> bool:
+    """Whether the smallest m/S_ρ over the targets is at least rho."""
+    # m/(m/ρ) is one rounding away from ρ
+    return quotient >= rho * (1 - 1e-7)
+
+
 def at_column(
     margin: Tensor, slopes: Tensor, column: int, rho: float | None, limit: float, *, eps: float = 0.0
 ) -> Floor | None:
@@ -53,8 +59,7 @@ def at_column(
     quotient = ratios(margin, slopes)
     slot = int(quotient.argmin())
     value = float(quotient[slot])
-    # m/(m/ρ) is one rounding away from ρ
-    if rho is not None and value < rho * (1 - 1e-7):
+    if rho is not None and not passes(value, rho):
         return None
     return Floor(min(limit, value * (1 - ROUNDING * eps)), slot, column)
 
@@ -123,4 +128,4 @@ class Bracket:
             self.high = min(self.high, ball)
 
 
-__all__ = ["MOST_BALLS", "Bracket", "Floor", "at_column", "linear_crossing", "ratios"]
+__all__ = ["MOST_BALLS", "Bracket", "Floor", "at_column", "linear_crossing", "passes", "ratios"]

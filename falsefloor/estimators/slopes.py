@@ -9,8 +9,9 @@ matrix products give other bits in other shapes and at other alignments.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,9 +20,13 @@ from falsefloor.api import Norm, Subject
 from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.support import common_support, cube_weights
 
+SMALL = 32
+"""Points up to which all targets share one forward and one backward: repeating the points costs forwards, a
+call of its own for each target costs time that does not shrink with the points."""
+
 FEW = 4
-"""Points that share a forward with several targets where all targets do not fit: smaller forwards are filled
-up to 16 rows, so that a backward of one point for each of 999 targets would cost sixteen."""
+"""The same where all targets do not fit: smaller forwards are filled up to 16 rows, so that a backward of one
+point for each of 999 targets would cost sixteen."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,21 @@ class View:
     norm: Norm
     rows: int
 
+    @cached_property
+    def seeds(self) -> Tensor:
+        """(T, K): what a backward starts from. +1 and -1 give the margin's gradient itself, K - 1 backwards
+        instead of K."""
+        table = torch.zeros(len(self.targets), self.subject.classes, device=self.centre.device)
+        table.scatter_(1, self.targets.reshape(-1, 1), -1.0)[:, self.label] = 1
+        return table
+
+    @cached_property
+    def room(self) -> tuple[Tensor, Tensor]:
+        """(d,) each: how far each coordinate can fall and rise inside the domain."""
+        lo, hi = self.subject.bounds
+        dtype = working(self.centre.dtype)
+        return (self.centre - lo).reshape(-1).to(dtype), (hi - self.centre).reshape(-1).to(dtype)
+
     def only(self, slots: Tensor) -> View:
         """The same input with some of its targets."""
         return dataclasses.replace(self, targets=self.targets[slots], margin=self.margin[slots])
@@ -52,40 +72,36 @@ def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """
     count, targets = len(points), len(view.targets)
     together = min(targets, view.rows // count)
-    if targets > 1 and (together == targets or (count <= FEW and together > 1)):
-        # many small backward calls cost more than one on repeated points; a forward of one row costs sixteen
+    if targets > 1 and together > 1 and count <= (SMALL if together == targets else FEW):
         for first in range(0, targets, together):
-            slots = torch.arange(first, min(first + together, targets), device=points.device)
-            repeated = points.repeat(len(slots), *([1] * (points.ndim - 1)))
-            flat = next(_backward(view, repeated, [slots.repeat_interleave(count)]))
-            yield first, 0, flat.reshape(len(slots), count, -1)
+            seeds = view.seeds[first : first + together]
+            repeated = points.repeat(len(seeds), *([1] * (points.ndim - 1)))
+            flat = next(_backward(view, repeated, [seeds.repeat_interleave(count, dim=0)]))
+            yield first, 0, flat.reshape(len(seeds), count, -1)
         return
     for start in range(0, count, view.rows):
         piece = points[start : start + view.rows]
-        each = [torch.full((1,), slot, device=points.device) for slot in range(targets)]
-        for slot, flat in enumerate(_backward(view, piece, each)):
+        for slot, flat in enumerate(_backward(view, piece, view.seeds.unsqueeze(1))):
             yield slot, start, flat.unsqueeze(0)
 
 
-def _backward(view: View, points: Tensor, wanted: list[Tensor]) -> Iterator[Tensor]:
-    """Gradients (P, d) of f_label - f_target for each entry of wanted, slots (P,) or (1,), on one graph."""
+def _backward(view: View, points: Tensor, seeds: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Gradients (P, d) of the logits weighted by each of seeds, (P, K) or (1, K), on one graph."""
     inputs = points.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = view.subject(inputs)
-    # seeded with +1 and -1, the backward gives the margin's gradient itself: K - 1 backwards instead of K
-    seeds = torch.zeros(len(view.targets), logits.shape[1], dtype=logits.dtype, device=logits.device)
-    seeds.scatter_(1, view.targets.reshape(-1, 1), -1.0)[:, view.label] = 1
-    for index, slots in enumerate(wanted):
-        seed = seeds[slots].expand(logits.shape).contiguous()
-        last = index == len(wanted) - 1
-        (found,) = torch.autograd.grad(logits, inputs, seed, retain_graph=not last)
+    starts = list(seeds)
+    for index, start in enumerate(starts):
+        seed = start.to(logits).expand(logits.shape).contiguous()
+        (found,) = torch.autograd.grad(logits, inputs, seed, retain_graph=index < len(starts) - 1)
         yield found.detach().reshape(len(points), -1).to(working(found.dtype)).contiguous()
 
 
 def own_gradients(view: View, points: Tensor, slots: Tensor) -> Tensor:
     """Margin gradients (P, d) at points (P, *input), each for its own target's slot (P,)."""
+    seeds = view.seeds[slots]
     parts = [
-        next(_backward(view, points[start : start + view.rows], [slots[start : start + view.rows]]))
+        next(_backward(view, points[start : start + view.rows], [seeds[start : start + view.rows]]))
         for start in range(0, len(points), view.rows)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -101,34 +117,29 @@ class Ruler:
     def __init__(self, view: View, rho: Tensor, guide: Mapping[int, Tensor] | None = None) -> None:
         self.norm, self.rho, self.guide = view.norm, rho, guide or {}
         self.columns = len(rho) + 1
-        lo, hi = view.subject.bounds
-        centre = view.centre
-        dtype = working(centre.dtype)
-        self.down, self.up = ((side.reshape(-1).to(dtype)) for side in (centre - lo, hi - centre))
+        self.down, self.up = view.room
         if self.norm == "linf":
-            both, self.difference = cube_weights(centre, lo, hi, rho=rho.to(dtype))
-            ones = torch.ones_like(self.down).unsqueeze(1)
-            self.both = torch.cat([both, ones], dim=1)
-            self.difference = torch.cat([self.difference, ones * 0], dim=1)
+            self.both, self.difference = cube_weights(self.down, self.up, rho=rho.to(self.down.dtype))
 
     def __call__(self, block: Tensor, slot: int) -> Tensor:
-        """(T', P', A + 1) of a block of gradients (T', P', d) whose first target is ``slot``."""
+        """(T', A + 1, P') of a block of gradients (T', P', d) whose first target is ``slot``."""
         flat = block.flatten(0, 1)
         if self.norm == "linf":
-            table = flat.abs() @ self.both
+            # few rows times many columns: the other way round takes 2.5 times as long
+            table = self.both @ flat.abs().T
             if len(self.rho):
-                table.addmm_(flat, self.difference)
-            return table.reshape(*block.shape[:2], -1)
-        plain = vector_norm(flat, dual(self.norm)).reshape(*block.shape[:2], 1)
+                table.addmm_(self.difference, flat.T)
+            return table.reshape(-1, *block.shape[:2]).transpose(0, 1)
+        plain = vector_norm(flat, dual(self.norm)).reshape(len(block), 1, -1)
         if not len(self.rho):
             return plain
-        found = torch.stack([self._supports(rows, slot + index) for index, rows in enumerate(block)])
-        return torch.cat([torch.minimum(found, plain), plain], dim=2)
+        found = torch.stack([self._supports(rows, slot + index).T for index, rows in enumerate(block)])
+        return torch.cat([torch.minimum(found, plain), plain], dim=1)
 
     def exact(self, flat: Tensor) -> Tensor:
         """(P, A + 1) of gradients (P, d) of any targets, each with its own multiplier."""
         if self.norm == "linf":
-            return self(flat.unsqueeze(0), 0)[0]
+            return self(flat.unsqueeze(0), 0)[0].T
         plain = vector_norm(flat, dual(self.norm)).unsqueeze(1)
         if not len(self.rho):
             return plain
@@ -141,12 +152,12 @@ class Ruler:
 
 
 def measure(view: View, points: Tensor, ruler: Ruler) -> Tensor:
-    """The ruler's columns for every target and point: (T, P, A + 1). See `sound` for what is not finite."""
+    """The ruler's columns for every target and point: (T, A + 1, P). Maxima of it are to be made `sound`."""
     dtype = working(view.centre.dtype)
-    table = torch.empty(len(view.targets), len(points), ruler.columns, dtype=dtype, device=points.device)
+    table = torch.empty(len(view.targets), ruler.columns, len(points), dtype=dtype, device=points.device)
     for slot, start, block in gradients(view, points):
-        table[slot : slot + block.shape[0], start : start + block.shape[1]] = ruler(block, slot)
-    return sound(table)
+        table[slot : slot + block.shape[0], :, start : start + block.shape[1]] = ruler(block, slot)
+    return table
 
 
 def sound(slopes: Tensor) -> Tensor:

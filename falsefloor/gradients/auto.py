@@ -30,9 +30,9 @@ class Auto:
     """Straight-through where it predicts the function's own change, secants of step ``h`` elsewhere.
 
     Asked of every point anew: the repaired gradient is followed by ``h`` in both directions, inside the
-    domain, and what it predicts is held against what the function does. In a study this name means more: there
-    the choice is made once an input, against random pairs at the scales that the claim is about, with a step
-    read off the scale spectrum, and an input for which neither source agrees is skipped.
+    domain, and what it predicts is held against what the function does. In a study this name means more:
+    there the choice is made once an input, against random pairs at the scales that the claim is about, with a
+    step read off the scale spectrum, and an input for which neither source agrees is skipped.
     """
 
     api_version: ClassVar[int] = 1

@@ -35,14 +35,16 @@ def support(g: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, rho
     return value.squeeze(1) if radii.ndim == 0 else value
 
 
-def cube_weights(centre: Tensor, lo: Tensor, hi: Tensor, *, rho: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (u, v), each (d, A), with S_ρ(g) = |g| @ u + g @ v for linf and one centre (*input).
+def cube_weights(down: Tensor, up: Tensor, *, rho: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (u, v), each (A + 1, d), with u @ |g| + v @ g for linf: S_ρ at radii rho (A,), then the dual
+    norm.
 
-    Many gradients at one centre cost one pair of matrix products instead of A passes.
+    down, up (d,): how far each coordinate can fall and rise. Many gradients of one centre cost one pair of
+    matrix products instead of A passes.
     """
-    middle = centre.reshape(-1).to(working(centre.dtype))
-    down, up = ((side.reshape(-1).to(middle.dtype)) for side in (centre - lo, hi - centre))
-    below, above = (torch.minimum(side[:, None] / rho, torch.ones_like(rho)) for side in (down, up))
+    radii = rho.reshape(-1, 1)
+    one = torch.ones_like(down).unsqueeze(0)
+    below, above = (torch.cat([torch.clamp(side / radii, max=1), one]) for side in (down, up))
     return (below + above) / 2, (below - above) / 2
 
 
@@ -90,11 +92,12 @@ def vertex(g: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, rho:
     dual(norm)
     flat, down, up = _flatten(g, centre, lo, hi)
     radii = torch.as_tensor(rho, dtype=flat.dtype, device=flat.device).reshape(-1, 1)
+    if norm == "linf":
+        against = torch.where(flat > 0, -torch.minimum(radii, down), torch.minimum(radii, up))
+        return torch.where(flat == 0, 0.0, against).reshape(g.shape)
     caps = torch.where(flat > 0, down, up).expand(flat.shape)
     size = flat.abs()
-    if norm == "linf":
-        length = torch.where(size > 0, torch.minimum(radii, caps), 0.0)
-    elif norm == "l2":
+    if norm == "l2":
         scaled, _ = _scale(size)
         length = torch.minimum(_stretch(scaled, caps, radii).sqrt() * scaled, caps)
     else:

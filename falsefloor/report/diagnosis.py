@@ -14,6 +14,9 @@ from typing import Any
 from falsefloor.report.glyphs import as_number
 from falsefloor.store.reader import VERDICTS, RunReader
 
+AGREE = 1.5
+"""Largest over smallest count of steps that inputs may tell of one mask: single counts err by up to 15 %."""
+
 
 @dataclass(frozen=True)
 class Claims:
@@ -45,7 +48,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Steps:
-    """levels: median steps per unit of input over the inputs where they could be told; None: nowhere.
+    """levels: median steps per unit of input, None where too few inputs told or they disagree.
 
     width: 1/levels; ramp: the share of the domain that slopes by itself. told: on how many inputs; reason:
     the most frequent word of the others.
@@ -183,8 +186,11 @@ def _steps(records: Sequence[dict[str, Any]]) -> Steps:
     others = Counter(str(f["step_reason"]) for f in facts if f["step_reason"] != "steps")
     reason = others.most_common(1)[0][0] if others else "" if told else "not measured"
     levels = _numbers(f.get("levels") for f in told)
-    if not levels:
-        return Steps(None, None, None, 0, reason)
+    if 2 * len(levels) < len(facts) or not levels:
+        # a mask's steps are the model's, not one input's: what a few inputs show is chance
+        return Steps(None, None, None, len(levels), reason)
+    if max(levels) > AGREE * min(levels):
+        return Steps(None, None, None, len(levels), "refused: the inputs disagree about the steps")
     ramps = _numbers(f.get("ramp_share") for f in told)
     middle = median(levels)
     return Steps(middle, 1 / middle, median(ramps) if ramps else None, len(told), reason)

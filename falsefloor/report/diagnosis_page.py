@@ -31,7 +31,7 @@ class DiagnosisPage:
             ("Steps", _stepped(one)),
             ("What is claimed", [_claim(c, glyphs) for c in one.raw()]),
             ("What lies beneath", _beneath(one, glyphs)),
-            ("What is known to be false above", [_claim(c, glyphs) for c in one.ceilings()]),
+            ("What contradicts any larger claim", [_claim(c, glyphs) for c in one.ceilings()]),
             ("What this means", [_meaning(one)]),
         ):
             if sentences:

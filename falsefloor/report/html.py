@@ -29,11 +29,11 @@ def verdict_html(verdict: str) -> str:
 
 
 def table_html(comparison: Comparison) -> str:
-    """A table: subject × norm in rows, estimators in columns, verdict and reason beside."""
+    """A table: subject × norm in rows, estimators in columns, the verdict beside with its reason below it."""
     agreement = any(row.agreement for row in comparison.rows)
     heads = ["model", "masker", "norm", *comparison.columns]
     heads += [f"{UNICODE.times} none"] * comparison.ratios
-    heads += ["same class"] * agreement + ["verdict", "why"]
+    heads += ["same class"] * agreement + ["verdict"]
     lines = ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
     lines += [f'<th style="text-align:left;padding:2px 10px">{text(head)}</th>' for head in heads]
     lines.append("</tr></thead><tbody>")
@@ -54,8 +54,9 @@ def _cells(comparison: Comparison, row: Row, *, agreement: bool) -> list[str]:
     count = ""
     if told is not None and (of := sum(told.cell.verdicts.values())) > 1:
         count = f"{told.cell.verdicts.get(row.verdict, 0)}/{of} "
-    made.append(_td(count + verdict_html(row.verdict)))
-    return [*made, _td(text(told.cell.reason) if told is not None else "")]
+    # a column of its own would be the one that a narrow window cuts off
+    why = f"<br><small>{text(told.cell.reason)}</small>" if told is not None and told.cell.reason else ""
+    return [*made, _td(count + verdict_html(row.verdict) + why)]
 
 
 def _td(inner: str, *, right: bool = False) -> str:

@@ -34,13 +34,15 @@ class Progress:
         self._task = self._bar.add_task("units", total=None)
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        if self._show:  # a bar that is not shown would leave an empty cell in a notebook
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._show:
+            self._bar.stop()
 
     def moved(self, event: Progressed) -> None:
         """Draw where the run stands and how far its unit is."""

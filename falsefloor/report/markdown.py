@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falsefloor.report.comparison import Comparison, Row, read_comparison
 from falsefloor.report.glyphs import UNICODE, plain
-from falsefloor.report.refutations import refutations, sentence
+from falsefloor.report.refutations import read_refutations, sentence
 from falsefloor.report.words import cell_text, verdict_text
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
@@ -24,7 +24,7 @@ def markdown(reader: RunReader) -> str:
         *table(comparison),
         "",
     ]
-    found = refutations(reader.series(), reader.findings())
+    found = read_refutations(reader)
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
         lines.append(f"- **{escaped(name)}** {escaped(sentence(one, glyphs=UNICODE))}")

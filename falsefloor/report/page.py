@@ -11,7 +11,7 @@ from falsefloor.report.comparison import read_comparison
 from falsefloor.report.drawings import histogram, line_chart, picture, planes, values
 from falsefloor.report.glyphs import UNICODE, as_number
 from falsefloor.report.html import table_html, text, verdict_html
-from falsefloor.report.refutations import refutations, sentence, suspicions
+from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.store.reader import VERDICTS, RunInfo, RunReader
 from falsefloor.study.file import study_from
 
@@ -79,7 +79,7 @@ def _units(reader: RunReader) -> Iterator[str]:
 
 
 def _refuted(reader: RunReader) -> Iterator[str]:
-    found = refutations(reader.series(), reader.findings())
+    found = read_refutations(reader)
     if not found:
         return
     yield "<h2>Refuted, with the point that contradicts</h2><ul>"

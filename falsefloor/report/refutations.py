@@ -9,7 +9,7 @@ from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.report.glyphs import Glyphs, as_number, plain
-from falsefloor.store.reader import SeriesRow
+from falsefloor.store.reader import RunReader, SeriesRow
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any
     ]
 
 
+def read_refutations(reader: RunReader) -> list[Refutation]:
+    """`refutations` of a stored run, counted where it is stored: a million estimates take a second."""
+    series = {one.id: one for one in reader.series()}
+    return [
+        _one(series[found["series"]], found, count, Counter(dict(doubts)))
+        for found, count, doubts in reader.refuted()
+    ]
+
+
 def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Counter[str]) -> Refutation:
     witness = found["witness"] or {}
     return Refutation(
@@ -86,4 +95,4 @@ def suspicions(one: Refutation) -> str:
     return f"also suspect: {', '.join(names)}" if names else ""
 
 
-__all__ = ["Refutation", "refutations", "sentence", "suspicions"]
+__all__ = ["Refutation", "read_refutations", "refutations", "sentence", "suspicions"]

@@ -82,7 +82,8 @@ class Results:
         return ComparisonTable(document_comparison(self.document))
 
     def __repr__(self) -> str:
-        console = Console(width=120, force_terminal=False, color_system=None)
+        # in a notebook rich would display what is captured here, as an empty cell
+        console = Console(width=120, force_terminal=False, force_jupyter=False, color_system=None)
         with console.capture() as captured:
             console.print(self.__rich__())
         return captured.get().rstrip()

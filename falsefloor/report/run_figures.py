@@ -7,7 +7,7 @@ autograd's level, the batch maxima with the fitted end, the score as batches arr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,7 +71,7 @@ def _figures(reader: RunReader) -> Iterator[tuple[str, Figure]]:
             yield re.sub(r"[^A-Za-z0-9.=_-]+", "-", "_".join(words)), figure
 
 
-def _comparison(points: list[Mapping[str, Any]]) -> Figure:
+def _comparison(points: Sequence[Mapping[str, Any]]) -> Figure:
     """Radii on a logarithmic axis: a row a subject, a marker an estimator, the colour its verdict."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -72,8 +72,8 @@ CREATE TABLE event (id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL
 
 
 _V2 = """
--- The commonest reason among the worst verdicts of a cell, without reading its estimates.
-CREATE INDEX estimate_verdict ON estimate (series, verdict, reason);
+-- Which inputs of a cell have a verdict and why, without reading the estimates themselves.
+CREATE INDEX estimate_verdict ON estimate (series, verdict, input, reason);
 """
 
 

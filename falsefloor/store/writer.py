@@ -223,56 +223,69 @@ class RunWriter:
 
         Storing a unit that is stored already changes nothing, so a repeated delivery does no harm.
         """
+        self.store_all([(unit, result)])
+
+    def store_all(self, results: Sequence[tuple[int, UnitResult]]) -> None:
+        """`store` for all that arrived together, in one transaction: a slow disk is waited for once.
+
+        One wait took 8 ms on a busy cloud disk, where judging and writing a unit take 0.4 ms.
+        """
         with self._transaction() as db:
-            row = db.execute(
-                "SELECT status, model, masker, norm, series, cell, first, stop, kind FROM unit WHERE id = ?",
-                (unit,),
-            ).fetchone()
-            if row is None or row[0] not in UNFINISHED:
-                return
-            _, model, masker, norm, series, cell, first, stop, kind = row
-            for estimate in result.estimates:
-                self._estimate(db, unit, cell, series, estimate)
-            if series is not None and result.status != "ok" and not result.estimates:
-                for input_ in range(first, stop):
-                    missing = EstimateResult(input_, status=result.status, error=result.error)
-                    self._estimate(db, unit, cell, series, missing)
-            for seen in result.observations:
-                if kind != "observe":
-                    self._add_facts(db, (model, masker, norm, seen.input), unit, cell, seen)
-                    continue
-                names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
-                facts = {**seen.facts, "arrays": names}
-                agreement = None if seen.agreement is None else int(seen.agreement)
-                db.execute(
-                    "INSERT OR REPLACE INTO observation (unit, model, masker, norm, input, agreement, facts)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (unit, model, masker, norm, seen.input, agreement, json.dumps(finite(facts))),
-                )
-                self._arrays(db, unit, cell, seen.input, seen.arrays)
+            touched: dict[Group, None] = {}
+            for unit, result in results:
+                touched |= dict.fromkeys(self._store(db, unit, result))
+            rejudge(db, touched, self._judge)
+
+    def _store(self, db: sqlite3.Connection, unit: int, result: UnitResult) -> list[Group]:
+        """Store one unit; what it touches."""
+        row = db.execute(
+            "SELECT status, model, masker, norm, series, cell, first, stop, kind FROM unit WHERE id = ?",
+            (unit,),
+        ).fetchone()
+        if row is None or row[0] not in UNFINISHED:
+            return []
+        _, model, masker, norm, series, cell, first, stop, kind = row
+        for estimate in result.estimates:
+            self._estimate(db, unit, cell, series, estimate)
+        if series is not None and result.status != "ok" and not result.estimates:
+            for input_ in range(first, stop):
+                missing = EstimateResult(input_, status=result.status, error=result.error)
+                self._estimate(db, unit, cell, series, missing)
+        for seen in result.observations:
+            if kind != "observe":
+                self._add_facts(db, (model, masker, norm, seen.input), unit, cell, seen)
+                continue
+            names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
+            facts = {**seen.facts, "arrays": names}
+            agreement = None if seen.agreement is None else int(seen.agreement)
             db.execute(
-                "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
-                " seconds = ?, finished = ? WHERE id = ?",
-                (
-                    result.status,
-                    result.error,
-                    result.fingerprint,
-                    result.forward,
-                    result.backward,
-                    result.seconds,
-                    time.time(),
-                    unit,
-                ),
+                "INSERT OR REPLACE INTO observation (unit, model, masker, norm, input, agreement, facts)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (unit, model, masker, norm, seen.input, agreement, json.dumps(finite(facts))),
             )
-            db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
-            touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
-            groups: list[Group] = [(model, masker, norm, input_) for input_ in sorted(touched)]
-            rejudge(db, groups, self._judge)
+            self._arrays(db, unit, cell, seen.input, seen.arrays)
+        db.execute(
+            "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
+            " seconds = ?, finished = ? WHERE id = ?",
+            (
+                result.status,
+                result.error,
+                result.fingerprint,
+                result.forward,
+                result.backward,
+                result.seconds,
+                time.time(),
+                unit,
+            ),
+        )
+        db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
+        touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
+        return [(model, masker, norm, input_) for input_ in sorted(touched)]
 
     def _add_facts(
         self, db: sqlite3.Connection, group: Group, unit: int, cell: str, seen: ObservationResult
     ) -> None:
-        """What a follow-up learnt (how a repaired gradient agrees, a trap), beside what was observed first."""
+        """What a follow-up learnt (a repaired gradient's agreement, a trap), beside what was seen first."""
         place = "WHERE model = ? AND masker = ? AND norm = ? AND input = ?"
         row = db.execute(f"SELECT facts FROM observation {place}", group).fetchone()
         if row is None:

@@ -128,6 +128,8 @@ def _cast(seen: Trace, call: Call) -> Located | None:
     value, source = call.value, call.source
     if call.name not in CASTS or not isinstance(value, Tensor) or not value.is_floating_point():
         return None
+    if not source.is_floating_point():
+        return None
     own = torch.finfo(seen.inputs.dtype).eps
     if torch.finfo(value.dtype).eps <= max(own, torch.finfo(source.dtype).eps):
         return None

@@ -13,7 +13,7 @@ from falsefloor.engine.context import ROWS, RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.settle import settle
 from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
-from falsefloor.testing.honesty import behind_a_staircase
+from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import Problem, Watched, linear
 from falsefloor.testing.results import Case, NotApplicableError, Result, require, run_cases
 
@@ -140,6 +140,11 @@ def _honest(trial: _Trial) -> None:
     behind_a_staircase(trial.estimator, trial.norm)
 
 
+def _trapped(trial: _Trial) -> None:
+    """stays below a planted trap"""
+    below_a_trap(trial.estimator, trial.norm)
+
+
 def _deterministic(trial: _Trial) -> None:
     """same generators, same bits"""
     _equal(trial.plain().radius, trial.run().radius, what="a second run")
@@ -227,7 +232,7 @@ def _equal(left: Tensor, right: Tensor, *, what: str) -> None:
     require(same, SAME_BITS.format(what=what, left=left.tolist(), right=right.tolist()))
 
 
-_EACH_NORM = (_shapes, _linear, _witness, _honest)
+_EACH_NORM = (_shapes, _linear, _witness, _honest, _trapped)
 _ONCE = (
     _deterministic,
     _randomness,

@@ -10,16 +10,19 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Estimate, Estimator, Facts, Norm, Record
+from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.settle import Settled, settle
 from falsefloor.engine.tensors import scalar
+from falsefloor.errors import FalsefloorError
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
 from falsefloor.subjects.observe import observe
+from falsefloor.subjects.trap import plant
 from falsefloor.testing.problems import CLASSES, Problem, Stairs, Watched, linear
-from falsefloor.testing.results import require
+from falsefloor.testing.results import NotApplicableError, require
 
 WALK = 600
 """Points on each line from an input to where the linear model without its staircase would change its mind."""
@@ -63,6 +66,36 @@ def behind_a_staircase(estimator: Estimator, norm: Norm) -> None:
             verdict != "held",
             f"claims {radius:.4g} behind a staircase where an adversarial input lies at {ceiling:.4g},"
             " and nothing in its evidence lets a check see it",
+        )
+
+
+def below_a_trap(estimator: Estimator, norm: Norm) -> None:
+    """Raises `UnmetError` where a lower claim exceeds a class change planted at a verified distance (FF205).
+
+    Nothing is masked here and the planted slope is constant: whoever misses it looks at something else than
+    the subject it was given.
+    """
+    if estimator.claim == "upper_bound":
+        raise NotApplicableError("an upper bound may be loose, and a trap refutes only lower claims")
+    problem = linear()
+    subject = problem.subject()
+    for at in range(len(problem.labels)):
+        x, label = problem.inputs[at : at + 1], problem.labels[at : at + 1]
+        (drawn,) = generators(x, seed=0, norm=f"trap {norm}")
+        trap = plant(problem.module, [], subject, x, label, norm=norm, generator=drawn)
+        require(trap is not None, "the kit could not plant a trap on its own model; please report this")
+        assert trap is not None
+        context = RunContext(generators(x, seed=0, norm=norm))
+        try:
+            estimate = estimator(trap.subject, x.clone(), label, norm=norm, context=context)
+        except FalsefloorError as error:
+            if str(error).startswith("not applicable"):
+                raise NotApplicableError(str(error)) from error
+            raise
+        radius = float(estimate.radius[0])
+        require(
+            radius <= BLIND * trap.distance,
+            f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
         )
 
 
@@ -115,4 +148,4 @@ def _directions(problem: Problem, norm: Norm) -> Tensor:
     return slopes.sign() * largest
 
 
-__all__ = ["behind_a_staircase"]
+__all__ = ["behind_a_staircase", "below_a_trap"]

@@ -118,7 +118,7 @@ def factor(snapshot: Snapshot, shown: Entry, number: int | None, glyphs: Glyphs)
 def compare(snapshot: Snapshot, view: View, glyphs: Glyphs) -> tuple[list[Column], list[Row]]:
     """Columns and rows of the table."""
     rows = list(_rows(snapshot, view, glyphs))
-    short = words.short_labels(_labels(snapshot))
+    short = _titles(snapshot)
     names = [c for c in ("model", "masker", "norm") if c == "masker" or _varied(snapshot, c)]
     widest = WIDEST if view.wide else 20
     columns = [Column(name, name, frozen=name != "norm", widest=widest) for name in names]
@@ -128,14 +128,21 @@ def compare(snapshot: Snapshot, view: View, glyphs: Glyphs) -> tuple[list[Column
     if not view.wide:
         # The verdict must be seen first where not everything can be.
         columns.append(verdict)
+    ratio = Column("ratio", f"{glyphs.times}none", "right")
+    masked = any(snapshot.unmasked(s) is not None for s in snapshot.series)
     if view.pivot == "rows":
         columns += [Column("estimator", "estimator"), Column("radius", "radius", "right", selectable=True)]
     else:
-        room = WIDEST if view.wide else 10
+        room = 14 if view.wide else 10
         titles = {label: s if cell_len(s) <= room else fit(s, room, "left") for label, s in short.items()}
-        columns += [Column(f"e:{n}", titles[n], "right", selectable=True, narrowest=8) for n in short]
-    if any(snapshot.unmasked(s) is not None for s in snapshot.series):
-        columns.append(Column("ratio", f"{glyphs.times}none", "right"))
+        made = {n: Column(f"e:{n}", titles[n], "right", selectable=True, narrowest=8) for n in short}
+        repaired = {row.label for row in snapshot.series if row.recovers is not None}
+        columns += [column for label, column in made.items() if label not in repaired]
+        # Repaired numbers explain the raw ones and come after what is said about those.
+        columns += [ratio] if masked and repaired else []
+        columns += [column for label, column in made.items() if label in repaired]
+    if masked and ratio not in columns:
+        columns.append(ratio)
     columns += [verdict, Column("why", "why")] if view.wide else [Column("why", "why")]
     for column in columns:
         # Room for marks only where there is one, or numbers would not line up.
@@ -144,19 +151,25 @@ def compare(snapshot: Snapshot, view: View, glyphs: Glyphs) -> tuple[list[Column
             for _, cells in rows:
                 if column.selectable and column.key in cells:
                     cells[column.key] = cells[column.key]._replace(text=cells[column.key].text.rstrip())
-    made = [
+    return columns, [
         Row(key, tuple(cells[column.key] if column.key in cells else Cell("") for column in columns))
         for key, cells in rows
     ]
-    return columns, made
 
 
 def _varied(snapshot: Snapshot, name: str) -> bool:
     return len({getattr(row, name) for row in snapshot.series}) > 1
 
 
-def _labels(snapshot: Snapshot) -> list[str]:
-    return list(dict.fromkeys(row.label for row in snapshot.series))
+def _titles(snapshot: Snapshot) -> dict[str, str]:
+    """Label to heading; a repaired estimate is named after the raw one."""
+    raw = {row.label: row.recovers for row in snapshot.series}
+    short = words.short_labels([label for label, recovers in raw.items() if recovers is None])
+    return short | {
+        label: f"rec.{short.get(recovers, clean(recovers))}"
+        for label, recovers in raw.items()
+        if recovers is not None
+    }
 
 
 def _rows(snapshot: Snapshot, view: View, glyphs: Glyphs) -> Iterator[tuple[Subject, dict[str, Cell]]]:

@@ -30,13 +30,9 @@ class Glyphs:
     up: str
     down: str
     dot: str
-    rule: str
     ellipsis: str
     times: str
-    infinity: str
-    enter: str
     dash: str
-    tick: str
     cross: str
     bar: str
 
@@ -45,8 +41,8 @@ class Glyphs:
         return {"refuted": self.cross[0], "suspect": "?", "vacuous": "~"}.get(verdict or "", " ")
 
 
-UNICODE = Glyphs("≳", "≥", "≤", "–", "▸", "▲", "▼", "·", "─", "…", "×", "∞", "↵", "—", "✓", "✗", "█")
-ASCII = Glyphs(">~", ">=", "<=", "-", ">", "^", "v", "|", "-", "~", "x", "inf", "enter", "--", "ok", "x", "#")
+UNICODE = Glyphs("≳", "≥", "≤", "–", "▸", "▲", "▼", "·", "…", "×", "—", "✗", "█")
+ASCII = Glyphs(">~", ">=", "<=", "-", ">", "^", "v", "|", "~", "x", "--", "x", "#")
 
 
 def speaks_utf8(environ: Mapping[str, str]) -> bool:

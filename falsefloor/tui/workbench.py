@@ -62,6 +62,7 @@ class Workbench(App[None]):
         self.register_theme(LIGHT)
         # Set before anything is drawn: the style sheet is then parsed once.
         self.set_reactive(App.theme, first_theme(os.environ))
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(themes.FALLBACK)

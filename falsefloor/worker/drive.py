@@ -75,16 +75,19 @@ class Drive:
             if self._cancelled and not self._flight:
                 break
             self._feed()
+            results: list[tuple[int, UnitResult]] = []
             for event in self.executor.events(WAIT):
                 if event.unit in self._flight:
-                    self._handle(event)
+                    results += self._handle(event)
+            if results:
+                self.writer.store_all(results)
             self._tell()
         return self._end()
 
     def _end(self) -> str:
         if self._cancelled:
-            for unit, _ in self._queue:
-                self.writer.store(unit, UnitResult("", "cancelled", "cancelled before it ran"))
+            never = UnitResult("", "cancelled", "cancelled before it ran")
+            self.writer.store_all([(unit, never) for unit, _ in self._queue])
         return "cancelled" if self._cancelled else "done"
 
     def _stopped(self) -> bool:
@@ -123,34 +126,35 @@ class Drive:
             self._flight[unit] = spec
             self.executor.submit(unit, spec)
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: Event) -> list[tuple[int, UnitResult]]:
+        """Note what happened; what is to be stored of it."""
         if isinstance(event, Started):
             self._started.add(event.unit)
         elif isinstance(event, Progressed):
             self._moves[event.unit] = (event.done, event.total, event.radius)
         elif isinstance(event, Finished):
             self._leave(event.unit)
-            self.writer.store(event.unit, event.result)
+            return [(event.unit, event.result)]
         elif isinstance(event, Lost):
-            self._lost(event, self._leave(event.unit))
+            return self._lost(event, self._leave(event.unit))
+        return []
 
     def _leave(self, unit: int) -> dict[str, Any]:
         self._moves.pop(unit, None)
         self._started.discard(unit)
         return self._flight.pop(unit)
 
-    def _lost(self, event: Lost, spec: dict[str, Any]) -> None:
+    def _lost(self, event: Lost, spec: dict[str, Any]) -> list[tuple[int, UnitResult]]:
         """A unit whose process went away: cancelled, failed, or back to the front of the queue."""
         if self._cancelled:
-            self.writer.store(event.unit, UnitResult("", "cancelled", "cancelled while it ran"))
-            return
+            return [(event.unit, UnitResult("", "cancelled", "cancelled while it ran"))]
         if event.reason:
             crashes = self._crashes[event.unit] = self._crashes.get(event.unit, 0) + 1
             self.writer.event("lost", f"unit {event.unit}: {event.reason}")
             if event.final or crashes > CRASHES:
-                self.writer.store(event.unit, UnitResult("", "failed", event.reason))
-                return
+                return [(event.unit, UnitResult("", "failed", event.reason))]
         self._queue.appendleft((event.unit, spec))
+        return []
 
     def _tell(self) -> None:
         """Write what moves, often enough to watch and seldom enough to cost nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks.judge import Judgement, judge
@@ -40,7 +41,8 @@ class RunJudge:
         if self._checks is None:
             # Describing costs a look at the cache: not where there is nothing to describe.
             rows = catalogue(self._others).plugins if self._others else ()
-            self._checks = [*self._own, *foreign_checks(rows, self._child)]
+            # Theirs declare codes an instance and not a class: the judge reads them alike.
+            self._checks = [*self._own, *cast("list[Check]", foreign_checks(rows, self._child))]
         return judge(facts, self._checks, notes=notes)
 
 

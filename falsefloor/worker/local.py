@@ -28,8 +28,14 @@ from falsefloor.worker.executor import (
     overdue,
 )
 
+CHILD = (sys.executable, "-m", "falsefloor.worker.child")
 AHEAD = 2
-"""Units a child holds: one running, one waiting, so that it never waits for the supervisor."""
+"""Units a child holds at least: one running, one waiting, so that it never waits for the supervisor."""
+AHEAD_SECONDS = 0.1
+"""Where units are short a child holds as many as take so long: what arrives together is stored together."""
+MOST_AHEAD = 256
+MOST_SHARED = 8
+"""The same where several children share the work: what waits behind a long unit is not given to another."""
 GRACE = 3.0
 """Seconds a cancelled unit gets to notice before its child is killed."""
 PREPARE_LIMIT = 600.0
@@ -38,7 +44,10 @@ PREPARE_LIMIT = 600.0
 
 @dataclass
 class _Child:
-    """A compute process and what it holds. ``since``: when what runs began; ``heard``: its last message."""
+    """A compute process and what it holds.
+
+    since: when what runs began; heard: its last message; pace: seconds a unit, lately.
+    """
 
     device: str
     process: subprocess.Popen[bytes]
@@ -47,14 +56,21 @@ class _Child:
     since: float = 0.0
     heard: float = 0.0
     stop_by: float = float("inf")
+    pace: float = AHEAD_SECONDS
 
 
 class LocalExecutor:
-    """`falsefloor.worker.executor.Executor` over child processes, one for each of ``devices``."""
+    """`falsefloor.worker.executor.Executor` over child processes, one for each of ``devices``.
 
-    def __init__(self, devices: Sequence[str], *, time_limit: float = 0.0) -> None:
+    child: the command that becomes a compute child when a socket's number and a device follow.
+    """
+
+    def __init__(
+        self, devices: Sequence[str], *, time_limit: float = 0.0, child: Sequence[str] = CHILD
+    ) -> None:
         self._limit = time_limit
-        self._children = [_spawn(device) for device in devices]
+        self._command = child
+        self._children = [_spawn(child, device) for device in devices]
 
     def prepare(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
@@ -64,10 +80,15 @@ class LocalExecutor:
             # Every child loads now, so that no unit's seconds count the loading.
             _send(child, command)
         # Every answer is read: one left in its pipe would be taken for the next model's.
-        answers = [self._answer(at, child, stopped) for at, child in enumerate(self._children)]
+        answers = [self._answer(at, stopped) for at in range(len(self._children))]
+        for at, answer in enumerate(answers):
+            if answer.get("died"):  # once more: an accident is not the model's fault
+                _send(self._children[at], command)
+                answers[at] = self._answer(at, stopped)
         return next((answer for answer in answers if "error" in answer), answers[0])
 
-    def _answer(self, at: int, child: _Child, stopped: Stopped) -> dict[str, Any]:
+    def _answer(self, at: int, stopped: Stopped) -> dict[str, Any]:
+        child, died = self._children[at], False
         deadline = time.monotonic() + PREPARE_LIMIT
         try:
             while time.monotonic() < deadline:
@@ -78,17 +99,22 @@ class LocalExecutor:
                     raise StoppedError
             said = f"loading took more than {PREPARE_LIMIT:.0f} seconds"
         except (EOFError, OSError):
-            said = f"the process that loaded it died: {_obituary(child)}"
+            said, died = f"the process that loaded it died: {_obituary(child)}", True
         _kill(child)
-        self._children[at] = _spawn(child.device)
-        return {"error": said, "exit_code": 5}
+        self._children[at] = _spawn(self._command, child.device)
+        return {"error": said, "exit_code": 5, "died": died}
 
     @property
     def capacity(self) -> int:
-        return sum(AHEAD - len(child.held) for child in self._children)
+        return sum(max(0, self._room(child)) for child in self._children)
+
+    def _room(self, child: _Child) -> int:
+        most = MOST_AHEAD if len(self._children) == 1 else MOST_SHARED
+        wanted = int(AHEAD_SECONDS / max(child.pace, 1e-4))
+        return min(most, max(AHEAD, wanted)) - len(child.held)
 
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
-        child = min(self._children, key=lambda c: len(c.held))
+        child = max(self._children, key=self._room)
         if not child.held:
             child.since = child.heard = time.monotonic()
         child.held.append(unit)
@@ -119,6 +145,7 @@ class LocalExecutor:
         if data[:1] == b"R":
             (unit,) = struct.unpack_from("<q", data, 1)
             child.held.remove(unit)
+            child.pace += 0.2 * (child.heard - child.since - child.pace)
             child.since = child.heard
             return Finished(unit, unpack(data[9:]))
         message = json.loads(data[1:])
@@ -131,7 +158,7 @@ class LocalExecutor:
         """A new child for one that hangs or died; its first unit is to blame, the others go back."""
         child = self._children[at]
         _kill(child)
-        self._children[at] = _spawn(child.device)
+        self._children[at] = _spawn(self._command, child.device)
         return [Lost(unit, why if n == 0 else "", final and n == 0) for n, unit in enumerate(child.held)]
 
     def cancel(self) -> None:
@@ -145,9 +172,9 @@ class LocalExecutor:
             _kill(child)
 
 
-def _spawn(device: str) -> _Child:
+def _spawn(command: Sequence[str], device: str) -> _Child:
     ours, theirs = socket.socketpair()
-    arguments = [sys.executable, "-m", "falsefloor.worker.child", str(theirs.fileno()), device]
+    arguments = [*command, str(theirs.fileno()), device]
     process = subprocess.Popen(arguments, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
     theirs.close()
     return _Child(device, process, Connection(ours.detach()))

@@ -14,6 +14,9 @@ from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, model_json, stack_json
 from falsefloor.worker.executor import Executor, Stopped
 
+TOGETHER = 100
+"""Units taken over in one transaction."""
+
 
 class ChangedError(StudyError):
     """A model, its inputs or a plugin are not what the run was started with."""
@@ -82,15 +85,17 @@ def check_stored(writer: RunWriter) -> None:
 
 def take_over(writer: RunWriter, stored: Stored) -> None:
     """Store what another run holds of the queued units, where key and fingerprint agree."""
-    models, taken = writer.fingerprints(), 0
-    for unit, key, model, spec in writer.waiting():
-        if "extra" in spec:
-            continue  # a trap's facts are stored with the observation's and cannot be told from them
-        if stored.fingerprint(key) == fingerprint(spec, models[model]):
-            writer.store(unit, stored.result(key))
-            taken += 1
-    if taken:
-        writer.event("reused", f"{taken} units taken over, unchanged")
+    models = writer.fingerprints()
+    same = [
+        (unit, key)
+        for unit, key, model, spec in writer.waiting()
+        # a trap's facts are stored with the observation's and cannot be told from them
+        if "extra" not in spec and stored.fingerprint(key) == fingerprint(spec, models[model])
+    ]
+    for at in range(0, len(same), TOGETHER):
+        writer.store_all([(unit, stored.result(key)) for unit, key in same[at : at + TOGETHER]])
+    if same:
+        writer.event("reused", f"{len(same)} units taken over, unchanged")
 
 
 _ADVICE = (

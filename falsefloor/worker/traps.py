@@ -14,12 +14,12 @@ Place = tuple[str, str, str]
 def traps(
     first: Mapping[Place, int], study: Study, series: Sequence[Series], *, own: Callable[[str, str], bool]
 ) -> list[Unit]:
-    """One trap unit for each estimator at the first judged input of each subject, where the study wants them.
+    """One trap unit for each estimator at each subject's first judged input, where the study wants traps.
 
-    One input is enough to test an estimator, and it costs about as much as that input's estimate. own: whether
-    a plugin of a kind is ours. A stranger's masker may place what is wrapped somewhere else than the trap
-    expects, so only our own stacks are tested; estimators are, whoever wrote them. A repaired estimate is not:
-    its gradient was chosen for the real subject.
+    One input is enough to test an estimator, and costs about as much as its estimate. own: whether a plugin
+    of a kind is ours. A stranger's masker may place what is wrapped somewhere else than the trap expects, so
+    only our own stacks are tested; estimators are, whoever wrote them. A repaired estimate is not: its
+    gradient was chosen for the real subject.
     """
     if not study.trap:
         return []

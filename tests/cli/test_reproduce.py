@@ -37,13 +37,17 @@ def test_figure_one_is_the_notes_staircase_and_its_ramp(tmp_path: Path) -> None:
     assert len(rising) / 601 == pytest.approx(0.2, abs=0.05)
 
 
+def predicted(margin: float, slopes: torch.Tensor, *, count: int, delta: float) -> float:
+    return measured._predicted(margin, measured._tail(slopes, delta=delta), count=count)
+
+
 def test_a_ramp_is_predicted_in_both_regimes() -> None:
     slopes = torch.ones(1, 64, dtype=torch.float64)
-    assert measured._predicted(1.0, slopes, count=100, delta=1e-7) == measured.RADIUS
+    assert predicted(1.0, slopes, count=100, delta=1e-7) == measured.RADIUS
     # one coordinate on a ramp of share 1e-3 is 1,000 times too steep; two at once are rarer than one in 100
-    assert measured._predicted(1.0, slopes, count=100, delta=1e-3) == pytest.approx(1e-3, rel=0.01)
+    assert predicted(1.0, slopes, count=100, delta=1e-3) == pytest.approx(1e-3, rel=0.01)
     # a ramp of share 1 is the identity: all 64 coordinates count
-    assert measured._predicted(1.0, slopes, count=100, delta=1.0) == pytest.approx(1 / 64, rel=0.01)
+    assert predicted(1.0, slopes, count=100, delta=1.0) == pytest.approx(1 / 64, rel=0.01)
 
 
 def test_the_prediction_is_the_median_of_what_flipped_coins_give() -> None:
@@ -56,7 +60,7 @@ def test_the_prediction_is_the_median_of_what_flipped_coins_give() -> None:
         hits = torch.rand(count, 16, generator=generator) < delta
         scores.append(0.1 / float((rows * hits).sum(1).max() / delta))
     middle = sorted(scores)[200]
-    assert measured._predicted(0.1, slopes, count=count, delta=delta) == pytest.approx(middle, rel=0.05)
+    assert predicted(0.1, slopes, count=count, delta=delta) == pytest.approx(middle, rel=0.05)
 
 
 def test_the_sigmoid_underflows_in_float32_where_it_does_not_in_float64() -> None:

@@ -210,3 +210,25 @@ def test_an_operation_without_a_derivative_is_recovered_like_any_other() -> None
     assert [one.status for one in (*raw.estimates, *again.estimates)] == ["ok"] * 4
     assert all(one.radius == pytest.approx(0.3) for one in raw.estimates)
     assert all(one.radius < 0.2 for one in again.estimates)
+
+
+class Moody(nn.Module):
+    """Answers at one input, and raises wherever else it is asked."""
+
+    def __init__(self, home: Tensor) -> None:
+        super().__init__()
+        self.body, self.home = DigitsModel()("mlp").module, home
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.equal(x, self.home.expand_as(x)):
+            raise ValueError("never seen")
+        logits: Tensor = self.body(x)
+        return logits
+
+
+def test_a_subject_that_raises_nearby_costs_that_input_only() -> None:
+    inputs, labels = digits(1)
+    (one,) = chosen(ModelSubject(Moody(inputs), classes=10), inputs, labels)
+    assert one.source is None
+    assert one.why.startswith(REFUSED)
+    assert "never seen" in one.why or "nothing could be measured" in one.why

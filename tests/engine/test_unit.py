@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import Cancelled, Estimate, LabelledInputs, LoadedModel
+from falsefloor.engine import observing
 from falsefloor.engine import unit as unit_module
 from falsefloor.engine.context import ignore_progress
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.store.records import UnitResult, pack, unpack
+from falsefloor.subjects.observe import observe
 
 POINTS = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
 
@@ -160,6 +162,7 @@ def test_an_upper_bound_whose_witness_does_not_hold_is_dropped(monkeypatch: pyte
     )
     assert [e.radius for e in result.estimates] == [float("inf")] * 6
     assert {e.notes[0][0] for e in result.estimates} == {"FF504"}
+    assert {e.evidence["unsettled"] for e in result.estimates} == {1.0}, "so that FF501 is not told as well"
 
 
 def test_an_upper_bound_below_its_witness_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +233,30 @@ def test_the_inputs_of_a_unit_do_not_decide_each_others_numbers() -> None:
         single = run_unit({**spec(), "chunk": [number, number + 1]}, session_of(Linear()), ignore_progress)
         assert single.estimates[0].radius == whole.estimates[number].radius
         assert repr(single.estimates[0].evidence) == repr(whole.estimates[number].evidence)
+
+
+def test_an_observation_that_does_not_fit_is_made_again_with_fewer_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    def hungry(*args: Any, rows: int, **options: Any) -> Any:
+        tried.append(rows)
+        if rows > 1000:
+            raise torch.OutOfMemoryError("no room")
+        return observe(*args, rows=rows, **options)
+
+    monkeypatch.setattr(observing, "observe", hungry)
+    asked = {key: value for key, value in spec().items() if key != "estimator"}
+    result = run_unit({**asked, "kind": "observe"}, session_of(Linear()), ignore_progress)
+    assert result.status == "ok"
+    assert tried == [4096, 2048, 1024, 512]
+
+
+def test_eight_bit_inputs_are_observed_with_their_grey_level() -> None:
+    session = session_of(Linear())
+    loaded, inputs = session.live["live:m"]
+    session.live["live:m"] = (replace(loaded, units="pixel, 8-bit"), inputs)
+    asked = {key: value for key, value in spec().items() if key != "estimator"}
+    result = run_unit({**asked, "kind": "observe"}, session, ignore_progress)
+    assert {seen.facts["grey_level"] for seen in result.observations} == {1 / 255}

@@ -90,9 +90,10 @@ def test_a_shared_multiplier_never_gives_less_than_the_support(seed: int, norm: 
 def test_the_cubes_weights_give_its_support_at_all_radii_at_once() -> None:
     g, centre = case(3)
     rho = torch.tensor([0.05, 0.4, 2.0], dtype=torch.float64)
-    both, difference = cube_weights(centre[0], LO, HI, rho=rho)
-    found = g.abs() @ both + g @ difference
-    assert torch.allclose(found, support(g, centre[:1], LO, HI, norm="linf", rho=rho))
+    both, difference = cube_weights(centre[0] - LO, HI - centre[0], rho=rho)
+    found = (both @ g.abs().T + difference @ g.T).T
+    assert torch.allclose(found[:, :-1], support(g, centre[:1], LO, HI, norm="linf", rho=rho))
+    assert torch.allclose(found[:, -1], vector_norm(g, "l1"))
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -17,7 +17,7 @@ from sample_run import sample
 
 from falsefloor.report.comparison import Comparison, compare_cells, document_comparison, read_comparison
 from falsefloor.report.glyphs import ASCII, UNICODE
-from falsefloor.report.refutations import refutations
+from falsefloor.report.refutations import read_refutations, refutations
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import table_lines
 from falsefloor.store.reader import Cell, RunReader, SeriesRow
@@ -221,6 +221,7 @@ def test_the_summary_tells_each_refutation_with_its_nearest_witness(summary: Sum
 def test_other_suspicions_on_refuted_inputs_are_named(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path, notes=[("FF101", "vanished")])) as reader:
         found = refutations(reader.series(), reader.findings())
+        assert read_refutations(reader) == found
     assert {one.series.label: one.suspicions for one in found} == {
         "clever:radius=0.3": (),
         "clever": ("FF101",),

@@ -39,7 +39,7 @@ def seen(number: int, **located: Any) -> dict[str, Any]:
     }
 
 
-def told(levels: float, **changes: Any) -> dict[str, Any]:
+def told(levels: float | str, **changes: Any) -> dict[str, Any]:
     return {"levels": levels, "ramp_share": 0.2, "step_reason": "steps", **changes}
 
 
@@ -66,6 +66,25 @@ def test_steps_are_the_median_of_the_inputs_that_told_and_the_others_are_named()
     steps = masked().steps
     assert (steps.levels, steps.width, steps.told) == (250.0, 1 / 250, 2)
     assert steps.reason == "refused: no line"
+
+
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        ([2000.0, None, None], "refused: no line"),
+        ([100.0, 240.0, 250.0], "refused: the inputs disagree about the steps"),
+    ],
+)
+def test_steps_that_few_inputs_told_or_that_they_disagree_about_are_refused(
+    levels: list[float | None], reason: str
+) -> None:
+    refused = told("nan", step_reason="refused: no line")
+    records = [
+        record("finite-difference", n, 0.03, "held", evidence=refused if one is None else told(one))
+        for n, one in enumerate(levels)
+    ]
+    steps = _diagnosis(SUBJECT, records, []).steps
+    assert (steps.levels, steps.width, steps.reason) == (None, None, reason)
 
 
 def test_places_are_counted_over_inputs_and_claims_over_verdicts() -> None:

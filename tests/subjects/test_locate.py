@@ -86,6 +86,15 @@ def test_no_grad_is_named_as_the_cause() -> None:
     assert first.kind == "cut"
 
 
+def test_integers_made_without_a_graph_are_followed_back_to_no_grad() -> None:
+    def form(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.bucketize(x, torch.linspace(0, 1, 17)).to(x.dtype) / 16
+
+    first = look(Net(form))[0]
+    assert (first.operation, first.certain) == ("torch.no_grad around bucketize", True)
+
+
 class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:

@@ -142,6 +142,14 @@ def _loses_precision(sound: Estimate, subject: Any, *_: Any) -> Estimate:
     return sound
 
 
+def _knows_the_answer(sound: Estimate, subject: Any, inputs: Tensor, *_: Any) -> Estimate:
+    """The unplanted model's distances, whatever subject is given."""
+    problem = linear()
+    known = problem.distances("linf")
+    exact = [known[int((problem.inputs == x).flatten(1).all(1).nonzero()[0, 0])] for x in inputs]
+    return replace(sound, radius=0.99 * torch.stack(exact).to(sound.radius))
+
+
 MUTANTS: dict[str, tuple[Any, str]] = {
     "depends on a neighbour": (mutant(_first_input_counts), "independent of neighbours"),
     "draws globally": (mutant(_draws), "no randomness but the context's"),
@@ -155,6 +163,10 @@ MUTANTS: dict[str, tuple[Any, str]] = {
     "claims too much": (Fine(radius=0.5), "right on a linear model"),
     "claims too little": (mutant(_doubles, Far), "the witness changes the class where it is said to"),
     "has an innocent witness": (mutant(_innocent, Far), "honest behind a staircase"),
+    "looks at another model": (
+        mutant(_knows_the_answer, norms=frozenset(("linf",))),
+        "stays below a planted trap",
+    ),
     "is wrong in float64": (mutant(_loses_precision), "right in float64"),
     "has no version": (mutant(lambda sound, *_: sound, api_version=None), "contract"),
 }

@@ -30,9 +30,9 @@ async def test_the_story_below_tells_what_the_number_claims_and_why_it_is_false(
 ) -> None:
     async with opened(run) as pilot:
         await pilot.press("down")
-        screen = await shows(pilot, "REFUTED — the number is false")
+        found = "FF201 the claim is 0.3, but attack has a verified adversarial input"
+        screen = await shows(pilot, "REFUTED — the number is false", found)
         assert "no change below 0.3000" in " ".join(screen.split())
-        assert "FF201 the claim is 0.3, but attack has a verified adversarial input" in screen
 
 
 async def test_a_wide_terminal_shows_the_reason_and_the_parameters_beside(opened: Any, run: RunDir) -> None:

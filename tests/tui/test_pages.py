@@ -244,12 +244,14 @@ async def test_the_first_page_offers_the_demo_and_a_new_run(
 
 async def test_themes_turn_and_every_one_has_all_colours(opened: Any, run: RunDir) -> None:
     async with opened(run) as pilot:
-        seen = {pilot.app.theme}
+        seen = {pilot.app.theme: pilot.app.screen.styles.background}
         for _ in range(3):
             await pilot.press("t")
             await pilot.pause()
-            seen.add(pilot.app.theme)
+            seen[pilot.app.theme] = pilot.app.screen.styles.background
         assert len(seen) == 4
+        assert seen["floor-dark"].hex == "#12151A" and seen["floor-light"].hex == "#FBFAF7"
+        assert seen["ansi-dark"].ansi == -1, "the terminal's own background"
         await pilot.press("down", "enter", "2")
         await shows(pilot, "Scale spectrum")
         assert "REFUTED" in text(pilot.app)

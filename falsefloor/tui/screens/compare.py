@@ -22,6 +22,7 @@ from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.bars import Piece
 from falsefloor.tui.widgets.live_table import LiveTable
+from falsefloor.tui.widgets.table_messages import HeaderClicked
 
 REST = 0.12
 """Seconds the cursor rests before the estimate under it is read."""
@@ -71,7 +72,7 @@ class Compare(Page):
         problem.update(styled([(f"! {self.bench.clean(said)}", "error")]))
         columns, rows = compare(snapshot, self.view, self.bench.glyphs)
         table = self.query_one(LiveTable)
-        table.show(columns, rows, gap=2 if self.view.wide else 1)
+        table.show(columns, rows, gap=1)
         self._tell()
 
     def _tick(self) -> None:
@@ -257,7 +258,7 @@ class Compare(Page):
         table.sort_by(None if table.sorted_by == ("verdict", False) else "verdict")
 
     @on(LiveTable.HeaderClicked)
-    def _header(self, event: LiveTable.HeaderClicked) -> None:
+    def _header(self, event: HeaderClicked) -> None:
         self._sort(event.column)
 
     def _sort(self, column: str) -> None:

@@ -69,8 +69,15 @@ class DetailPage(Page):
         self._load()
 
     def seen(self, snapshot: Snapshot) -> None:
-        cell = snapshot.cells.get(self._row.id)
-        state = (cell.verdicts, cell.radius, cell.reason) if cell else None
+        # What the siblings find changes verdicts, pictures and the upper bound of this one.
+        row = self._row
+        alike = [
+            cell
+            for s in snapshot.series
+            if (s.model, s.masker, s.norm) == (row.model, row.masker, row.norm)
+            and (cell := snapshot.cells.get(s.id)) is not None
+        ]
+        state = [(dict(cell.verdicts), cell.radius, cell.reason) for cell in alike]
         if state != self._state:
             self._state = state
             self._load()
@@ -245,7 +252,7 @@ class DetailPage(Page):
 
 
 _ABSENT = {
-    "spectrum": "No scale spectrum here: the finite-difference estimator of this study draws one.",
+    "spectrum": "No scale spectrum here: it comes with the estimator finite-difference.",
     "fit": "This estimator keeps no batch maxima.",
     "score": "This estimator keeps no running score.",
 }

@@ -50,6 +50,7 @@ class Help(Page):
             (g.at_most, "an input at this distance does change the answer"),
             (f"{g.times}none", "the number as a multiple of the same model's without a masker"),
             (g.mark("refuted"), "beside a number: refuted; ? suspect, ~ vacuous"),
+            ("rec.", "the same estimator with a repaired gradient, run where the raw number is suspect"),
             (g.queued, "not computed yet"),
         )
         for sign, meaning in signs:

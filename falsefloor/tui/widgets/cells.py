@@ -45,13 +45,17 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where columns lie: starts and widths in cells; the first `fixed` columns end at `frozen` and stay."""
+    """Where columns lie: starts and widths in cells; the first `fixed` columns end at `frozen` and stay.
+
+    reach: how wide the table is to scroll, so that its last column can be seen behind a whole one.
+    """
 
     widths: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
     fixed: int = 0
     frozen: int = 0
     total: int = 1
+    reach: int = 1
 
     def whole(self, edge: int) -> int:
         """Where to cut a line: half a number would be another number, so no column is cut but the last."""
@@ -60,6 +64,25 @@ class Layout:
                 return start
         return edge
 
+    def scroll_for(self, column: int, now: int, *, room: int) -> int | None:
+        """How far to scroll so that a column is seen, stopping where one begins; None where it is seen."""
+        start = self.starts[column]
+        end = start + self.widths[column]
+        if column < self.fixed or (start - now >= self.frozen and end - now <= room):
+            return None
+        wanted = start - self.frozen if start - now < self.frozen else end - room
+        stops = (stop - self.frozen for stop in self.starts[self.fixed :])
+        return next((stop for stop in stops if stop >= wanted), wanted)
+
+    def span(self, column: int, scrolled: int, *, room: int) -> tuple[int, int] | None:
+        """(x, width) of what is seen of a column; None where nothing is."""
+        x = self.starts[column]
+        end = self.starts[column + 1] if column + 1 < len(self.starts) else max(room + scrolled, self.total)
+        if column >= self.fixed:
+            x, end = max(x - scrolled, self.frozen), end - scrolled
+        end = min(end, room)
+        return (x, end - x) if end > x else None
+
     def column_at(self, x: int) -> int | None:
         return next((n for n in reversed(range(len(self.starts))) if x >= self.starts[n]), None)
 
@@ -67,7 +90,7 @@ class Layout:
 def lay_out(
     columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], *, gap: int, room: int, sorted_by: str | None
 ) -> Layout:
-    """Widths from the content. Frozen columns are let go until others have two fifths of the room."""
+    """Widths from the content. Frozen columns are let go until others have a quarter of the room."""
     widths = []
     for n, column in enumerate(columns):
         wanted = max((cell_len(text) for text in {cells[n].text for cells in rows}), default=0)
@@ -82,12 +105,14 @@ def lay_out(
         return starts[fixed] if fixed < len(starts) else 0
 
     fixed = sum(column.frozen for column in columns)
-    while fixed > 1 and end(fixed) > 0.6 * max(1, room):
+    while fixed > 1 and end(fixed) > 0.75 * max(1, room):
         fixed -= 1
     if columns and room - starts[-1] > 12:
         widths[-1] = min(widths[-1], room - starts[-1])
         x = starts[-1] + widths[-1]
-    return Layout(tuple(widths), tuple(starts), fixed, end(fixed) if fixed else 0, max(x, 1))
+    frozen, total = (end(fixed) if fixed else 0), max(x, 1)
+    stop = next((start - frozen for start in starts[fixed:] if start - frozen >= total - room), 0)
+    return Layout(tuple(widths), tuple(starts), fixed, frozen, total, max(total, stop + room if stop else 0))
 
 
 def arrange(

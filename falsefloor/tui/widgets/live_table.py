@@ -16,12 +16,13 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from falsefloor.tui.widgets.cells import GAP, TONES, Cell, Column, Layout, Row, arrange, fit, lay_out
+from falsefloor.tui.widgets import table_messages
+from falsefloor.tui.widgets.cells import GAP, TONES, Cell, Column, Layout, Row, arrange, lay_out
+from falsefloor.tui.widgets.strips import header, painted
 
 
 class LiveTable(ScrollView, can_focus=True):
@@ -50,34 +51,9 @@ class LiveTable(ScrollView, can_focus=True):
     cursor_column: reactive[int] = reactive(0, repaint=False)
     """Which of the columns the cursor is on."""
 
-    class Moved(Message):
-        """The cursor is on another row or column."""
-
-        def __init__(self, table: LiveTable, row: Hashable, column: str) -> None:
-            super().__init__()
-            self.table, self.row, self.column = table, row, column
-
-        @property
-        def control(self) -> LiveTable:
-            return self.table
-
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, LiveTable.Moved) and message.table is self.table
-
-    class Selected(Moved):
-        """Enter, or a click where the cursor already was."""
-
-        def can_replace(self, message: Message) -> bool:  # noqa: ARG002
-            return False
-
-    class HeaderClicked(Message):
-        def __init__(self, table: LiveTable, column: str) -> None:
-            super().__init__()
-            self.table, self.column = table, column
-
-        @property
-        def control(self) -> LiveTable:
-            return self.table
+    Moved = table_messages.Moved
+    Selected = table_messages.Selected
+    HeaderClicked = table_messages.HeaderClicked
 
     def __init__(self, *, id: str | None = None, marks: tuple[str, str, str] = ("▸", "▲", "▼")) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -94,10 +70,6 @@ class LiveTable(ScrollView, can_focus=True):
         self._sorted: tuple[str, bool] | None = None
 
     # What is shown
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        return self._columns
 
     @property
     def shown(self) -> Sequence[Hashable]:
@@ -122,9 +94,6 @@ class LiveTable(ScrollView, can_focus=True):
     def sorted_by(self) -> tuple[str, bool] | None:
         """(column, whether largest first), or None for the order given."""
         return self._sorted
-
-    def row(self, key: Hashable) -> tuple[Cell, ...]:
-        return self._rows[key]
 
     def show(self, columns: Sequence[Column], rows: Iterable[Row], *, gap: int = GAP) -> None:
         """Everything anew; only what differs from before is painted. The cursor stays on its row."""
@@ -180,23 +149,15 @@ class LiveTable(ScrollView, can_focus=True):
                     and cell_len(after.text) > self._lines.widths[column] < self._columns[column].widest
                 ):
                     wider = True
-                if 1 <= y < height and (region := self._region(column, y)):
-                    regions.append(region)
+                if 1 <= y < height and (
+                    span := self._lines.span(column, round(self.scroll_x), room=self.size.width)
+                ):
+                    regions.append(Region(span[0], y, span[1], 1))
         # Where sorting or filtering could tell another story, look again.
         if wider or ((self._sorted or self._needle) and self._arranged() != self._order):
             self._rearrange(self.current)
         elif regions:
             self.refresh(*regions)
-
-    def _region(self, column: int, y: int) -> Region | None:
-        x, width = self._lines.starts[column], self._lines.widths[column] + self._gap
-        if column >= self._lines.fixed:
-            x -= round(self.scroll_x)
-            hidden = max(0, self._lines.frozen - x)
-            x, width = x + hidden, width - hidden
-        if column == len(self._columns) - 1:
-            width = max(width, self.size.width - x)
-        return Region(x, y, width, 1) if width > 0 and x < self.size.width else None
 
     # Order and layout
 
@@ -227,7 +188,7 @@ class LiveTable(ScrollView, can_focus=True):
             room=width - (len(self._order) + 1 > height),
             sorted_by=self._sorted[0] if self._sorted else None,
         )
-        self.virtual_size = Size(self._lines.total, len(self._order) + 1)
+        self.virtual_size = Size(self._lines.reach, len(self._order) + 1)
 
     def on_resize(self) -> None:
         self._strips.clear()
@@ -245,7 +206,12 @@ class LiveTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self._tone("")
         if y == 0:
-            return self._scrolled(self._header(), self._tone("header"), width)
+            style = self._tone("header")
+            line = self._scrolled(self._header(), style, width)
+            if self._lines.whole(round(self.scroll_x) + width) < self._lines.total - 1:
+                # There is more to the right.
+                return Strip.join([line.crop(0, width - 1), Strip([Segment("›", style)])])
+            return line
         place = round(self.scroll_y) + y - 1
         if place >= len(self._order):
             return Strip.blank(width, base)
@@ -265,28 +231,22 @@ class LiveTable(ScrollView, can_focus=True):
         return strip.adjust_cell_length(width, fill)
 
     def _header(self) -> Strip:
-        style = self._tone("header")
-        segments = [Segment("  ", style)]
-        for n, column in enumerate(self._columns):
-            label = column.label
-            if self._sorted and self._sorted[0] == column.key:
-                label += f" {self._down if self._sorted[1] else self._up}"
-            segments.append(Segment(fit(label, self._lines.widths[n], column.align) + " " * self._gap, style))
-        return Strip(segments)
+        mark = (self._down if self._sorted[1] else self._up) if self._sorted else ""
+        by = (self._sorted[0], mark) if self._sorted else ("", "")
+        return header(self._columns, self._lines, style=self._tone("header"), gap=self._gap, sorted_by=by)
 
     def _painted(self, key: Hashable, under_cursor: bool) -> Strip:
-        over = self._tone("cursor-row") if under_cursor else None
-        mark = f"{self._mark} " if under_cursor else "  "
-        segments = [Segment(mark, over or self._tone(""))]
-        for n, (column, cell) in enumerate(zip(self._columns, self._rows[key], strict=True)):
-            style = self._tone(cell.tone)
-            if over is not None:
-                here = column.selectable and n == self.cursor_column and self.has_focus
-                style = over if cell.tone == "dim" else style + Style(bgcolor=over.bgcolor)
-                style += self._tone("cursor-cell") if here else Style()
-            segments.append(Segment(fit(cell.text, self._lines.widths[n], column.align), style))
-            segments.append(Segment(" " * self._gap, over or self._tone("")))
-        return Strip(segments).simplify()
+        cells = list(zip(self._columns, self._rows[key], strict=True))
+        styles = [self._tone(cell.tone) for _, cell in cells]
+        fill = self._tone("")
+        if under_cursor:
+            fill = self._tone("cursor-row")
+            for n, (column, cell) in enumerate(cells):
+                styles[n] = fill if cell.tone == "dim" else styles[n] + Style(bgcolor=fill.bgcolor)
+                if column.selectable and n == self.cursor_column and self.has_focus:
+                    styles[n] += self._tone("cursor-cell")
+        mark = self._mark if under_cursor else " "
+        return painted(cells, self._lines, mark=mark, styles=styles, fill=fill, gap=self._gap)
 
     def _tone(self, name: str) -> Style:
         style = self._tones.get(name)
@@ -324,24 +284,19 @@ class LiveTable(ScrollView, can_focus=True):
             self.refresh(*regions)
 
     def _keep_in_sight(self) -> None:
-        rows = self.scrollable_content_region.height - 1
+        width, height = self.scrollable_content_region.size
+        if width <= 0 or height <= 1:
+            return
         x, y = None, None
         if self.cursor < self.scroll_y:
             y = self.cursor
-        elif rows > 0 and self.cursor > self.scroll_y + rows - 1:
-            y = self.cursor - rows + 1
-        if (
-            self._lines.fixed <= self.cursor_column < len(self._columns)
-            and self._columns[self.cursor_column].selectable
-        ):
-            start = self._lines.starts[self.cursor_column]
-            end = start + self._lines.widths[self.cursor_column] + self._gap
-            if start - self.scroll_x < self._lines.frozen:
-                x = start - self._lines.frozen
-            elif end - self.scroll_x > self.scrollable_content_region.width:
-                x = end - self.scrollable_content_region.width
+        elif self.cursor > self.scroll_y + height - 2:
+            y = self.cursor - height + 2
+        if self.cursor_column < len(self._columns) and self._columns[self.cursor_column].selectable:
+            x = self._lines.scroll_for(self.cursor_column, round(self.scroll_x), room=width)
         if x is not None or y is not None:
-            self.scroll_to(x, y, animate=False)
+            # force: the scroll bars are not there yet when the first rows are.
+            self.scroll_to(x, y, animate=False, force=True)
 
     def move_to(self, key: Hashable, column: str | None = None) -> None:
         """Put the cursor on a row, if it is shown, and on a column."""
@@ -367,7 +322,7 @@ class LiveTable(ScrollView, can_focus=True):
             self.cursor_column = min(ahead) if by > 0 else max(ahead)
         else:
             # Beyond the last stop there may still be columns to see.
-            self.scroll_to(x=self.max_scroll_x if by > 0 else 0, animate=False)
+            self.scroll_to(x=self.max_scroll_x if by > 0 else 0, animate=False, force=True)
 
     def action_select(self) -> None:
         if self.current is not None:

@@ -11,6 +11,7 @@ import pytest
 from traced import MARK, Trace, alive, install, kill
 
 from falsefloor.plugins import catalogue
+from falsefloor.worker import launch
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,8 @@ def mark(plugin_site: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mon
     yield made
     for pid in alive(made):
         kill(pid)
+    for process in launch._STARTED:
+        process.wait()
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def killed(run: RunDir, mark: str, victim: str, *, after: float, chance: random.
     return before
 
 
-def survive(mark: str, trace: Trace, folder: Path, *, whole: RunDir, seed: int, on: str = "local") -> str:
+def survive(
+    mark: str, trace: Trace, folder: Path, *, whole: RunDir, span: float, seed: int, on: str = "local"
+) -> str:
     """One run with one to three kills, resumed until it is done. Returns what was killed, in words."""
     chance = random.Random(seed)
     trace.path.write_text("")
@@ -55,7 +57,7 @@ def survive(mark: str, trace: Trace, folder: Path, *, whole: RunDir, seed: int, 
     story = []
     for _ in range(chance.choice((1, 1, 2, 3))):
         victim = chance.choice(("supervisor", "dask worker" if on == "dask" else "child"))
-        after = chance.uniform(0.0, 6.0)
+        after = chance.uniform(0.0, span)
         before |= killed(run, mark, victim, after=after, chance=chance)
         story.append(f"{victim} at {after:.2f} s with {len(before)} stored")
         if victim == "supervisor":
@@ -84,29 +86,32 @@ def survive(mark: str, trace: Trace, folder: Path, *, whole: RunDir, seed: int, 
 
 
 @pytest.fixture
-def whole(mark: str, trace: Trace, tmp_path: Path) -> RunDir:
-    """The same study, never disturbed."""
+def whole(mark: str, trace: Trace, tmp_path: Path) -> tuple[RunDir, float]:
+    """The same study, never disturbed, and how long it took."""
+    began = time.monotonic()
     run, _ = start(study(), tmp_path / "whole")
     assert ended(run) == "done", run.log.read_text()
+    span = time.monotonic() - began
     assert gone(mark)
     with RunReader(run) as reader:
         kinds = {u["kind"] for u in reader.units()}
     assert kinds == {"observe", "estimate", "follow-up"}
-    return run
+    return run, span
 
 
 def test_a_few_runs_survive_kills_at_random_moments(
-    mark: str, trace: Trace, whole: RunDir, tmp_path: Path
+    mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path
 ) -> None:
     for seed in (1, 2):
-        survive(mark, trace, tmp_path / "store", whole=whole, seed=seed)
+        survive(mark, trace, tmp_path / "store", whole=whole[0], span=whole[1], seed=seed)
 
 
 @pytest.mark.slow
 def test_a_hundred_runs_survive_kills_at_random_moments(
-    mark: str, trace: Trace, whole: RunDir, tmp_path: Path
+    mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed")
     for seed in range(100, 200):
         on = "dask" if seed % 4 == 0 else "local"
-        print(survive(mark, trace, tmp_path / "store", whole=whole, seed=seed, on=on), flush=True)
+        said = survive(mark, trace, tmp_path / "store", whole=whole[0], span=whole[1], seed=seed, on=on)
+        print(said, flush=True)

@@ -1,0 +1,67 @@
+"""The HTML page in a real browser: what it draws, what it complains about, how it prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sample_run import sample
+
+from falsefloor.report.page import page
+from falsefloor.store.reader import RunReader
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+)
+
+
+def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
+    """What the browser writes to stdout, and every line of its console."""
+    profile = html.parent / "profile"
+    command = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", *flags, html.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, re.findall(r"CONSOLE.*?\] (.*)", done.stderr)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 1,008 estimates."""
+    folder = tmp_path_factory.mktemp("browser")
+    with RunReader(sample(folder, inputs=112)) as reader:
+        (folder / "report.html").write_text(page(reader), encoding="utf-8")
+    return folder / "report.html"
+
+
+def test_a_thousand_estimates_are_drawn_without_a_word_on_the_console(report: Path) -> None:
+    dom, console = browse(report, "--dump-dom")
+    assert console == []
+    assert dom.count('<tr><td class="n">') == 112 * 9 and dom.rstrip().endswith("</html>")
+    assert "REFUTED" in dom and "<svg" in dom
+
+
+def test_a_script_that_got_in_would_be_stopped_and_counted(report: Path) -> None:
+    planted = report.with_name("planted.html")
+    script = "<script>document.title = 'owned'</script></body>"
+    planted.write_text(report.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
+    dom, console = browse(planted, "--dump-dom")
+    assert "<title>owned" not in dom
+    assert any("Content Security Policy" in line for line in console)
+
+
+def test_the_page_prints(report: Path) -> None:
+    pdf = report.with_suffix(".pdf")
+    _, console = browse(report, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
+    assert console == [] and pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 20_000
