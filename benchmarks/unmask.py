@@ -103,7 +103,7 @@ def masks(*, quick: bool) -> list[str]:
         *stairs,
         *ramps,
         *others,
-        *([] if quick else ["staircase:c=255,mode=floor", "dtype:to=uint8,scale=512"]),
+        *([] if quick else ["staircase:c=255,mode=floor", "dtype:to=int16,scale=512"]),
     ]
 
 

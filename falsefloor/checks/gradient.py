@@ -97,9 +97,9 @@ def _disagreement(row: Mapping[str, Any], step: Mapping[str, Any]) -> Finding | 
     if low <= ratio <= high and not weak:
         return None
     what = (
-        f"{ratio:.3g} times what the function does"
+        f"is {ratio:.3g} times what the function does"
         if not low <= ratio <= high
-        else "hardly correlated with it"
+        else "hardly follows what the function does"
     )
     return found(
         "FF102",

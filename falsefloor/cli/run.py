@@ -191,7 +191,7 @@ def demo(
 
     Opens the app on that run; prints the table where there is no terminal. Takes under a minute.
     """
-    from falsefloor.cli.demo import STORY, demo_study
+    from falsefloor.study.demo import STORY, demo_study
 
     started = _start(ctx, demo_study(seed=seed))
     for line in STORY:

@@ -74,6 +74,11 @@ CREATE TABLE event (id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL
 _V2 = """
 -- Which inputs of a cell have a verdict and why, without reading the estimates themselves.
 CREATE INDEX estimate_verdict ON estimate (series, verdict, input, reason);
+
+-- What viewers count ten times a second, without the units' descriptions beside it.
+DROP INDEX unit_status;
+CREATE INDEX unit_status ON unit (status, forward, backward, seconds);
+CREATE INDEX unit_planned ON unit (series, kind, first, stop);
 """
 
 

@@ -106,7 +106,7 @@ def start(study: Study, root: Path) -> tuple[RunDir, list[str]]:
 
 
 def demo() -> Study:
-    from falsefloor.cli.demo import demo_study
+    from falsefloor.study.demo import demo_study
 
     return demo_study()
 

@@ -94,16 +94,15 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
         )
         facts = reader.models().get(record["model"], {})
         names = facts.get("names") or []
-        units = reader.units()
-        places = {unit["key"]: str(unit.get("cell") or unit["key"]) for unit in units}
-        point, shape = _input(reader, units, record, at)
+        facts_seen = seen[0]["facts"] if seen else {}
+        point, shape = _input(reader, facts_seen)
         witness = _witness(reader, record, siblings)
         return Detail(
             record=record,
             siblings=siblings,
             inputs=tuple(int(r["input"]) for r in records),
-            observed=revive(seen[0]["facts"]) | {"agreement": seen[0]["agreement"]} if seen else {},
-            curves=_curves(reader, places, record, siblings),
+            observed=revive(facts_seen) | {"agreement": seen[0]["agreement"]} if seen else {},
+            curves=_curves(reader, record, siblings),
             shape=shape or tuple(facts.get("shape", ())),
             input=point,
             witness=numbers(witness) if witness else (),
@@ -131,29 +130,18 @@ def _witness(
     return None
 
 
-def _input(
-    reader: RunReader, units: Sequence[Mapping[str, Any]], record: Mapping[str, Any], at: int
-) -> tuple[Sequence[float], tuple[int, ...]]:
-    for unit in units:
-        alike = all(unit[key] == record[key] for key in ("model", "masker", "norm"))
-        if alike and unit["kind"] == "observe" and unit["first"] <= at < unit["stop"]:
-            found = reader.array(f"{unit.get('cell') or unit['key']}/{at}/input")
-            if found is not None:
-                return numbers(found), found.shape
-    return (), ()
+def _input(reader: RunReader, facts: Mapping[str, Any]) -> tuple[Sequence[float], tuple[int, ...]]:
+    found = reader.array(str(facts.get("arrays", {}).get("input", "")))
+    return (numbers(found), found.shape) if found else ((), ())
 
 
 def _curves(
-    reader: RunReader,
-    places: Mapping[str, str],
-    record: Mapping[str, Any],
-    siblings: Sequence[Mapping[str, Any]],
+    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]
 ) -> dict[str, Sequence[float]]:
     """The record's own curves, and the scale spectrum of whichever sibling has one: it is the subject's."""
 
     def curve(of: Mapping[str, Any], name: str) -> Sequence[float]:
-        place = places.get(of["unit"], of["unit"])
-        found = reader.array(f"{place}/{of['input']}/curve-{name}")
+        found = reader.array(f"{of['arrays']}/curve-{name}")
         return numbers(found) if found else ()
 
     made = {name: curve(record, name) for name in record["curves"]}

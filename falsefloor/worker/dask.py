@@ -8,6 +8,7 @@ unit's JSON and packed results; Dask wraps both in pickles of its own (its TLS s
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import queue
@@ -36,6 +37,8 @@ AHEAD = 2
 """Units in flight for each thread, so that no worker waits for the driver."""
 NO_WORKERS = 300.0
 """Seconds to wait for a first worker: those of a batch system come when their job starts."""
+ATTEMPTS = 3
+"""Starts of a cluster on this machine."""
 RETRIES = 3
 """Workers that may die under one unit before it counts as lost."""
 
@@ -47,10 +50,8 @@ class DaskExecutor:
     """
 
     def __init__(self, where: str, *, device: str = "auto", time_limit: float = 0.0) -> None:
-        try:
-            import distributed
-        except ImportError as error:
-            raise UsageError("--on dask needs Dask: pip install 'falsefloor[dask]'") from error
+        if importlib.util.find_spec("distributed") is None:
+            raise UsageError("--on dask needs Dask: pip install 'falsefloor[dask]'")
         self._device = device
         self._limit = time_limit
         self._counted = (float("-inf"), 0)
@@ -58,21 +59,7 @@ class DaskExecutor:
         self._flight: dict[int, Future] = {}
         self._began: dict[int, tuple[float, str]] = {}
         self._heard: dict[int, float] = {}
-        _, _, address = where.partition(":")
-        try:
-            if address:
-                self._client: Client = distributed.Client(address, timeout=20, name=TOPIC)
-            else:
-                # Loopback only, one thread a process: torch's own threads share the cores otherwise.
-                self._client = distributed.Client(
-                    n_workers=os.cpu_count() or 1,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    name=TOPIC,
-                )
-        except (OSError, TimeoutError) as error:
-            raise WorkerError(f"no Dask scheduler answers at {address or 'this machine'}: {error}") from error
+        self._client: Client = _connect(where.partition(":")[2])
         self._client.subscribe_topic(TOPIC, self._hear)
 
     def prepare(
@@ -189,6 +176,30 @@ class DaskExecutor:
         if cluster is not None:
             with contextlib.suppress(Exception):
                 cluster.close(timeout=5)
+
+
+def _connect(address: str) -> Client:
+    """A client of a running scheduler; without an address, of a cluster on this machine that ends with it."""
+    import distributed
+
+    for attempt in range(ATTEMPTS):
+        try:
+            if address:
+                return distributed.Client(address, timeout=20, name=TOPIC)
+            # Loopback only, one thread a process: torch's own threads share the cores otherwise.
+            return distributed.Client(
+                n_workers=os.cpu_count() or 1,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                name=TOPIC,
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            # RuntimeError: a worker that dies while the cluster starts takes the start with it.
+            if address or attempt == ATTEMPTS - 1:
+                place = address or "this machine"
+                raise WorkerError(f"no Dask scheduler answers at {place}: {error}") from error
+    raise AssertionError("unreachable")
 
 
 def _said(error: BaseException | None) -> str:

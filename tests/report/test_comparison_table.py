@@ -6,6 +6,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,16 @@ def test_a_ceiling_alone_has_no_ratio() -> None:
 def test_an_unmasked_floor_of_zero_gives_no_ratio() -> None:
     found = compare_cells([series(0), series(1, "s")], {0: cell(0, 0.0, held=1), 1: cell(1, held=1)})
     assert [row.ratio for row in found.rows] == [None, None]
+
+
+def test_agreement_is_counted_by_the_store_as_by_hand(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        counted: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for seen in reader.observations():
+            if seen["agreement"] is not None:
+                same, of = counted.get(key := (seen["model"], seen["masker"], seen["norm"]), (0, 0))
+                counted[key] = (same + seen["agreement"], of + 1)
+        assert counted and reader.agreement() == counted
 
 
 def test_agreement_with_the_unmasked_model_is_counted(comparison: Comparison) -> None:
@@ -232,6 +243,12 @@ def test_a_run_that_stopped_says_how_to_go_on(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path, status="cancelled")) as reader:
         shown = draw(Summary(reader.info(), read_comparison(reader)), encoding="utf-8")
     assert "falsefloor resume" in shown
+
+
+def test_a_run_that_failed_before_anything_was_planned_offers_nothing_to_open(summary: Summary) -> None:
+    info = replace(summary.info, status="failed", error="There is no file net.py.", units_total=0)
+    shown = draw(Summary(info, compare_cells([], {})), encoding="utf-8")
+    assert "error: There is no file net.py." in shown and "next:" not in shown and "resume" not in shown
 
 
 @pytest.mark.parametrize("hostile", ["[bold]x[/bold]", "\x1b[31mred", "a\nb", "\u202eabc", "\x00"])

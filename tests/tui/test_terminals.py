@@ -124,7 +124,7 @@ def test_the_app_imports_neither_torch_nor_numpy_nor_scipy_nor_a_plot() -> None:
         "import falsefloor.tui\n"
         "for m in pkgutil.walk_packages(falsefloor.tui.__path__, 'falsefloor.tui.'):\n"
         "    importlib.import_module(m.name)\n"
-        "import falsefloor.worker.launch, falsefloor.cli.demo\n"
+        "import falsefloor.worker.launch, falsefloor.study.demo\n"
         "print([m for m in ('torch', 'numpy', 'scipy') if m in sys.modules] + early)"
     )
     done = subprocess.run(
