@@ -1,7 +1,7 @@
 """The Python API: judge live models in this process, with the records that a stored run would have.
 
-    results = falsefloor.evaluate(model, inputs, labels, bounds=(0, 1), norm="linf",
-                                  maskers=["none", "staircase:c=255"], estimators=["clever", "attack"])
+results = falsefloor.evaluate(model, inputs, labels, bounds=(0, 1), norm="linf",
+                              maskers=["none", "staircase:c=255"], estimators=["clever", "attack"])
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def evaluate(
     device: str = "auto",
     recover: str = "suspect",
     ceiling: bool = True,
+    trap: bool = False,
     progress: bool | None = None,
 ) -> Results:
     """Estimate and judge radii for live models.
@@ -67,7 +68,8 @@ def evaluate(
     model: one module, or several by name; each maps (N, *input) to logits (N, K) and is left as it is.
     inputs: (N, *input), in the units of ``bounds``; labels: (N,) classes, None for the model's own answers.
     norm, maskers, estimators: as on the command line ("staircase:c=255", "clever:radius=0.3").
-    ceiling: add the estimator ``attack`` where no upper bound was asked for. progress: show it on stderr;
+    ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
+    class change planted behind the same maskers (FF205). progress: show it on stderr;
     None shows it on a terminal and in a notebook. Radii are in the inputs' own units.
 
     Raises `UsageError` for names, parameters and shapes that do not fit; a plugin that fails fails its own
@@ -91,6 +93,7 @@ def evaluate(
             "chunk": chunk,
             "recover": recover,
             "ceiling": ceiling,
+            "trap": trap,
             "device": device,
         }
     )
@@ -101,7 +104,9 @@ def evaluate(
     session = Session(device=chosen)
     for name, module in named.items():
         if not isinstance(module, nn.Module):
-            raise UsageError(f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits.")
+            raise UsageError(
+                f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits."
+            )
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))

@@ -87,5 +87,6 @@ def test_module_version_and_completion_work_from_the_wheel(clean: Path, tmp_path
     asked = {"_FALSEFLOOR_COMPLETE": "complete_bash", "COMP_WORDS": "falsefloor expl", "COMP_CWORD": "1"}
     assert "explain" in run(clean / "falsefloor", **asked)
     made = tmp_path / "package"
-    run(clean / "falsefloor", "plugins", "new", "mine", "--kind", "masker", "--output", made)
+    made.mkdir()
+    run(clean / "falsefloor", "plugins", "new", "mine", "--kind", "masker", "--into", made)
     assert list(made.rglob("pyproject.toml"))

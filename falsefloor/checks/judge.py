@@ -57,7 +57,8 @@ def judge(
     notes: findings from elsewhere, such as the estimator's own warnings. complete: whether everything that
     was planned for the same subject, norm and input has run. queries: how many the whole took, for the
     reason; those of the observation otherwise. A check that raises becomes FF901 and never reaches the
-    caller; a refutation without a stored witness counts as suspicion.
+    caller. A refutation without a stored witness counts as suspicion, and so does one of a subject whose
+    answers change when it is asked again: its points need not replay.
     """
     gathered: list[Finding] = []
     ran, broken = 0, False
@@ -69,6 +70,9 @@ def judge(
     # what a rule found says it with evidence; a remark of the same code adds nothing
     known = {finding.code for finding in gathered}
     gathered += [_bounded(facts, note) for note in notes if note.code not in known]
+    if any(_wavers(finding) for finding in gathered):
+        # no point of such a subject can be promised to replay
+        gathered = [_softened(finding) for finding in gathered]
     unique = {(f.code, f.severity, f.message, f.witness or ""): f for f in gathered}
     ranked = tuple(unique[key] for key in sorted(unique, key=lambda key: _rank(unique[key])))
     gravest = ranked[0] if ranked else None
@@ -168,6 +172,16 @@ def _bounded(facts: Facts, finding: Finding) -> Finding:
     stored = {name for name in part(facts, "arrays").values() if isinstance(name, str)}
     stored |= {record.witness for record in (facts.judged, *facts.others) if record.witness is not None}
     return finding if finding.witness in stored else dataclasses.replace(finding, severity="suspect")
+
+
+def _wavers(finding: Finding) -> bool:
+    """Whether the subject was seen to answer the same question differently when asked again (FF105)."""
+    moved = finding.evidence.get("repeat_shift")
+    return finding.code == "FF105" and isinstance(moved, float) and moved > 0
+
+
+def _softened(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, severity="suspect") if finding.severity == "refuted" else finding
 
 
 def _rank(finding: Finding) -> tuple[int, int, str, str, str]:

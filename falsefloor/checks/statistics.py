@@ -13,8 +13,9 @@ from falsefloor.checks.rule import Rules, codes_of, found, run
 
 SAME = 1e-6
 GROWTH = 1.25
-"""Growth of a maximum that is more than luck. No over-claim of 638 showed in growth alone; above 1.1 it
-flagged 7 of 469 sound estimates on unmasked models (curved activations, few batches), above 1.25 it flags 2."""
+"""Growth of a maximum that is more than luck. No over-claim of 638 showed in growth alone. Above 1.1 it
+flagged 7 of 469 sound estimates on unmasked models (curved activations, few batches), above 1.25 it flags
+2."""
 
 
 def fit_replaced(facts: Facts) -> list[Finding] | None:

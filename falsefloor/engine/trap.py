@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,13 +23,14 @@ from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.trap import Trap, plant
 
 ROLE = "trap"
+Sink = Callable[[int, int, dict[str, list[float]]], None]
 
 
-def trap_inputs(task: Task, session: Session) -> list[ObservationResult]:
+def trap_inputs(task: Task, session: Session, sink: Sink) -> list[ObservationResult]:
     """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
 
     {"trap": {label: {"radius", "distance", "natural", "slack", "array", "forward", "backward"}}}, or
-    {"reason": …} where nothing could be planted or the estimator failed. Inputs that are not judged have none.
+    {"reason": …} where nothing could be planted or the estimator failed. Inputs not judged have none.
     """
     asked = task.spec["extra"]["trap"]
     estimator: Estimator = make("estimator", asked["use"], asked["params"])
@@ -41,7 +42,7 @@ def trap_inputs(task: Task, session: Session) -> list[ObservationResult]:
     found = []
     for at, number in enumerate(task.numbers):
         if inside[number] and int(answers[at]) == int(task.labels[at]):
-            facts, trap = _one(task, session, estimator, at)
+            facts, trap = _one(task, session, sink, estimator, at)
             arrays = {}
             if trap is not None:
                 seen = {"distance": trap.distance, "predicted": trap.predicted, "seed": task.spec["seed"]}
@@ -61,7 +62,9 @@ def planted_at(session: Session, spec: Mapping[str, Any], x: Tensor, label: Tens
     )
 
 
-def _one(task: Task, session: Session, estimator: Estimator, at: int) -> tuple[dict[str, Any], Trap | None]:
+def _one(
+    task: Task, session: Session, sink: Sink, estimator: Estimator, at: int
+) -> tuple[dict[str, Any], Trap | None]:
     x, label = task.inputs[at : at + 1], task.labels[at : at + 1]
     asked, norm = task.spec["extra"]["trap"], task.spec["norm"]
     trap = planted_at(session, task.spec, x, label)
@@ -71,7 +74,7 @@ def _one(task: Task, session: Session, estimator: Estimator, at: int) -> tuple[d
     subject: Any = trap.subject
     if asked["gradient"] != "autograd":
         subject = Through(trap.subject, make("gradient", asked["gradient"], {}))
-    context = RunContext(generators(x, seed=task.spec["seed"], norm=norm), rows=session.rows)
+    context = RunContext(generators(x, seed=task.spec["seed"], norm=norm), rows=session.rows, sink=sink)
     try:
         estimate: Estimate = estimator(subject, x.clone(), label, norm=norm, context=context)
         check_estimate(estimate, x, x, label, claim=estimator.claim, name=asked["use"])

@@ -50,7 +50,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         if spec["kind"] == "observe":
             result = UnitResult(key, observations=observe_inputs(task, session))
         elif "trap" in spec.get("extra", ()):
-            result = UnitResult(key, observations=trap_inputs(task, session))
+            result = UnitResult(key, observations=trap_inputs(task, session, sink))
         else:
             estimates, seen = _estimate(task, session, sink)
             result = UnitResult(key, estimates=estimates, observations=seen)

@@ -21,7 +21,8 @@ from torch import Generator, Tensor
 
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.estimators.clever_ball import Ball, Budget, Guide, guide, look
+from falsefloor.estimators.clever_ball import Budget, Guide, guide, look
+from falsefloor.estimators.clever_path import Path
 from falsefloor.estimators.clever_report import Decision, Outcome, assemble, decide, report
 from falsefloor.estimators.clever_second import second_order
 from falsefloor.estimators.floor import MOST_BALLS, Bracket, linear_crossing, ratios
@@ -111,7 +112,7 @@ class _Run:
     def __init__(self, options: Clever, subject: Subject, norm: Norm, context: Context, count: int) -> None:
         self.options, self.subject, self.norm, self.context = options, subject, norm, context
         self.auto = options.radius == "auto"
-        self.budget = Budget(options.batches, options.samples, options.directed)
+        self.budget = Budget(options.batches, options.samples)
         self.share = options.batches * options.samples * (MOST_BALLS if self.auto else 1)
         self.total = self.share * count
         self.done = 0
@@ -154,11 +155,21 @@ class _Run:
             crossing = linear_crossing(
                 view.margin[slots], rows, view.centre, *self.subject.bounds, norm=self.norm
             )
+        path = Path(view, lead.gradients) if self.options.directed else None
         bracket = Bracket(cap)
         best: Decision | None = None
         for radius in bracket.radii() if self.auto else iter([cap]):
             rho = self._columns(radius, crossing, bracket.low)
-            ball = self._look(view, radius, rho, generator, lead)
+            ball = look(
+                view,
+                radius,
+                rho,
+                budget=self.budget,
+                generator=generator,
+                guide=lead,
+                path=path,
+                tick=self.tick,
+            )
             decision = decide(view, ball, fitted=self.options.fit == "weibull")
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
             if best is None or decision.floor.radius >= best.floor.radius:
@@ -167,9 +178,6 @@ class _Run:
             self.tick(0)
         assert best is not None  # a bracket has at least one ball
         return report(view, best, cap=cap, balls=bracket.tried)
-
-    def _look(self, view: View, radius: float, rho: list[float], generator: Generator, lead: Guide) -> Ball:
-        return look(view, radius, rho, budget=self.budget, generator=generator, guide=lead, tick=self.tick)
 
     def _columns(self, radius: float, crossing: float, low: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""

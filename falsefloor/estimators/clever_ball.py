@@ -15,9 +15,9 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from falsefloor.estimators.clever_path import TARGETS, Path
 from falsefloor.estimators.slopes import Ruler, View, gradients, measure, own_gradients, sound
 from falsefloor.numerics.balls import diameter, sample, working
-from falsefloor.numerics.support import vertex
 
 UNIT_POINTS = 1024
 """Points drawn at a time: a convolutional net's gradients at 4,000 points at once cost 1.7 times as much
@@ -27,10 +27,6 @@ UNIT_ELEMENTS = 2**24
 KEPT_NORMS = 2048
 VANISHED = 1e-3
 """A gradient counts as vanished where ‖g‖ times the domain's diameter is at most this share of the margin."""
-
-DIRECTED_TARGETS = 16
-DIRECTED_STEPS = 3
-ALONG = torch.arange(1, 7, dtype=torch.float64) / 6
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,10 @@ class Ball:
 
 @dataclass(frozen=True)
 class Budget:
-    """batches of samples points each, and whether directed points are added."""
+    """batches of samples points each."""
 
     batches: int
     samples: int
-    directed: bool
 
 
 def look(
@@ -74,14 +69,18 @@ def look(
     budget: Budget,
     generator: Generator,
     guide: Guide,
+    path: Path | None,
     tick: Callable[[int], None],
 ) -> Ball:
-    """Measure one ball. ``tick`` is told how many points were looked at since it was last called."""
+    """Measure one ball, and the points of ``path`` if there is one.
+
+    ``tick`` is told how many points were looked at since it was last called.
+    """
     dtype = working(view.centre.dtype)
     ruler = Ruler(view, torch.tensor(rho, dtype=dtype, device=view.centre.device), guide.gradients)
     tally = _Tally(view, ruler.columns, budget)
     sizes = units(budget, view.centre.numel())
-    path = _path(view, radius, guide) if budget.directed else view.centre.new_empty(0)
+    more = view.centre.new_empty(0, *view.centre.shape) if path is None else path.points(radius)
     for index, size in enumerate(sizes):
         points = sample(
             view.centre.unsqueeze(0),
@@ -92,16 +91,18 @@ def look(
             lo=view.subject.bounds[0],
             hi=view.subject.bounds[1],
         )[0]
-        # directed points share the last backwards: as many of their own would double a small net's time
-        last = index == len(sizes) - 1
-        table = measure(view, torch.cat([points, path]) if last and len(path) else points, ruler)
+        if path is not None and index == len(sizes) - 1:
+            # directed points share the last backwards: as many of their own would double a small net's time
+            table = measure(view, torch.cat([points, more]), ruler, watch=path.learn, base=size + path.begin)
+        else:
+            table = measure(view, points, ruler)
         tally.add(table[:, :, :size])
         tick(size)
     directed = torch.full(
         (len(view.targets), ruler.columns), -torch.inf, dtype=dtype, device=view.centre.device
     )
-    if len(path):
-        directed = torch.maximum(_at_centre(ruler, guide), sound(table[:, :, size:].amax(dim=2)))
+    if path is not None:
+        directed = sound(table[:, :, size:].amax(dim=2))
     return tally.ball(radius, tuple(rho), directed)
 
 
@@ -125,7 +126,7 @@ def guide(view: View) -> Guide:
         nearest = _nearest(view, norms)
         return Guide(dict(zip(nearest, found.nan_to_num(0.0, 0.0, 0.0)[nearest], strict=True)), norms)
     norms = sound(measure(view, point, ruler)[:, -1, 0])
-    wanted = _nearest(view, norms)[:DIRECTED_TARGETS]
+    wanted = _nearest(view, norms)[:TARGETS]
     slots = torch.tensor(wanted, device=view.centre.device)
     rows = own_gradients(view, point.expand(len(wanted), *view.centre.shape), slots).nan_to_num(0.0, 0.0, 0.0)
     return Guide(dict(zip(wanted, rows, strict=True)), norms)
@@ -197,43 +198,6 @@ class _Tally:
             count.double() / self.total for count in (self.zero, self.vanished, self.nonfinite)
         )
         return Ball(radius, rho, sound(self.maxima), directed, self.norms, zero, vanished, nonfinite)
-
-
-def _path(view: View, radius: float, guide: Guide) -> Tensor:
-    """Points (P, *input) on the way to where the linearised margins fall most.
-
-    For each target that can bind, three steps: the vertex of ball and box for the gradient in hand, six
-    points of the segment towards it, and the target's mean gradient there (which is what the margin's fall
-    along the segment is made of) for the next. Every target is then measured at all of these points: with
-    each at its own alone, an auto radius exceeded the exact distance on 1 of 24 digits instead of none.
-    """
-    lo, hi = view.subject.bounds
-    slots = list(guide.gradients)[:DIRECTED_TARGETS]
-    rows = torch.tensor(slots, device=view.centre.device).repeat_interleave(len(ALONG))
-    centre = view.centre.unsqueeze(0)
-    wide = working(view.centre.dtype)
-    along = ALONG.to(centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
-    current = torch.stack([guide.gradients[slot] for slot in slots])
-    seen = []
-    for step in range(DIRECTED_STEPS):
-        delta = vertex(current.reshape(-1, *view.centre.shape), centre, lo, hi, norm=view.norm, rho=radius)
-        points = torch.addcmul(centre.to(wide).unsqueeze(1), along, delta.unsqueeze(1))
-        points = torch.clamp(points.to(centre.dtype).flatten(0, 1), lo, hi)
-        seen.append(points)
-        if step < DIRECTED_STEPS - 1:
-            flat = own_gradients(view, points, rows)
-            current = flat.nan_to_num(0.0, 0.0, 0.0).reshape(len(slots), len(ALONG), -1).mean(dim=1)
-    return torch.cat(seen)
-
-
-def _at_centre(ruler: Ruler, guide: Guide) -> Tensor:
-    """(T, C): the slopes at the input itself, inf where they are not finite."""
-    # a target whose gradient was not kept counts with its dual norm, which no support exceeds
-    table = guide.norms.to(ruler.down.dtype).unsqueeze(1).repeat(1, ruler.columns)
-    rows = torch.tensor(list(guide.gradients), device=table.device)
-    kept = sound(ruler.exact(torch.stack(list(guide.gradients.values()))))
-    table[rows] = kept.masked_fill_(guide.norms[rows].isinf().unsqueeze(1), torch.inf)
-    return table
 
 
 __all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

@@ -9,7 +9,7 @@ matrix products give other bits in other shapes and at other alignments.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -151,12 +151,24 @@ class Ruler:
         return common_support(flat, self.down, self.up, norm=self.norm, rho=rho, guide=self.guide.get(slot))
 
 
-def measure(view: View, points: Tensor, ruler: Ruler) -> Tensor:
-    """The ruler's columns for every target and point: (T, A + 1, P). Maxima of it are to be made `sound`."""
+def measure(
+    view: View,
+    points: Tensor,
+    ruler: Ruler,
+    *,
+    watch: Callable[[int, int, Tensor], None] | None = None,
+    base: int = 0,
+) -> Tensor:
+    """The ruler's columns for every target and point: (T, A + 1, P). Maxima of it are to be made `sound`.
+
+    ``watch`` sees every block of gradients as `gradients` gives it, with points counted from ``base``.
+    """
     dtype = working(view.centre.dtype)
     table = torch.empty(len(view.targets), ruler.columns, len(points), dtype=dtype, device=points.device)
     for slot, start, block in gradients(view, points):
         table[slot : slot + block.shape[0], :, start : start + block.shape[1]] = ruler(block, slot)
+        if watch is not None:
+            watch(slot, start - base, block)
     return table
 
 

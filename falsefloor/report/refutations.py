@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
@@ -28,6 +28,8 @@ class Refutation:
     distance: float | None
     predicted: int | None
     suspicions: tuple[str, ...] = ()
+    located: str = ""
+    """what hides the gradient there, in words, where it was located"""
 
 
 def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any]]) -> list[Refutation]:
@@ -56,10 +58,20 @@ def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any
 def read_refutations(reader: RunReader) -> list[Refutation]:
     """`refutations` of a stored run, counted where it is stored: a million estimates take a second."""
     series = {one.id: one for one in reader.series()}
-    return [
+    told = [
         _one(series[found["series"]], found, count, Counter(dict(doubts)))
         for found, count, doubts in reader.refuted()
     ]
+    return [replace(one, located=_located(reader, one)) for one in told]
+
+
+def _located(reader: RunReader, one: Refutation) -> str:
+    place = {"model": one.series.model, "masker": one.series.masker, "norm": one.series.norm}
+    for seen in reader.observations(**place, input=one.input):
+        found = seen["facts"].get("located")
+        if isinstance(found, Mapping) and found.get("operation"):
+            return plain(str(found.get("words", "")))
+    return ""
 
 
 def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Counter[str]) -> Refutation:

@@ -68,6 +68,8 @@ def _refuted(
         many = f" {glyphs.dot} {one.count} inputs, the nearest:" if one.count > 1 else ""
         yield from _fold(Text.assemble(("REFUTED  ", STYLES["refuted"]), (name, "bold"), many), width)
         yield from (Text(f"  {piece}") for piece in wrapped(sentence(one, glyphs=glyphs), width - 2))
+        located = f"the gradient is lost at {one.located}" if one.located else ""
+        yield from (Text(f"  {piece}") for piece in wrapped(located, width - 2))
         yield from (Text(f"  {piece}", style="dim") for piece in wrapped(suspicions(one), width - 2))
     if len(refuted) > SHOWN:
         yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")

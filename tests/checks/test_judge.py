@@ -206,3 +206,13 @@ def test_a_verdict_is_never_stronger_than_the_evidence(said: list[Finding], base
 def test_above_a_verified_ceiling_nothing_is_ever_held(radius: float, bound: float) -> None:
     judged = verdict(facts(estimate(radius), attack(bound), counterexample=None))
     assert (judged == "refuted") == (radius > bound * (1 + 1e-6))
+
+
+def test_a_subject_that_wavers_is_suspect_since_no_point_of_it_can_be_promised_to_replay() -> None:
+    above = estimate(0.2)
+    assert judge(facts(above), OURS).verdict == "refuted"
+    wavering = judge(facts(above, repeats={"shift": 0.01, "label": False, "count": 3}), OURS)
+    assert wavering.verdict == "suspect"
+    assert {"FF105", "FF201"} <= {f.code for f in wavering.findings}, "both are told all the same"
+    batched = judge(facts(above, batch={"shift": 0.01, "label": False}), OURS)
+    assert batched.verdict == "refuted", "alone and in its batch the point was tried"

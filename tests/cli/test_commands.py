@@ -154,6 +154,13 @@ def test_export_writes_every_form(
     assert [path.name for path in tmp_path.glob(".out*")] == []
 
 
+def test_export_of_figures_fills_a_folder(command: Command, store: Path, tmp_path: Path) -> None:
+    sample(store)
+    shown = command("export", "last", "--format", "png", "--output", tmp_path / "figures")
+    assert shown.code == 0 and shown.out == "" and "figures to" in shown.err
+    assert (tmp_path / "figures" / "comparison.png").exists()
+
+
 def test_export_to_stdout_is_the_form_alone(command: Command, store: Path) -> None:
     sample(store)
     assert json.loads(command("export", "last").out)["schema"] == "falsefloor.run/1"

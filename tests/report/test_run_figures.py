@@ -1,4 +1,4 @@
-"""A run's figures as files: what there is to draw, the same bytes every time, and what is said without matplotlib."""
+"""A run's figures as files: what is drawn, the same bytes every time, what is said without matplotlib."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Attack:
     claim: ClassVar[Claim] = "upper_bound"
     norms: ClassVar[frozenset[Norm]] = NORMS
 
-    steps: int = option(30, help="projection steps of a random start", ge=4, le=10_000)
+    steps: int = option(40, help="projection steps of a random start", ge=4, le=10_000)
     restarts: int = option(8, help="random starts for each of the nearest targets", ge=1, le=10_000)
     rounds: int = option(3, help="times the attack starts again around its best point", ge=0, le=1_000)
     targets: int = option(9, help="classes tried, the nearest by linearised distance", ge=1)
@@ -98,7 +98,7 @@ class Attack:
         return Effort(self.steps, targets, min(KEPT, targets), self.restarts, self.rounds, CHASES)
 
     def _first_secant(self) -> Effort:
-        # the first walk of `explore` alone, 7 steps by default: enough to see that gradients were misleading
+        # the first walk of `explore` alone, 10 steps by default: enough to see that gradients were misleading
         return Effort(3 * max(6, self.steps // 4), 2, 2, 0, 0, overshoots=STEEP_OVERSHOOTS)
 
     def _full_secant(self) -> Effort:

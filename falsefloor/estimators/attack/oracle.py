@@ -109,19 +109,23 @@ class Oracle:
     def slopes(
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Margin (R,) and gradient (R, d) for each column of targets (R, T), from one forward."""
+        """Margin (R,) and gradient (R, d) for each column of targets (R, T), from one forward.
+
+        One graph lives at a time: the graphs of a few dozen rows of a large net are gigabytes, the gradients
+        are not.
+        """
+        if len(points) > self.rows:
+            split = [in_parts(tensor, self.rows) for tensor in (points, who, targets)]
+            pieces = [list(self.slopes(function, *part)) for part in zip(*split, strict=True)]
+            for falls in zip(*pieces, strict=True):
+                yield torch.cat([margin for margin, _ in falls]), torch.cat([slope for _, slope in falls])
+            return
         with self.queries.of(who):
-            parts = [self._recorded(function, part) for part in in_parts(points, self.rows)]
-        labels = in_parts(self.labels[who], self.rows)
+            leaf, logits = self._recorded(function, points)
         for column in targets.unbind(1):
             with self.queries.of(who):
-                falls = [
-                    _falling(logits, leaf, label, target, like)
-                    for (leaf, logits), label, target, like in zip(
-                        parts, labels, in_parts(column, self.rows), in_parts(points, self.rows), strict=True
-                    )
-                ]
-            yield torch.cat([margin for margin, _ in falls]), torch.cat([gradient for _, gradient in falls])
+                fall = _falling(logits, leaf, self.labels[who], column, points)
+            yield fall
 
     def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         """A leaf of the points and its logits, with the graph between them where there is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -163,6 +163,12 @@ class DetailPage(Page):
         if record["reason"]:
             yield (self.bench.clean(record["reason"]), "dim")
         yield ("", "")
+        located = detail.observed.get("located")
+        if isinstance(located, Mapping):
+            yield ("Where the gradient is lost", "heading")
+            for said in (located.get("words"), *located.get("others", ())):
+                yield (f"  {self.bench.clean(str(said))}", "")
+            yield ("", "")
         yield ("The same input by the other estimators", "heading")
         for other in detail.siblings:
             radius = other["radius"]

@@ -68,7 +68,8 @@ def survive(
             if status == "lost":
                 resume(run)
     said = f"seed {seed}, {on}: {'; '.join(story)}"
-    while (status := ended(run)) == "lost":
+    while (status := ended(run)) == "lost" or (status == "failed" and len(story) > 1):
+        # "failed": two kills hit the loading of the model, and a habit is not tried for ever
         resume(run)
     with RunReader(run) as reader:
         failed = [(u["kind"], u["first"], u["error"]) for u in reader.units() if u["status"] != "ok"]
