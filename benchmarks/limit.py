@@ -2,11 +2,12 @@
 
 Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (sampling, gradients, norms,
 fit, interval, directed points) over the time of one forward and ten class backwards on as many points and
-nothing else. The bare loop takes the same chunks of points, so that a cache does not flatter either side.
+nothing else; then the cost against the number of classes, with the race of targets, against the number of
+points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either side.
 Medians of several interleaved runs, in processor time, which other programs disturb less; written as JSON
 with --json FILE.
 
-    python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--json limit.json]
+    python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--models mlp cnn] [--json limit.json]
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from live_tensors import peak_bytes
+from torch import Tensor, nn
 
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
@@ -93,11 +95,77 @@ def compare(
     }
 
 
+def classes(counts: list[int], *, runs: int) -> list[dict[str, object]]:
+    """Default estimates of three inputs against the number of classes: all targets, the nearest two, a race.
+
+    per_target: time of all targets for each of them, over the same at the first count: at most 1 is linear or
+    better. race: over the nearest two. agreement: the largest relative difference of a race to all.
+    """
+    images, _ = load_split(held_out=True)
+    images = images[:3]
+    rows: list[dict[str, object]] = []
+    base = 0.0
+    for count in counts:
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, count)
+        )
+        subject = ModelSubject(module, classes=count)
+        labels = subject(images).argmax(dim=1)
+        forms = {"all": Clever(), "two": Clever(targets=2), "race": Clever(targets="race")}
+        radii: dict[str, Tensor] = {}
+        times: dict[str, list[float]] = {name: [] for name in forms}
+        for _ in range(runs + 1):
+            for name, form in forms.items():
+
+                def work(name: str = name, form: Clever = form) -> None:
+                    context = RunContext(generators(images, seed=0, norm="linf"))
+                    radii[name] = form(subject, images, labels, norm="linf", context=context).radius
+
+                times[name].append(seconds(work))
+        # the first of each warms up
+        median = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+        base = base or median["all"] / (count - 1)
+        rows.append(
+            {
+                "classes": count,
+                "all_ms": 1e3 * median["all"],
+                "per_target": median["all"] / (count - 1) / base,
+                "race": median["race"] / median["two"],
+                "agreement": float((radii["race"] / radii["all"] - 1).abs().max()),
+            }
+        )
+    return rows
+
+
+def points(counts: list[int], *, runs: int) -> list[dict[str, object]]:
+    """One input's fixed ball against the number of points: time for each point and live tensors at most."""
+    loaded = DigitsModel()("mlp")
+    subject = ModelSubject(loaded.module, classes=loaded.classes, bounds=loaded.bounds)
+    images, labels = load_split(held_out=True)
+    rows: list[dict[str, object]] = []
+    for count in counts:
+
+        def work(count: int = count) -> None:
+            estimator = Clever(batches=50, samples=count // 50, radius=RADIUS["linf"])
+            context = RunContext(generators(images[:1], seed=0, norm="linf"))
+            estimator(subject, images[:1], labels[:1], norm="linf", context=context)
+
+        work()
+        each = statistics.median(seconds(work) for _ in range(runs)) / count
+        rows.append({"points": count, "us_a_point": 1e6 * each, "peak_bytes": peak_bytes(work)})
+    for row in rows:
+        for key in ("us_a_point", "peak_bytes"):
+            row[f"{key}_ratio"] = float(str(row[key])) / float(str(rows[0][key]))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--inputs", type=int, default=5)
     parser.add_argument("--norm", choices=sorted(RADIUS), default="linf")
+    parser.add_argument("--models", nargs="*", choices=("mlp", "cnn"), default=["mlp", "cnn"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,7 +177,7 @@ def main() -> None:
     }
     rows = []
     print(f"{'model':6}{'form':20}{'points':>8}{'bare ms':>10}{'whole ms':>10}{'ratio':>8}{'goal':>6}")
-    for name in ("mlp", "cnn"):
+    for name in options.models:
         for form, estimator in forms.items():
             row = compare(name, form, estimator, norm=options.norm, inputs=options.inputs, runs=options.runs)
             rows.append(row)
@@ -117,9 +185,27 @@ def main() -> None:
                 f"{name:6}{form:20}{row['points']:8}{row['bare_ms']:10.1f}{row['whole_ms']:10.1f}"
                 f"{row['ratio']:8.2f}{row['goal'] or '':>6}"
             )
+    few = min(options.runs, 5)
+    growth = classes([10, 30, 100, 300], runs=few)
+    print("\nclasses   all ms   a target, to 10   race / nearest two (goal 3 at 100)   race, other than all")
+    for row in growth:
+        print(
+            f"{row['classes']:7}{row['all_ms']:9.0f}{row['per_target']:18.2f}{row['race']:37.2f}"
+            f"{row['agreement']:23.4f}"
+        )
+    budget = points([10_000, 30_000, 100_000], runs=few)
+    print("\n points   us a point   to 10,000   live tensors, MB   to 10,000 (goal 1.1)")
+    for row in budget:
+        print(
+            f"{row['points']:7}{row['us_a_point']:13.2f}{row['us_a_point_ratio']:12.2f}"
+            f"{float(str(row['peak_bytes'])) / 1e6:19.2f}{row['peak_bytes_ratio']:23.3f}"
+        )
     if options.json:
         machine = {"machine": platform.machine(), "torch": torch.__version__, "threads": 1}
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"machine": machine, "rows": rows, "classes": growth, "points": budget}, indent=1)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

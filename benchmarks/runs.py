@@ -221,7 +221,7 @@ def dask(folder: Path, quick: bool) -> dict[str, Any]:
     count = 200 if quick else 1000
     one, two = plain(1, count), plain(2, count)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
         given = study(waits(count, 0.05), inputs_for(count))
         # Both workers load before the clock starts, as the plain processes did.

@@ -85,6 +85,9 @@ def _one(
     radius = float(estimate.radius[0])
     if estimator.claim == "upper_bound" and estimate.witness is not None:
         radius = float(settle(trap.subject, x, label, estimate.witness, norm=norm).radius[0])
+    # the unit's own count, beside the estimator's share in the facts
+    task.subject.forward_queries += trap.subject.forward_queries
+    task.subject.backward_queries += trap.subject.backward_queries
     return {
         "radius": radius,
         "distance": trap.distance,

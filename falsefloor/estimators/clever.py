@@ -139,7 +139,12 @@ class _Run:
         return outcome
 
     def _search(self, index: int, view: View, cap: float, generator: Generator) -> Outcome:
-        lead = guide(view)
+        options = self.options
+        if options.box or options.directed or options.targets != "all" or options.order == 2:
+            lead = guide(view)
+        else:
+            # the paper's own form: nothing but random points is looked at
+            lead = Guide({}, torch.zeros_like(view.margin))
         chosen = self._targets(view, lead, cap, generator)
         if len(chosen) < len(view.targets):
             view = view.only(chosen)

@@ -176,7 +176,7 @@ class _Tally:
         first = self.seen // self.samples
         if count >= self.samples:
             whole = count // self.samples
-            self.maxima[:, :, first : first + whole] = table.unflatten(2, (whole, self.samples)).amax(dim=3)
+            self.maxima[:, :, first : first + whole] = table.reshape(*table.shape[:2], whole, -1).amax(dim=3)
         else:
             here = self.maxima[:, :, first]
             self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=2))

@@ -45,7 +45,7 @@ class Path:
             seen = [self._segments(self.first, radius)]
             for _ in range(STEPS - 1):
                 flat = own_gradients(self.view, seen[-1], self.rows).nan_to_num(0.0, 0.0, 0.0)
-                seen.append(self._segments(flat.unflatten(0, (-1, len(ALONG))).mean(dim=1), radius))
+                seen.append(self._segments(flat.reshape(len(self.slots), len(ALONG), -1).mean(dim=1), radius))
         seen.insert(0, self.view.centre.unsqueeze(0))
         self.mean = torch.zeros_like(self.first)
         self.begin = sum(len(points) for points in seen[:-1])

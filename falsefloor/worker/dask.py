@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 TOPIC = "falsefloor"
-AHEAD = 2
-"""Units in flight for each thread, so that no worker waits for the driver."""
+AHEAD = 8
+"""Units in flight for each thread, so that no worker waits for the driver: with 2, workers with units of
+50 ms stood idle for half of the time on a machine whose cores were all busy."""
 NO_WORKERS = 300.0
 """Seconds to wait for a first worker: those of a batch system come when their job starts."""
 ATTEMPTS = 3
@@ -191,7 +192,7 @@ def _connect(address: str) -> Client:
                 n_workers=os.cpu_count() or 1,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 name=TOPIC,
             )
         except (OSError, TimeoutError, RuntimeError) as error:

@@ -146,7 +146,7 @@ WORDS = st.sampled_from(
         "2024-01-01",
         "'''",
     ]
-)
+)  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=80), st.lists(WORDS, max_size=30).map(" ".join))
 KEYS = st.sampled_from(["seed", "norms", "inputs", "maskers", "estimators", "chunk", "device", "tag", "trap"])
 TOML = st.sampled_from(
@@ -170,7 +170,7 @@ TOML = st.sampled_from(
         "2024-01-01",
         '["a" , 1]',
     ]
-)
+)  # fmt: skip
 
 
 def test_study_files_of_nonsense(finished: RunDir, tmp_path: Path) -> None:

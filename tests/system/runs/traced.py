@@ -39,7 +39,7 @@ class Traced:
         with open(os.environ["TRACE"], "a") as trace:
             for one in who:
                 trace.write(f"{time.time()} {one}\\n")
-        second = bool((inputs[:, 0, 2, 3] == SECOND).any())
+        second = bool((inputs.double().flatten(1).sum(1) == SECOND).any())
         if second and self.behave == "crash":
             os._exit(7)
         while second and self.behave == "hang":
@@ -60,7 +60,7 @@ def install(site: Path) -> None:
     """The plugin as an installer would leave it in a folder of the path."""
     from falsefloor.models.digits import DigitsInputs, DigitsModel
 
-    second = float(DigitsInputs()("1-1", DigitsModel()("mlp")).inputs[0, 0, 2, 3])
+    second = float(DigitsInputs()("1-1", DigitsModel()("mlp")).inputs.double().sum())
     site.mkdir()
     (site / "traced_plugin.py").write_text(PLUGIN.replace("SECOND", repr(second)))
     info = site / "traced_plugin-1.0.dist-info"
