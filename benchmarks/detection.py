@@ -237,7 +237,12 @@ def _models(rows: Sequence[Row], flags: Flags) -> str:
     told = [f"{name} {count}" for name, count in sorted(reasons.items())]
     said = [f"{name} {count}" for name, count in sorted(alarms.items())]
     return "\n".join(
-        [*lines, "", f"On failing subjects: {'; '.join(told)}.", f"On unmasked ones: {'; '.join(said)}."]
+        [
+            *lines,
+            "",
+            f"On failing subjects: {'; '.join(told) or 'none'}.",
+            f"On unmasked ones: {'; '.join(said) or 'none'}.",
+        ]
     )
 
 

@@ -3,9 +3,10 @@
 Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (sampling, gradients, norms,
 fit, interval, directed points) over the time of one forward and ten class backwards on as many points and
 nothing else; then the cost against the number of classes, with the race of targets, against the number of
-points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either side.
-Medians of several interleaved runs, in processor time, which other programs disturb less; written as JSON
-with --json FILE.
+points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either
+side.
+Medians of several interleaved runs, in processor time, which other programs disturb less; written as
+JSON with --json FILE.
 
     python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--models mlp cnn] [--json limit.json]
 """
@@ -18,12 +19,14 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from live_tensors import peak_bytes
 from torch import Tensor, nn
 
+from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
 from falsefloor.estimators.clever_ball import UNIT_POINTS
@@ -43,7 +46,7 @@ GOALS = {
 
 def bare(module: torch.nn.Module, points: Tensor, classes: int) -> None:
     """One forward and one backward a class, chunk by chunk; nothing is kept."""
-    for chunk in points.split(UNIT_POINTS):
+    for chunk in torch.split(points, UNIT_POINTS):
         inputs = chunk.clone().requires_grad_(True)
         logits = module(inputs)
         for j in range(classes):
@@ -57,7 +60,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(
-    name: str, form: str, estimator: Clever, *, norm: str, inputs: int, runs: int
+    name: str, form: str, estimator: Clever, *, norm: Norm, inputs: int, runs: int
 ) -> dict[str, object]:
     """Median ratio of the estimator to the bare loop on as many points as it looked at."""
     loaded = DigitsModel()(name)
@@ -65,10 +68,7 @@ def compare(
     images, labels = load_split(held_out=True)
     images, labels = images[:inputs], labels[:inputs]
 
-    def whole() -> None:
-        context = RunContext(generators(images, seed=0, norm=norm))
-        estimator(subject, images, labels, norm=norm, context=context)
-
+    whole = partial(estimate, estimator, subject, images, labels, norm)
     before = subject.forward_queries, subject.backward_queries
     whole()
     forward = subject.forward_queries - before[0]
@@ -95,14 +95,21 @@ def compare(
     }
 
 
-def classes(counts: list[int], *, runs: int) -> list[dict[str, object]]:
-    """Default estimates of three inputs against the number of classes: all targets, the nearest two, a race.
+def estimate(
+    estimator: Clever, subject: ModelSubject, images: Tensor, labels: Tensor, norm: Norm = "linf"
+) -> Tensor:
+    context = RunContext(generators(images, seed=0, norm=norm))
+    return estimator(subject, images, labels, norm=norm, context=context).radius
+
+
+def by_classes(counts: list[int], *, runs: int) -> list[dict[str, object]]:
+    """Default estimates of two inputs against the number of classes: all targets, the nearest two, a race.
 
     per_target: time of all targets for each of them, over the same at the first count: at most 1 is linear or
     better. race: over the nearest two. agreement: the largest relative difference of a race to all.
     """
     images, _ = load_split(held_out=True)
-    images = images[:3]
+    images = images[:2]
     rows: list[dict[str, object]] = []
     base = 0.0
     for count in counts:
@@ -113,18 +120,12 @@ def classes(counts: list[int], *, runs: int) -> list[dict[str, object]]:
         subject = ModelSubject(module, classes=count)
         labels = subject(images).argmax(dim=1)
         forms = {"all": Clever(), "two": Clever(targets=2), "race": Clever(targets="race")}
-        radii: dict[str, Tensor] = {}
+        radii = {name: estimate(form, subject, images, labels) for name, form in forms.items()}
         times: dict[str, list[float]] = {name: [] for name in forms}
-        for _ in range(runs + 1):
+        for _ in range(runs):
             for name, form in forms.items():
-
-                def work(name: str = name, form: Clever = form) -> None:
-                    context = RunContext(generators(images, seed=0, norm="linf"))
-                    radii[name] = form(subject, images, labels, norm="linf", context=context).radius
-
-                times[name].append(seconds(work))
-        # the first of each warms up
-        median = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+                times[name].append(seconds(partial(estimate, form, subject, images, labels)))
+        median = {name: statistics.median(taken) for name, taken in times.items()}
         base = base or median["all"] / (count - 1)
         rows.append(
             {
@@ -138,19 +139,15 @@ def classes(counts: list[int], *, runs: int) -> list[dict[str, object]]:
     return rows
 
 
-def points(counts: list[int], *, runs: int) -> list[dict[str, object]]:
+def by_points(counts: list[int], *, runs: int) -> list[dict[str, object]]:
     """One input's fixed ball against the number of points: time for each point and live tensors at most."""
     loaded = DigitsModel()("mlp")
     subject = ModelSubject(loaded.module, classes=loaded.classes, bounds=loaded.bounds)
     images, labels = load_split(held_out=True)
     rows: list[dict[str, object]] = []
     for count in counts:
-
-        def work(count: int = count) -> None:
-            estimator = Clever(batches=50, samples=count // 50, radius=RADIUS["linf"])
-            context = RunContext(generators(images[:1], seed=0, norm="linf"))
-            estimator(subject, images[:1], labels[:1], norm="linf", context=context)
-
+        estimator = Clever(batches=50, samples=count // 50, radius=RADIUS["linf"])
+        work = partial(estimate, estimator, subject, images[:1], labels[:1])
         work()
         each = statistics.median(seconds(work) for _ in range(runs)) / count
         rows.append({"points": count, "us_a_point": 1e6 * each, "peak_bytes": peak_bytes(work)})
@@ -185,15 +182,15 @@ def main() -> None:
                 f"{name:6}{form:20}{row['points']:8}{row['bare_ms']:10.1f}{row['whole_ms']:10.1f}"
                 f"{row['ratio']:8.2f}{row['goal'] or '':>6}"
             )
-    few = min(options.runs, 5)
-    growth = classes([10, 30, 100, 300], runs=few)
+    few = min(options.runs, 3)
+    growth = by_classes([10, 30, 100], runs=few)
     print("\nclasses   all ms   a target, to 10   race / nearest two (goal 3 at 100)   race, other than all")
     for row in growth:
         print(
             f"{row['classes']:7}{row['all_ms']:9.0f}{row['per_target']:18.2f}{row['race']:37.2f}"
             f"{row['agreement']:23.4f}"
         )
-    budget = points([10_000, 30_000, 100_000], runs=few)
+    budget = by_points([10_000, 30_000, 100_000], runs=few)
     print("\n points   us a point   to 10,000   live tensors, MB   to 10,000 (goal 1.1)")
     for row in budget:
         print(

@@ -20,6 +20,7 @@ version = release = falsefloor.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False
 exclude_patterns = ["_build", "**/*.py"]
 html_theme = "furo"
 html_title = f"falsefloor {release}"

@@ -111,7 +111,7 @@ def _umask() -> int:
 
 def _copy(run: RunDir, target: Path) -> None:
     """A consistent copy of a run, live or not: a directory that `falsefloor show DIR` opens."""
-    from falsefloor.store.writer import copy_run
+    from falsefloor.store.copying import copy_run
 
     try:
         target.mkdir(mode=0o755)

@@ -93,7 +93,7 @@ def fit(maxima: Tensor) -> WeibullFit:
 
 
 def may_exceed(maxima: Tensor, value: Tensor) -> Tensor:
-    """Whether the location that `fit` finds for each row of maxima (R, n) may lie above value (R,): (R,) bool.
+    """Whether the location that `fit` finds for rows of maxima (R, n) may lie above value (R,): (R,) bool.
 
     With y = location - maxima and shape c, the profile likelihood's slope in the location is, per maximum,
     (c - 1)·mean(1/y) - c·mean(y^(c-1))/mean(y^c) ≤ (c - 1)·mean(1/y) - c/max(y). Where max(y)·mean(1/y) is

@@ -7,14 +7,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from errno import ENOSPC
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from falsefloor.errors import StoreError
 from falsefloor.store.filesystem import is_network, make_file, private_or_shared
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, finite
-from falsefloor.store.schema import check_foreign, connect_readonly, migrate
+from falsefloor.store.refusals import said_plainly
+from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import Group, Judge, rejudge, tally
 from falsefloor.study.units import Series, Unit, stack_json
 
@@ -42,7 +41,7 @@ class RunWriter:
     """Writes one run.db. Each public method is one transaction, safe against a kill at any moment."""
 
     def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
-        with _said_plainly(path):
+        with said_plainly(path):
             make_file(path, mode=private_or_shared(path.parent)[1])
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
             check_foreign(self._db)
@@ -66,7 +65,7 @@ class RunWriter:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _said_plainly(self._path):
+        with said_plainly(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -357,42 +356,3 @@ class RunWriter:
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")
-
-
-@contextmanager
-def _said_plainly(path: Path) -> Iterator[None]:
-    """SQLite's and the system's refusals as a `StoreError` with a cure; nothing that is stored is harmed."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        said = str(error)
-        cure = "what is stored is unharmed; then: falsefloor resume RUN"
-        if "full" in said or "disk I/O" in said or getattr(error, "errno", 0) == ENOSPC:
-            cure = f"Free some space: {cure}."
-        elif isinstance(error, OSError) or "readonly" in said or "unable to open" in said:
-            cure = "May the directory be written? A copy of your own can: falsefloor export --format run."
-        elif "locked" in said:
-            cure = f"Another process holds it; wait, or end it: {cure}."
-        else:
-            cure = "Is it a run of falsefloor's? `falsefloor doctor` looks for damage."
-        raise StoreError(f"cannot write {path}: {said}. {cure}") from error
-
-
-def copy_run(source: Path, target: Path) -> None:
-    """A consistent copy of a live or finished run.db. Raises `StoreError` where the target exists."""
-    if target.exists():
-        raise StoreError(f"{target} exists already; name another file.")
-    temporary = target.with_suffix(".part")
-    live = connect_readonly(source)
-    try:
-        with _said_plainly(target):
-            copy = sqlite3.connect(temporary)
-            try:
-                live.backup(copy)
-                copy.execute("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
-        temporary.replace(target)
-    finally:
-        live.close()
-        temporary.unlink(missing_ok=True)

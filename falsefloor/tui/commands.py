@@ -42,7 +42,7 @@ def export(run: RunDir, form: str, path: Path) -> Path:
         raise StoreError(f"{path} exists already; name another file.")
     try:
         if form == "run":
-            from falsefloor.store.writer import copy_run
+            from falsefloor.store.copying import copy_run
 
             path.mkdir()
             copy_run(run.db, path / "run.db")

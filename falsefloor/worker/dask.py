@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 TOPIC = "falsefloor"
 AHEAD = 8
-"""Units in flight for each thread, so that no worker waits for the driver: with 2, workers with units of
-50 ms stood idle for half of the time on a machine whose cores were all busy."""
+"""Units in flight for each thread, so that no worker waits for the driver."""
 NO_WORKERS = 300.0
 """Seconds to wait for a first worker: those of a batch system come when their job starts."""
 ATTEMPTS = 3

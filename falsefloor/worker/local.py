@@ -70,12 +70,14 @@ class LocalExecutor:
     ) -> None:
         self._limit = time_limit
         self._command = child
+        self._loaded: list[dict[str, Any]] = []
         self._children = [_spawn(child, device) for device in devices]
 
     def prepare(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
     ) -> dict[str, Any]:
         command = {"do": "prepare", "model": dict(model), "inputs": inputs, "stacks": list(stacks)}
+        self._loaded.append(command)
         for child in self._children:
             # Every child loads now, so that no unit's seconds count the loading.
             _send(child, command)
@@ -116,7 +118,7 @@ class LocalExecutor:
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
         child = max(self._children, key=self._room)
         if not child.held:
-            child.since = child.heard = time.monotonic()
+            child.since, child.heard = float("inf"), time.monotonic()
         child.held.append(unit)
         _send(child, {"do": "unit", "unit": unit, "spec": dict(spec)})
 
@@ -127,7 +129,7 @@ class LocalExecutor:
             if child.pipe in ready:
                 try:
                     while child.pipe.poll():
-                        found.append(self._read(child))
+                        found += self._read(child)
                 except (EOFError, OSError):
                     found += self._replace(at, f"its process died: {_obituary(child)}")
                     continue
@@ -139,26 +141,32 @@ class LocalExecutor:
                 found += self._replace(at, "cancelled", final=True)
         return found
 
-    def _read(self, child: _Child) -> Event:
+    def _read(self, child: _Child) -> list[Event]:
         data = child.pipe.recv_bytes()
         child.heard = time.monotonic()
         if data[:1] == b"R":
             (unit,) = struct.unpack_from("<q", data, 1)
             child.held.remove(unit)
-            child.pace += 0.2 * (child.heard - child.since - child.pace)
+            child.pace += 0.2 * (max(0.0, child.heard - child.since) - child.pace)
             child.since = child.heard
-            return Finished(unit, unpack(data[9:]))
+            return [Finished(unit, unpack(data[9:]))]
         message = json.loads(data[1:])
         if message["event"] == "started":
             child.since = child.heard
-            return Started(message["unit"])
-        return Progressed(message["unit"], message["done"], message["total"], _numbers(message["radius"]))
+            return [Started(message["unit"])]
+        if message["event"] == "prepared":
+            return []  # by one that took a lost one's place
+        radius = _numbers(message["radius"])
+        return [Progressed(message["unit"], message["done"], message["total"], radius)]
 
     def _replace(self, at: int, why: str, *, final: bool = False) -> list[Event]:
         """A new child for one that hangs or died; its first unit is to blame, the others go back."""
         child = self._children[at]
         _kill(child)
         self._children[at] = _spawn(self._command, child.device)
+        for command in self._loaded:
+            # Before the first unit, whose time limit is not for starting a process and loading models.
+            _send(self._children[at], command)
         return [Lost(unit, why if n == 0 else "", final and n == 0) for n, unit in enumerate(child.held)]
 
     def cancel(self) -> None:

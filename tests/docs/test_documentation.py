@@ -133,8 +133,11 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the extra docs is not installed: make docs")
     pytest.importorskip("furo", reason="the extra docs is not installed: make docs")
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", str(tmp_path / "trees"), str(ROOT / "docs")]
-    done = subprocess.run(
-        [*command, str(tmp_path / "html")], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, str(tmp_path / "html")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "html" / "index.html").exists()
+
+
+@pytest.mark.parametrize("study", sorted(ROOT.glob("benchmarks/**/*.toml")), ids=lambda path: path.name)
+def test_every_study_of_the_benchmarks_can_be_read(study: Path) -> None:
+    assert study_from(tomllib.loads(study.read_text(encoding="utf-8"))).models

@@ -39,7 +39,13 @@ def _ramp(levels: float, delta: float) -> Mask:
 
 
 def _look(
-    mask: Mask, *, norm: str = "linf", radius: float = 0.3, after: Mask = _plain, seed: int = 0
+    mask: Mask,
+    *,
+    norm: str = "linf",
+    radius: float = 0.3,
+    after: Mask = _plain,
+    seed: int = 0,
+    rows: int = 512,
 ) -> tuple[Spectrum, Plateau, Levels, Tensor]:
     """Spectrum, plateau, levels and the true dual norm of a linear function behind a mask."""
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +57,7 @@ def _look(
 
     points = sample(centre, norm=norm, radius=radius, count=6, generators=[generator], lo=LO, hi=HI)
     own, other = torch.tensor([0]), torch.tensor([1])
-    spectrum = measure(function, points, own, other, norm=norm, lo=LO, hi=HI, width=1.0, rows=512)
+    spectrum = measure(function, points, own, other, norm=norm, lo=LO, hi=HI, width=1.0, rows=rows)
     flat = plateau(spectrum, limit=torch.tensor([radius / 2]), eps=EPS)
     levels = count_levels(
         function,
@@ -61,7 +67,7 @@ def _look(
         radius=torch.tensor([radius]),
         lo=LO,
         hi=HI,
-        rows=512,
+        rows=rows,
         eps=EPS,
         generators=[generator],
     )
@@ -97,14 +103,57 @@ def test_levels_of_common_staircases_are_given_not_refused() -> None:
     for levels in (16, 64, 255, 1024):
         found = _look(_ceil(levels))[2]
         assert found.reason == ["steps"]
-        assert float(found.levels[0]) == pytest.approx(levels, rel=0.15)
+        assert float(found.levels[0]) == pytest.approx(levels, rel=0.02)
 
 
-def test_a_ramp_shows_its_levels_and_its_share() -> None:
-    _, flat, found, truth = _look(_ramp(64, 0.2))
-    assert float(found.levels[0]) == pytest.approx(64, rel=0.15)
-    assert float(found.ramp_share[0]) == pytest.approx(0.2, abs=0.06)
+@pytest.mark.parametrize("levels", [16, 64, 512, 1024])
+@pytest.mark.parametrize("delta", [0.5, 0.2, 0.05, 0.01])
+def test_a_ramp_shows_its_levels_and_its_share(levels: int, delta: float) -> None:
+    _, flat, found, truth = _look(_ramp(levels, delta))
+    assert found.reason == ["steps"]
+    assert float(found.levels[0]) == pytest.approx(levels, rel=0.02)
+    assert float(found.ramp_share[0]) == pytest.approx(delta, rel=0.05)
     assert float(flat.slope[0]) == pytest.approx(float(truth), rel=0.15)
+
+
+@given(levels=st.integers(16, 1024), share=st.floats(0.01, 0.6), seed=st.integers(0, 1000))
+@settings(max_examples=15, deadline=None)
+def test_a_ramp_never_shows_a_wrong_number(levels: int, share: float, seed: int) -> None:
+    found = _look(_ramp(levels, share), seed=seed)[2]
+    assert math.isnan(float(found.levels[0])) == found.reason[0].startswith("refused")
+    if found.reason == ["steps"]:
+        assert float(found.levels[0]) == pytest.approx(levels, rel=0.15)
+        assert float(found.ramp_share[0]) == pytest.approx(share, rel=0.15)
+
+
+def test_a_jump_is_not_taken_for_a_narrow_ramp() -> None:
+    jump, narrow = _look(_ceil(64))[2], _look(_ramp(64, 1e-3))[2]
+    assert float(jump.ramp_share[0]) == 0
+    assert float(narrow.ramp_share[0]) == pytest.approx(1e-3, rel=0.15)
+
+
+@pytest.mark.parametrize("gain", [20.0, 400.0])
+def test_smooth_risers_are_told_by_their_slope_at_half_height(gain: float) -> None:
+    def masked(t: Tensor) -> Tensor:
+        wide = t.double() * 64
+        return ((wide.floor() + torch.sigmoid(gain * (wide - wide.floor() - 0.5))) / 64).to(t.dtype)
+
+    found = _look(masked)[2]
+    assert float(found.levels[0]) == pytest.approx(64, rel=0.02)
+    # a sigmoid's slope at 1/2 is gain/4; within half a riser it has fallen by a seventh on average
+    assert 4 / gain <= float(found.ramp_share[0]) <= 1.2 * 4 / gain
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_steps_of_a_float_have_no_one_width(dtype: torch.dtype, seed: int) -> None:
+    found = _look(lambda t: t.to(dtype).to(t.dtype), seed=seed)[2]
+    assert math.isnan(float(found.levels[0])) and found.reason == ["refused: steps of uneven width"]
+
+
+def test_levels_do_not_depend_on_how_many_points_a_forward_takes() -> None:
+    narrow, wide = (_look(_ramp(64, 0.2), rows=rows)[2] for rows in (48, 4096))
+    assert torch.equal(narrow.levels, wide.levels) and torch.equal(narrow.ramp_share, wide.ramp_share)
 
 
 def test_levels_are_refused_where_the_ball_holds_fewer_than_three_steps() -> None:
@@ -114,7 +163,8 @@ def test_levels_are_refused_where_the_ball_holds_fewer_than_three_steps() -> Non
 
 def test_levels_are_refused_where_the_steps_are_in_the_output() -> None:
     found = _look(_plain, after=lambda logits: torch.ceil(4 * logits) / 4)[2]
-    assert math.isnan(float(found.levels[0])) and found.reason[0].startswith("refused")
+    assert math.isnan(float(found.levels[0]))
+    assert found.reason == ["refused: the steps are not in the input"]
 
 
 def test_a_constant_function_has_no_plateau() -> None:

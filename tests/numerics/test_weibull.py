@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from falsefloor.numerics.weibull import REASONS, SHAPE_RANGE, fit
+from falsefloor.numerics.weibull import REASONS, SHAPE_RANGE, fit, may_exceed
 
 
 def drawn(rows: int, count: int, *, shape: float, location: float = 10.0, seed: int = 0) -> torch.Tensor:
@@ -104,3 +104,30 @@ def test_the_interval_holds_the_location_and_needs_twenty_distinct_maxima() -> N
     ).all()
     assert ((found.low <= 10) & (found.high >= 10))[kept].double().mean() > 0.75
     assert fit(drawn(5, 15, shape=2.0)).low.isnan().all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(0, 1e4, width=32), min_size=2, max_size=60),
+    st.floats(0.01, 6),
+    st.sampled_from([0.5, 1.0, 2.0, 5.0]),
+    st.integers(0, 1000),
+)
+def test_a_fit_that_is_left_out_would_not_have_reached_the_value(
+    values: list[float], ranges: float, shape: float, seed: int
+) -> None:
+    rows = torch.stack(
+        [torch.tensor(values).double(), drawn(1, len(values), shape=shape, seed=seed)[0].double()]
+    )
+    top = rows.amax(dim=1)
+    value = top + ranges * (top - rows.amin(dim=1))
+    left_out = ~may_exceed(rows, value)
+    assert (fit(rows).location <= value)[left_out].all()
+
+
+def test_most_far_values_need_no_fit_and_near_ones_do() -> None:
+    rows = drawn(200, 50, shape=2.0)
+    top, width = rows.amax(dim=1), rows.amax(dim=1) - rows.amin(dim=1)
+    assert not may_exceed(rows, top + 4.5 * width).any()
+    assert may_exceed(rows, top + 0.05 * width).all()
+    assert may_exceed(rows, top).all()

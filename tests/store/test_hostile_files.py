@@ -16,12 +16,13 @@ from falsefloor.api import Facts, Finding
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
 from falsefloor.store import filesystem, schema
+from falsefloor.store.copying import copy_run
 from falsefloor.store.damage import damage
 from falsefloor.store.paths import RunDir, create_run, list_dirs
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
 from falsefloor.store.schema import MIGRATIONS, VERSION
-from falsefloor.store.writer import RunWriter, copy_run
+from falsefloor.store.writer import RunWriter
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from falsefloor.api import Facts, Finding, Scalar
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
+from falsefloor.store.copying import copy_run
 from falsefloor.store.paths import RunDir, create_run, find_run, list_dirs, store_root
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, pack, unpack
 from falsefloor.store.schema import MIGRATIONS, connect_readonly
-from falsefloor.store.writer import RunWriter, copy_run
+from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import Series, plan, series_of
 

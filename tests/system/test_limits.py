@@ -42,7 +42,8 @@ def test_the_needle_is_held_though_the_claim_is_false_and_the_words_say_how_litt
     assert float(claim) == pytest.approx(clever["radius"], rel=0.01)
     ran, _, spent, _ = clever["reason"].replace(",", "").split()
     assert int(ran) == int(checks)
-    assert int(spent) == pytest.approx(int(queries.replace(",", "")), rel=0.1)
+    # an estimator may learn to ask less or more without the page being wrong about what it is about
+    assert int(spent) == pytest.approx(int(queries.replace(",", "")), rel=0.5)
     for word in ("safe", "robust", "certified"):
         assert word not in clever["reason"]
 

@@ -1,0 +1,33 @@
+"""What SQLite and the system refuse, said so that somebody can act on it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import ENOSPC
+from pathlib import Path
+
+from falsefloor.errors import StoreError
+
+
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """SQLite's and the system's refusals as a `StoreError` with a cure; nothing that is stored is harmed."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        said = str(error)
+        cure = "what is stored is unharmed; then: falsefloor resume RUN"
+        if "full" in said or "disk I/O" in said or getattr(error, "errno", 0) == ENOSPC:
+            cure = f"Free some space: {cure}."
+        elif isinstance(error, OSError) or "readonly" in said or "unable to open" in said:
+            cure = "May the directory be written? A copy of your own can: falsefloor export --format run."
+        elif "locked" in said:
+            cure = f"Another process holds it; wait, or end it: {cure}."
+        else:
+            cure = "Is it a run of falsefloor's? `falsefloor doctor` looks for damage."
+        raise StoreError(f"cannot write {path}: {said}. {cure}") from error
+
+
+__all__ = ["said_plainly"]
