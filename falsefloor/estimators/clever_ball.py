@@ -180,17 +180,17 @@ class _Tally:
         else:
             here = self.maxima[:, :, first]
             self.maxima[:, :, first] = torch.maximum(here, table.amax(dim=2))
-        plain = sound(table[:, -1].clone())
+        plain = sound(table[:, -1])
         # -seen mod stride: the first point of this unit that lies on the even spacing over all units
         part = plain[:, -self.seen % self.stride :: self.stride]
         self.norms[:, self.kept : self.kept + part.shape[1]] = part
         self.kept += part.shape[1]
-        steep = plain.isinf()
         small = plain <= self.small
-        if bool((small | steep).any()):
+        if bool(small.any()):
             self.zero += (plain == 0).sum(dim=1)
             self.vanished += small.sum(dim=1)
-            self.nonfinite += steep.sum(dim=1)
+        if bool(plain.amax().isinf()):
+            self.nonfinite += plain.isinf().sum(dim=1)
         self.seen += count
 
     def ball(self, radius: float, rho: tuple[float, ...], directed: Tensor) -> Ball:

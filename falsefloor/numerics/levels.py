@@ -3,8 +3,8 @@
 Apart from the spectrum because it answers another question: not how steep the function is beneath the steps,
 but how wide the steps are. The knee of the spectrum does not tell (it depends on the number of coordinates).
 The share p(h) of single-coordinate differences that move at all does, roughly: behind c levels a unit whose
-risers take a share δ (0 for jumps) it is 2·c·h + δ. That costs nothing, but counts within a fifth at best and
-δ worse; so it is the guess with which `falsefloor.numerics.risers` goes and looks at single steps.
+risers take a share δ (0 for jumps) it is 2·c·h + δ. That costs nothing, but has the noise of a few hundred
+counts; so it is the guess with which `falsefloor.numerics.risers` goes and looks at single steps.
 
 Shapes as in `falsefloor.numerics.spectrum`.
 """

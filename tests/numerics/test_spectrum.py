@@ -140,8 +140,8 @@ def test_smooth_risers_are_told_by_their_slope_at_half_height(gain: float) -> No
 
     found = _look(masked)[2]
     assert float(found.levels[0]) == pytest.approx(64, rel=0.02)
-    # a sigmoid's slope at 1/2 is gain/4; within half a riser it has fallen by a seventh on average
-    assert 4 / gain <= float(found.ramp_share[0]) <= 1.2 * 4 / gain
+    # a sigmoid's slope at 1/2 is gain/4, and the interval that is looked at is a little less steep
+    assert 4 / gain <= float(found.ramp_share[0]) <= 1.25 * 4 / gain
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
