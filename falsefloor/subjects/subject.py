@@ -97,7 +97,7 @@ class ModelSubject(nn.Module):
         return logits
 
     def _connected(self, logits: Tensor, inputs: Tensor) -> bool:
-        """Whether a backward from these logits reaches the inputs, tried once with and once without a mode."""
+        """Whether a backward from these logits reaches the inputs; tried once with, once without a mode."""
         if not logits.requires_grad:
             return False
         # A torch function mode (a repaired gradient) makes another graph of the same forward.

@@ -49,7 +49,7 @@ HELP = {
     "device": "auto, cpu, cuda, mps.",
     "recover": "Whether suspect numbers are tried again with a repaired gradient: off, suspect, on.",
     "tag": "A word to find this run by.",
-    "time_limit": "Seconds a unit of work may take; 0 for no limit.",
+    "time_limit": "Seconds a unit of work may take; 0 stops only what shows no sign of life for an hour.",
 }
 
 
