@@ -6,79 +6,24 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.errors import StoreError
+from falsefloor.store.forms import (
+    RANK,
+    VERDICTS,
+    Cell,
+    RunInfo,
+    SeriesRow,
+    estimate_record,
+    series_row,
+    warning_record,
+)
 from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array, finite
 from falsefloor.store.schema import connect_readonly
 
-VERDICTS = ("refuted", "suspect", "vacuous", "unchecked", "held")
-"""Worst first."""
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """The head of a run. status is the truth now: a run whose worker is gone reads `lost`."""
-
-    id: str
-    status: str
-    seed: int
-    device: str
-    started: float
-    seconds: float
-    versions: Mapping[str, str]
-    study: Mapping[str, Any]
-    tag: str
-    error: str | None
-    counts: Mapping[str, int]
-    """verdict to number of estimates, and failed / skipped / cancelled where there are any"""
-    units_done: int
-    units_total: int
-    units_failed: int
-    forward: int
-    backward: int
-    busy_seconds: float
-    """sum of the finished units' seconds"""
-
-
-@dataclass(frozen=True)
-class SeriesRow:
-    """One cell of the comparison, as planned."""
-
-    id: int
-    model: str
-    masker: str
-    stack: list[dict[str, Any]]
-    norm: str
-    estimator: str
-    label: str
-    params: Mapping[str, Any]
-    gradient: str
-    recovers: str | None
-    claim: str
-    plugin: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a series shows in one cell: over its inputs, or live while it runs.
-
-    radius: the median; worst: the worst verdict and worst_count how many have it; reason: the most frequent
-    reason among those. live: (share done, median of the moving radii or None) while a unit runs.
-    """
-
-    series: int
-    total: int
-    radius: float | None
-    capped: bool
-    verdicts: Mapping[str, int]
-    worst: str | None
-    worst_count: int
-    reason: str
-    live: tuple[float, float | None] | None
 
 
 class RunReader:
@@ -158,7 +103,7 @@ class RunReader:
 
     def series(self) -> list[SeriesRow]:
         """All cells, in the table's order."""
-        return [_series(row) for row in self._all("SELECT * FROM series ORDER BY id")]
+        return [series_row(row) for row in self._all("SELECT * FROM series ORDER BY id")]
 
     def cells(self) -> dict[int, Cell]:
         """Every series' summary, by series id. Costs little even over a million estimates."""
@@ -226,7 +171,7 @@ class RunReader:
         )
         warnings = self._warnings(where)
         for row in rows:
-            yield _estimate(row, warnings.get(row["id"], []))
+            yield estimate_record(row, warnings.get(row["id"], []))
 
     def _warnings(self, where: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
         clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
@@ -237,9 +182,9 @@ class RunReader:
             tuple(where.values()),
         )
         for row in rows:
-            made.setdefault(row["estimate"], []).append(_warning(row))
+            made.setdefault(row["estimate"], []).append(warning_record(row))
         for found in made.values():
-            found.sort(key=lambda w: (_RANK.get(w["severity"], 9), w["code"], w["id"]))
+            found.sort(key=lambda w: (RANK.get(w["severity"], 9), w["code"], w["id"]))
         return made
 
     def findings(self) -> Iterator[dict[str, Any]]:
@@ -251,7 +196,11 @@ class RunReader:
             " WHEN 'error' THEN 3 ELSE 4 END, f.code, e.series, e.input"
         )
         for row in rows:
-            yield _warning(row) | {"series": row["series"], "input": row["input"], "radius": row["radius"]}
+            yield warning_record(row) | {
+                "series": row["series"],
+                "input": row["input"],
+                "radius": row["radius"],
+            }
 
     def refuted(self) -> Iterator[tuple[dict[str, Any], int, list[tuple[str, int]]]]:
         """For every cell with a refuted estimate: the warning whose witness is nearest, on how many inputs,
@@ -284,7 +233,11 @@ class RunReader:
                 " GROUP BY 1 ORDER BY n DESC, f.code",
                 series,
             )
-            found = _warning(row) | {"series": row["series"], "input": row["input"], "radius": row["radius"]}
+            found = warning_record(row) | {
+                "series": row["series"],
+                "input": row["input"],
+                "radius": row["radius"],
+            }
             yield found, inputs, [(code, count) for code, count in doubts]
 
     def observations(self, **where: Any) -> Iterator[dict[str, Any]]:
@@ -372,7 +325,6 @@ class RunReader:
         return self._db.execute(sql, values).fetchone()
 
 
-_RANK = {"refuted": 0, "suspect": 1, "vacuous": 2, "error": 3, "note": 4}
 _COLUMNS = frozenset(("series", "input", "unit", "id", "model", "masker", "norm"))
 
 
@@ -382,75 +334,9 @@ def _column(name: str) -> str:
     return name
 
 
-def _series(row: sqlite3.Row) -> SeriesRow:
-    return SeriesRow(
-        row["id"],
-        row["model"],
-        row["masker"],
-        json.loads(row["stack"]),
-        row["norm"],
-        row["estimator"],
-        row["label"],
-        json.loads(row["params"]),
-        row["gradient"],
-        row["recovers"],
-        row["claim"],
-        json.loads(row["plugin"]),
-    )
-
-
-def _estimate(row: sqlite3.Row, warnings: list[dict[str, Any]]) -> dict[str, Any]:
-    interval = None if row["low"] is None else [finite(row["low"]), finite(row["high"])]
-    return {
-        "id": row["id"],
-        "series": row["series"],
-        "model": row["model"],
-        "masker": row["masker"],
-        "stack": json.loads(row["stack"]),
-        "norm": row["norm"],
-        "estimator": row["estimator"],
-        "name": row["cell"],
-        "params": json.loads(row["params"]),
-        "gradient": row["gradient"],
-        "recovers": row["recovers"],
-        "input": row["input"],
-        "label": row["label"],
-        "predicted": row["predicted"],
-        "claim": row["claim"],
-        "radius": finite(row["radius"]),
-        "capped": bool(row["capped"]),
-        "interval": interval,
-        "verdict": row["verdict"],
-        "reason": row["reason"],
-        "warnings": warnings,
-        "evidence": json.loads(row["evidence"]),
-        "curves": json.loads(row["curves"]),
-        "witness": row["witness"],
-        "queries": {"forward": row["forward"], "backward": row["backward"]},
-        "plugin": json.loads(row["plugin"]),
-        "unit": row["unit_key"],
-        "arrays": f"{row['unit_cell']}/{row['input']}",
-        "seconds": row["seconds"],
-        "status": row["status"],
-        "error": row["error"],
-    }
-
-
 def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:
     """Numbers of rows are this file's own business: they depend on the order of arrival."""
     return {key: value for key, value in record.items() if key not in keys}
 
 
-def _warning(row: sqlite3.Row) -> dict[str, Any]:
-    witness = None
-    if row["witness"]:
-        seen = json.loads(row["seen"]) if row["seen"] else {}
-        witness = {"array": row["witness"], **seen}
-    return {
-        "id": row["id"],
-        "code": row["code"],
-        "severity": row["severity"],
-        "message": row["message"],
-        "evidence": json.loads(row["evidence"]),
-        "witness": witness,
-    }
+__all__ = ["ENDED", "VERDICTS", "Cell", "RunInfo", "RunReader", "SeriesRow"]
