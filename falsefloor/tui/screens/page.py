@@ -52,7 +52,7 @@ class Page(Screen[None]):
     """ids that must be there for the page to be shown anew"""
     AUTO_FOCUS = "LiveTable, Input, .focus"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (32, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
 
     @property
     def bench(self) -> Workbench:
