@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from falsefloor.api import Estimate, Estimator, Facts, Norm, Record
+from falsefloor.api import Estimate, Estimator, Facts, Norm, Record, Subject
 from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.context import RunContext, generators
@@ -36,7 +36,7 @@ def behind_a_staircase(estimator: Estimator, norm: Norm) -> None:
     subject = problem.subject([(Stairs(), "input")])
     before = problem.inputs.clone()
     context = RunContext(generators(before, seed=0, norm=norm))
-    estimate = estimator(subject, problem.inputs.clone(), problem.labels, norm=norm, context=context)
+    estimate = _asked(estimator, subject, problem.inputs.clone(), problem.labels, norm, context)
     check_estimate(
         estimate, before, before, problem.labels, claim=estimator.claim, name=type(estimator).__name__
     )
@@ -86,17 +86,24 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
         require(trap is not None, "the kit could not plant a trap on its own model; please report this")
         assert trap is not None
         context = RunContext(generators(x, seed=0, norm=norm))
-        try:
-            estimate = estimator(trap.subject, x.clone(), label, norm=norm, context=context)
-        except FalsefloorError as error:
-            if str(error).startswith("not applicable"):
-                raise NotApplicableError(str(error)) from error
-            raise
+        estimate = _asked(estimator, trap.subject, x.clone(), label, norm, context)
         radius = float(estimate.radius[0])
         require(
             radius <= BLIND * trap.distance,
             f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
         )
+
+
+def _asked(
+    estimator: Estimator, subject: Subject, inputs: Tensor, labels: Tensor, norm: Norm, context: RunContext
+) -> Estimate:
+    """The estimate. To decline a subject in words is honest: `NotApplicableError` with them."""
+    try:
+        return estimator(subject, inputs, labels, norm=norm, context=context)
+    except FalsefloorError as error:
+        if str(error).startswith("not applicable"):
+            raise NotApplicableError(str(error)) from error
+        raise
 
 
 def _true_witnesses(estimate: Estimate, problem: Problem, subject: Watched, norm: Norm) -> None:
