@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from falsefloor.cli.child import ask
 from falsefloor.cli.named import AsJson
 from falsefloor.cli.terminal import console, show, show_document, show_text
-from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
+from falsefloor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from falsefloor.api import CodeInfo
-
-CHILD_LIMIT = 300.0
-"""Seconds within which a model and its inputs must be loaded."""
 
 
 def complete_code(incomplete: str) -> list[str]:
@@ -117,19 +113,8 @@ def inputs(
     from falsefloor.report.pictures import Gallery
 
     domain = numbers(bounds, "--bounds")
-    command = [sys.executable, "-m", "falsefloor.engine.glimpse", model, ref, str(limit)]
-    command += [] if domain is None else [",".join(map(repr, domain))]
-    try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, timeout=CHILD_LIMIT, check=False)
-        answer: dict[str, Any] = json.loads(child.stdout)
-    except subprocess.TimeoutExpired as error:
-        raise FalsefloorError(f"loading {model} and {ref} took more than {CHILD_LIMIT:.0f} s.") from error
-    except ValueError as error:
-        raise FalsefloorError(f"loading {model} and {ref} broke off; what it said is above.") from error
-    if "error" in answer:
-        failure = FalsefloorError(answer["error"])
-        failure.exit_code = int(answer["exit_code"])
-        raise failure
+    words = [model, ref, str(limit), *([] if domain is None else [",".join(map(repr, domain))])]
+    answer = ask("falsefloor.engine.glimpse", *words, doing=f"loading {model} and {ref}")
     if as_json:
         show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **answer})
     else:

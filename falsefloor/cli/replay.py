@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Annotated, Any
 
 import typer
 
+from falsefloor.cli.child import ask
 from falsefloor.cli.named import AsJson, RunName, find
 from falsefloor.cli.terminal import show_document, show_text
-from falsefloor.errors import FalsefloorError
-
-CHILD_LIMIT = 600.0
-"""Seconds that loading the model and evaluating two points may take."""
 
 
 def replay(
@@ -30,18 +24,8 @@ def replay(
     Exit code 1 where it does not replay. The model is loaded in a process of its own.
     """
     found = find(ctx, run)
-    command = [sys.executable, "-m", "falsefloor.engine.replay", str(found.path.resolve()), finding]
-    try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, timeout=CHILD_LIMIT, check=False)
-        answer: dict[str, Any] = json.loads(child.stdout)
-    except subprocess.TimeoutExpired as error:
-        raise FalsefloorError(f"replaying {finding} took more than {CHILD_LIMIT:.0f} s.") from error
-    except ValueError as error:
-        raise FalsefloorError(f"replaying {finding} broke off; what it said is above.") from error
-    if "error" in answer:
-        failure = FalsefloorError(answer["error"])
-        failure.exit_code = int(answer["exit_code"])
-        raise failure
+    place = str(found.path.resolve())
+    answer = ask("falsefloor.engine.replay", place, finding, doing=f"replaying {finding}")
     if as_json:
         show_document({"schema": "falsefloor.replay/1", "run": found.id, **answer})
     else:

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.estimators.clever_path import TARGETS, Path
+from falsefloor.estimators.evidence import VANISHED
 from falsefloor.estimators.slopes import Ruler, View, gradients, measure, own_gradients, sound
 from falsefloor.numerics.balls import diameter, sample, working
 
@@ -25,8 +26,6 @@ each as at 1,000, whose activations still fit a core's cache."""
 
 UNIT_ELEMENTS = 2**24
 KEPT_NORMS = 2048
-VANISHED = 1e-3
-"""A gradient counts as vanished where ‖g‖ times the domain's diameter is at most this share of the margin."""
 
 
 @dataclass(frozen=True)

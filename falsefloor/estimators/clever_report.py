@@ -11,6 +11,7 @@ from torch import Tensor
 
 from falsefloor.api import Estimate
 from falsefloor.estimators.clever_ball import Ball
+from falsefloor.estimators.evidence import SHARED
 from falsefloor.estimators.floor import MOST_BALLS, Floor, at_column, passes, ratios
 from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.slopes import View
@@ -22,31 +23,7 @@ _KEPT_SCORES = 128
 _NAN = math.nan
 
 WORDS = ("fit", "fit_reason")
-NUMBERS = (
-    "target",
-    "margin",
-    "lipschitz",
-    "slope",
-    "sampling_radius",
-    "cap",
-    "capped",
-    "gradient_norm_median",
-    "gradient_norm_max",
-    "zero_share",
-    "vanished_share",
-    "nonfinite_share",
-    "distinct_maxima",
-    "maximum",
-    "maximum_half",
-    "directed_maximum",
-    "fit_location",
-    "fit_shape",
-    "fit_scale",
-    "interval_low",
-    "interval_high",
-    "targets_covered",
-    "curvature",
-)
+NUMBERS = (*SHARED, "directed_maximum", "fit_location", "fit_scale", "curvature")
 """What every estimate carries; NaN where it does not apply."""
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Estimate
+from falsefloor.estimators.evidence import SHARED, VANISHED
 from falsefloor.estimators.floor import MOST_BALLS, Floor
 from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.scale_search import Scales
@@ -17,36 +18,7 @@ from falsefloor.estimators.secant_slopes import Ball, Probe
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.spectrum import SCALES
 
-VANISHED = 1e-3
-"""A slope counts as vanished where, times the domain's diameter, it is at most this share of the margin."""
-
-NUMBERS = (
-    "target",
-    "margin",
-    "lipschitz",
-    "slope",
-    "sampling_radius",
-    "cap",
-    "capped",
-    "gradient_norm_median",
-    "gradient_norm_max",
-    "zero_share",
-    "vanished_share",
-    "nonfinite_share",
-    "distinct_maxima",
-    "maximum",
-    "maximum_half",
-    "fit_shape",
-    "interval_low",
-    "interval_high",
-    "targets_covered",
-    "plateau_scale",
-    "plateau_slope",
-    "plateau_found",
-    "levels",
-    "ramp_share",
-    "coverage",
-)
+NUMBERS = (*SHARED, "plateau_scale", "plateau_slope", "plateau_found", "levels", "ramp_share", "coverage")
 """What every estimate carries; NaN where it does not apply. Slopes are secants at the plateau's scale."""
 
 WORDS = ("fit", "fit_reason", "step_reason")

@@ -184,7 +184,10 @@ class RunWriter:
         return {(model, masker, norm): first for model, masker, norm, first in rows}
 
     def requeue(self, statuses: Sequence[str]) -> int:
-        """Put units of these statuses back in the queue, forgetting what they stored. Returns how many."""
+        """Put units of these statuses back in the queue, forgetting what they stored. Returns how many.
+
+        Units of a model that could not be loaded go altogether: how many inputs it has was not known then.
+        """
         marks = ", ".join("?" * len(statuses))
         with self._transaction() as db:
             ids = [
@@ -193,6 +196,7 @@ class RunWriter:
             for unit in ids:
                 self._forget(db, unit)
                 db.execute("UPDATE unit SET status = 'queued', error = NULL WHERE id = ?", (unit,))
+            db.execute("DELETE FROM unit WHERE status = 'queued' AND model NOT IN (SELECT name FROM model)")
             db.execute("DELETE FROM progress")
         return len(ids)
 

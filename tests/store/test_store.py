@@ -66,6 +66,7 @@ def run(tmp_path: Path) -> RunDir:
 def writer(run: RunDir) -> Iterator[RunWriter]:
     made = RunWriter(run.db, judge)
     made.set_meta(id=run.id, status="running", seed=0, study=STUDY.to_json(), created=0.0, in_process=True)
+    made.add_model("a:b", spec={}, facts={}, fingerprint={})
     made.add_series(SERIES)
     made.add_units(UNITS.values())
     yield made
@@ -149,6 +150,7 @@ def test_the_tally_always_equals_a_count(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.db"
         writer = RunWriter(path, judge, durable=False)
+        writer.add_model("a:b", spec={}, facts={}, fingerprint={})
         writer.add_series(SERIES)
         writer.add_units(UNITS.values())
         numbers = ids(writer)

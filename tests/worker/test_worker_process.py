@@ -194,3 +194,22 @@ def test_a_changed_study_takes_over_what_is_unchanged(launched: Launch, tmp_path
     assert kept == numbers(first)
     with RunReader(second) as reader:
         assert any("4 units taken over" in e["message"] for e in reader.events())
+
+
+def test_a_model_that_is_mended_is_computed_when_the_run_is_resumed(launched: Launch, tmp_path: Path) -> None:
+    net = tmp_path / "mended.py"
+    net.write_text("def build():\n    raise ValueError('not yet')\n")
+    run = launched(models=["digits:mlp", f"python:{net}:build"], maskers=["none"])
+    assert ended(run) == "done"
+    assert wait_code(run) == 2
+    net.write_text(
+        "from falsefloor.models.digits import DigitsModel\nbuild = lambda: DigitsModel()('linear')\n"
+    )
+    resume(run)
+    assert ended(run) == "done", run.log.read_text()
+    assert wait_code(run) == 0
+    with RunReader(run) as reader:
+        assert {(e["model"], e["input"], e["status"]) for e in reader.estimates()} == {
+            (model, n, "ok") for model in ("digits:mlp", f"python:{net}:build") for n in range(4)
+        }
+        assert reader.info().counts.get("failed", 0) == 0
