@@ -128,7 +128,6 @@ def test_every_warning_has_its_page_and_no_page_is_of_a_code_that_is_gone() -> N
     assert pages == set(CATALOGUE)
 
 
-@pytest.mark.slow
 def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the extra docs is not installed: make docs")
     pytest.importorskip("furo", reason="the extra docs is not installed: make docs")

@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
 # jupyter_client reads its own files with an API that Python 3.12 deprecates, and warns about its own paths
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client.*")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client.*")
 
 
 def test_the_example_notebook_runs_and_refutes_the_masked_score() -> None:
