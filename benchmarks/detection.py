@@ -3,8 +3,8 @@
 Runs studies over masked and unmasked models into a store (what is there is not computed again), labels every
 lower estimate by points that were verified (detection_truth.py), judges all of it with the checks of this
 version and prints: recall on over-claims and on useless under-claims, false alarms on unmasked models, the
-share of each check, and the same for two published sets of rules (detection_rules.py). Families whose name is
-marked `frozen` had no part in the choice of any threshold.
+share of each check, the same for two published sets of rules (detection_rules.py), and what the checks cost
+(detection_costs.py). Families whose name is marked `frozen` had no part in the choice of any threshold.
 
     python benchmarks/detection.py --quick                     # about 150 estimates
     python benchmarks/detection.py --store DIR                 # hours; interrupt it and go on any time
@@ -17,10 +17,12 @@ import argparse
 import json
 import statistics
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from detection_costs import costs
 from detection_rules import autoattack, indicators
 from detection_studies import CLEAN, FAMILIES, NORMS, Family, computed, finished, study_of
 from detection_truth import Row, rows_of
@@ -63,10 +65,11 @@ def main() -> int:
         inputs = INPUTS["quick" if given.quick else "full"]
         norms = ["linf"] if given.quick else given.norms.split(",")
         runs = _runs(root, families, norms, inputs, compute=not given.table_only)
-        rows, flags = _collect(root, runs)
+        rows, flags, judging = _collect(root, runs)
+        prices = costs(runs, judging)
     if given.json:
         given.json.write_text(json.dumps([vars(row) for row in rows]))
-    print(table(rows, flags))
+    print(f"{table(rows, flags)}\n\n{prices}")
     missed = [row for row in rows if row.over and not row.caught]
     for row in missed:
         print(f"missed: {row}")
@@ -89,18 +92,22 @@ def _runs(
     return runs
 
 
-def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], Flags]:
+def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], Flags, dict[str, float]]:
+    """All rows, the peers' flags, and the seconds that judging a run took."""
     rows: list[Row] = []
     flags: Flags = {}
+    judging: dict[str, float] = {}
     for tag, run in runs.items():
         _, _, norm, inputs = tag.split("/", 3)
         clean = runs.get(f"detection/{CLEAN}/{norm}/{inputs}")
         if clean is None:
             continue
+        start = time.process_time()
         _judge(run)
+        judging[tag] = time.process_time() - start
         rows += rows_of(root, tag, run, clean)
         flags |= _peers(root, run, norm, rows)
-    return rows, flags
+    return rows, flags, judging
 
 
 def _judge(run: RunDir) -> None:

@@ -3,7 +3,8 @@
     python -m venv /tmp/peers
     /tmp/peers/bin/pip install -c constraints.txt -e ".[bench]"
     /tmp/peers/bin/pip install --no-deps torchattacks==3.5.1   # its pins do not fit: requests, torchvision
-    /tmp/peers/bin/python benchmarks/peers.py [--quick] [--part attacks|clever|all] [--count N] [--json FILE]
+    /tmp/peers/bin/python benchmarks/peers.py [--quick] [--part attacks|clever|all] [--count N]
+        [--models cnn] [--norms l2 l1] [--json FILE]
 
 Each attack of a library gets 1,000 to 2,000 gradients a digit where its steps can be set, and all together
 5,900 (linf) to 9,200 (l2); ours spends 3,300 and 15,000 forwards. Distances are those of the verified points,
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.subjects.subject import ModelSubject
 
+MODELS = ("mlp", "cnn")
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 OURS = "falsefloor attack"
 
@@ -40,6 +42,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="10 digits, a fifth of the budgets, 6 seeds")
     parser.add_argument("--part", choices=("attacks", "clever", "all"), default="all")
     parser.add_argument("--count", type=int, help="digits for the attacks; default 100, quick 10")
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=MODELS, help="for the attacks")
+    parser.add_argument("--norms", nargs="*", choices=NORMS, default=NORMS, help="for the attacks")
     parser.add_argument("--art-inputs", type=int, default=5, help="inputs whose seed spread ART is asked for")
     parser.add_argument("--json", type=Path, help="write everything there")
     options = parser.parse_args()
@@ -59,7 +63,8 @@ def main() -> None:
     if options.part in ("attacks", "all"):
         count = options.count or (10 if options.quick else 100)
         rows: list[dict[str, Any]] = []
-        for table in attack_tables(found, count, quick=options.quick):
+        asked = [(model, norm) for model in options.models for norm in options.norms]
+        for table in attack_tables(found, asked, count, quick=options.quick):
             rows += table
             keep("attacks", rows)
     if options.part in ("clever", "all"):
@@ -72,33 +77,34 @@ def main() -> None:
         keep("seeds", seeds_table(seeds, 5 if options.quick else 20, options.art_inputs))
 
 
-def attack_tables(found: dict[str, Any], count: int, *, quick: bool) -> Iterator[list[dict[str, Any]]]:
+def attack_tables(
+    found: dict[str, Any], asked: Sequence[tuple[str, Norm]], count: int, *, quick: bool
+) -> Iterator[list[dict[str, Any]]]:
     """One table a model and norm; ratios to the smallest distance that any library found."""
-    for model in ("mlp", "cnn"):
+    for model, norm in asked:
         module, inputs, labels = correct_digits(model, count)
-        for norm in NORMS:
-            results: dict[str, Result] = {OURS: ours(module, inputs, labels, norm)}
-            for name, adapter in attacks(norm, found, quick=quick):
-                try:
-                    results[name] = measure(adapter, module, inputs, labels, norm)
-                except Exception as error:
-                    print(f"{model} {norm} {name}: {type(error).__name__}: {error}")
-            theirs = [r.radius for name, r in results.items() if name != OURS]
-            if not theirs:
-                print(f"{model} {norm}: no library to compare with")
-                continue
-            best = torch.stack(theirs).amin(0)
-            print(f"\n{model} {norm}, {len(inputs)} digits, over the best of the libraries")
-            columns = ("median", "p95", "worst", "failed", "forward", "backward", "s")
-            print(f"{'':34}" + "".join(f"{column:>9}" for column in columns))
-            rows = []
-            for name, result in results.items():
-                row = {"model": model, "norm": norm, "attack": name, **described(result, best)}
-                rows.append(row)
-                ratios = "".join(f"{row[key]:9.4f}" for key in ("median", "p95", "worst"))
-                cost = f"{result.forwards:9.0f}{result.backwards:9.0f}{result.seconds:9.3f}"
-                print(f"{name:34}{ratios}{row['failed']:>9}{cost}", flush=True)
-            yield rows
+        results: dict[str, Result] = {OURS: ours(module, inputs, labels, norm)}
+        for name, adapter in attacks(norm, found, quick=quick):
+            try:
+                results[name] = measure(adapter, module, inputs, labels, norm)
+            except Exception as error:
+                print(f"{model} {norm} {name}: {type(error).__name__}: {error}")
+        theirs = [r.radius for name, r in results.items() if name != OURS]
+        if not theirs:
+            print(f"{model} {norm}: no library to compare with")
+            continue
+        best = torch.stack(theirs).amin(0)
+        print(f"\n{model} {norm}, {len(inputs)} digits, over the best of the libraries")
+        columns = ("median", "p95", "worst", "failed", "forward", "backward", "s")
+        print(f"{'':34}" + "".join(f"{column:>9}" for column in columns))
+        rows = []
+        for name, result in results.items():
+            row = {"model": model, "norm": norm, "attack": name, **described(result, best)}
+            rows.append(row)
+            ratios = "".join(f"{row[key]:9.4f}" for key in ("median", "p95", "worst"))
+            cost = f"{result.forwards:9.0f}{result.backwards:9.0f}{result.seconds:9.3f}"
+            print(f"{name:34}{ratios}{row['failed']:>9}{cost}", flush=True)
+        yield rows
 
 
 def described(result: Result, best: Tensor) -> dict[str, Any]:

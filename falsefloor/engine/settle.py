@@ -13,14 +13,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from falsefloor.errors import DomainError
 from falsefloor.numerics.balls import vector_norm
+from falsefloor.subjects.double import in_double
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
 FIRST, LAST = 1e-6, 1e-3
 """Relative walks along the ray from the input through its witness: none, then doubling between these."""
 MARGIN = 64.0
-"""Units of eps * max|logit| by which another class must win."""
+"""Units of eps * max|logit| by which another class must win, unless float64 shows that less is enough."""
+LEAST = 4.0
+"""The same at least, and units of the largest difference to float64: then another class leads in exact
+arithmetic too, and by twice the rounding. On linear models the lead is a distance of its own: 1e-4 of the
+whole by 64 roundings alone, 6e-6 so."""
 OUTSIDE = 1e-6
 """Relative to the domain's width: less is rounding and is clamped, more is a witness outside the domain."""
 REPEATS = 2
@@ -50,9 +56,11 @@ def settle(
 ) -> Settled:
     """Walk each witness (N, *input) outwards until another class wins, alone and in its batch.
 
-    The class must win by 64 * eps * max|logit| in the subject's own precision. A witness that is not finite,
-    lies outside the domain, does not change the class within a relative 1e-3 (in half precision 64 * eps), or
-    on which the subject raises is not ok. Its finder's radius plays no part. A bad witness never raises.
+    The class must win by 64 * eps * max|logit| in the subject's own precision, or by 4 times what its logits
+    there differ from float64's if that is less, and never by less than 4 * eps * max|logit|. A witness that
+    is not finite, lies outside the domain, does not change the class within a relative 1e-3 (in half
+    precision 64 * eps), or on which the subject raises is not ok. Its finder's radius plays no part. A bad
+    witness never raises.
     """
     guard = Guarded(subject, rows=rows)
     count = len(inputs)
@@ -69,6 +77,7 @@ def settle(
     moved = torch.zeros(count, dtype=torch.float64, device=inputs.device)
     queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
     pending = inside & differs
+    exact = _Exact(subject, rows=rows)
     for step in _steps(inputs.dtype):
         active = pending.nonzero().squeeze(1)
         if not len(active):
@@ -77,13 +86,15 @@ def settle(
         if step == 0.0:
             # x + (w - x) may differ from w in the last bit: the given point itself comes first
             trial = torch.minimum(torch.maximum(given[active], lo), hi)
-        wins, winner = _wins(guard.first(trial)[0], labels[active])
+        logits = guard.first(trial)[0]
+        needed = exact.needed(trial, logits)
+        wins, winner = _wins(logits, labels[active], needed)
         queries[active] += 1
         for _ in range(REPEATS):
             standing = wins.nonzero().squeeze(1)
             if not len(standing):
                 break
-            again, same = _wins(guard.alone(trial[standing]), labels[active][standing])
+            again, same = _wins(guard.alone(trial[standing]), labels[active][standing], needed[standing])
             queries[active[standing]] += 1
             wins[standing] = again & (same == winner[standing])
         done = active[wins]
@@ -101,14 +112,40 @@ def _steps(dtype: torch.dtype) -> list[float]:
     return [0.0, *doubling, last]
 
 
-def _wins(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether another class than the label wins by the rounding margin (N,), and which (N,)."""
+class _Exact:
+    """How much of a lead may be rounding, from the same subject in float64 where it runs there."""
+
+    def __init__(self, subject: ModelSubject, *, rows: int) -> None:
+        self.guard: Guarded | None = None
+        if subject.dtype != torch.float64:
+            try:
+                self.guard = Guarded(in_double(subject), rows=rows)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:
+                self.guard = None
+
+    def needed(self, points: Tensor, logits: Tensor) -> Tensor:
+        """The lead (N,) that points (N, *input) with these logits (N, K) need."""
+        unit = torch.finfo(logits.dtype).eps * logits.double().abs().amax(1)
+        if self.guard is None:
+            return MARGIN * unit
+        try:
+            answers, _ = self.guard.first(points.double())
+        except DomainError:
+            return MARGIN * unit
+        # NaN where float64 has no answer: the whole margin
+        rounding = (answers.double() - logits.double()).abs().amax(1).nan_to_num(torch.inf, torch.inf)
+        return torch.clamp(LEAST * rounding, min=LEAST * unit, max=MARGIN * unit)
+
+
+def _wins(logits: Tensor, labels: Tensor, needed: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether another class than the label wins by ``needed`` (N,), and which (N,)."""
     exact = logits.double()
     own = exact.gather(1, labels[:, None]).squeeze(1)
     rest = exact.scatter(1, labels[:, None], -torch.inf)
     best, winner = rest.max(1)
     finite = exact.isfinite().all(1)
-    needed = MARGIN * torch.finfo(logits.dtype).eps * exact.abs().amax(1)
     return finite & (best - own >= needed) & (best > own), winner
 
 

@@ -14,7 +14,6 @@ share of the domain that is ramp.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -27,7 +26,15 @@ from falsefloor.estimators.floor import MOST_BALLS, Bracket, Floor, at_column, l
 from falsefloor.estimators.queries import Queries
 from falsefloor.estimators.scale_search import choose_scale
 from falsefloor.estimators.secant_report import Outcome, assemble
-from falsefloor.estimators.secant_slopes import Ball, Probe, Sampling, look, measure_again
+from falsefloor.estimators.secant_slopes import (
+    GLANCE,
+    Ball,
+    Probe,
+    Sampling,
+    look,
+    look_closer,
+    measure_again,
+)
 from falsefloor.numerics.balls import diameter, working
 from falsefloor.numerics.margins import margins
 
@@ -39,11 +46,13 @@ _SHARES = (1.0, 0.96, 0.92, 0.87, 0.81, 0.73, 0.6, 0.4)
 class FiniteDifference:
     """Margin over the largest secant slope in a ball, for the nearest target.
 
-    Costs two forwards a coordinate and point: 2·d·(batches · samples + 25) a ball, about eight balls for an
-    auto radius, and 2·d·6 forwards for each of 26 scales before. Beyond ``coordinates`` coordinates a random
-    subset stands for all, no points are directed, and the ``extremes`` steepest points are measured again
-    with as many coordinates as ``queries`` forwards allow; the evidence ``coverage`` says which share of them
-    that is. In l1, whose slopes are the largest coordinate's, a coverage below 1 makes the radius too large.
+    Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about eight balls for an
+    auto radius; 2·d·6 forwards for each of 26 scales before; and 24·d·min(classes - 1, 16) for each ball that
+    is looked at more closely, two or three. Beyond ``coordinates`` coordinates a random subset stands for
+    all, and the ``extremes`` steepest points of the ball that decides are measured again, with directed
+    points beside them where ``queries`` forwards allow all coordinates of more points, else with as many
+    coordinates as they allow; the evidence ``coverage`` says which share of them that is. In l1, whose slopes
+    are the largest coordinate's, a coverage below 1 makes the radius too large.
 
     Decisions: a margin that is not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1); a
     slope that is not finite counts as infinitely steep. Step widths are refused in words (``step_reason``)
@@ -66,7 +75,7 @@ class FiniteDifference:
         256, help="difference all coordinates up to this many, else a quarter of it", ge=4
     )
     extremes: int = option(4, help="steepest points to measure again, where coordinates are a subset", ge=1)
-    queries: int = option(16_384, help="forwards that measuring again may cost an input", ge=64)
+    queries: int = option(32_768, help="forwards that measuring again may cost an input", ge=64)
 
     def __call__(
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
@@ -110,7 +119,7 @@ class _Run:
     ) -> None:
         self.options, self.subject, self.norm, self.context, self.cap = options, subject, norm, context, cap
         self.auto = options.radius == "auto"
-        self.sampling = Sampling(options.batches, options.samples, options.directed)
+        self.sampling = Sampling(options.batches, options.samples, GLANCE if options.directed else None)
         # a step is a ball; finding the scale and counting levels cost about as much as one each
         self.share = (MOST_BALLS if self.auto else 1) + 2
         self.done, self.total = 0, self.share * count
@@ -169,20 +178,37 @@ class _Run:
             found.append((floor, ball))
             self.radii[index] = bracket.low
             self.tick()
-        floor, ball, coverage = self._settle(probe, found, generator)
+        floor, ball, coverage = self._settle(probe, found, at_centre, generator)
         return Outcome.of(probe, floor, ball, scales, cap=self.cap, coverage=coverage, balls=bracket.tried)
 
     def _settle(
-        self, probe: Probe, found: Sequence[tuple[Floor, Ball]], generator: Generator
+        self, probe: Probe, found: list[tuple[Floor, Ball]], at_centre: Tensor, generator: Generator
     ) -> tuple[Floor, Ball, float]:
-        """The largest floor; with a subset of coordinates, that of the smallest ball that failed, measured
-        again."""
-        if probe.coordinates is None:
-            return (*max(found, key=lambda pair: pair[0].radius), 1.0)
-        failed = [pair for pair in found if pair[0].radius < pair[1].radius]
-        _, ball = min(failed or found, key=lambda pair: pair[1].radius)
-        ball, coverage = measure_again(probe, ball, queries=self.options.queries, generator=generator)
-        return best_floor(probe.margin, ball), ball, coverage
+        """The largest floor that a closer look at its ball leaves standing.
+
+        With a subset of coordinates, whose floors are too low, it is the floor of the smallest ball that
+        failed, measured again.
+        """
+        if probe.coordinates is not None:
+            failed = [pair for pair in found if pair[0].radius < pair[1].radius]
+            _, ball = min(failed or found, key=lambda pair: pair[1].radius)
+            ball, coverage = measure_again(
+                probe,
+                ball,
+                queries=self.options.queries,
+                directed=self.options.directed,
+                generator=generator,
+            )
+            return best_floor(probe.margin, ball), ball, coverage
+        closer: set[float] = set()
+        while True:
+            best = max(range(len(found)), key=lambda index: found[index][0].radius)
+            floor, ball = found[best]
+            if not self.options.directed or ball.radius in closer:
+                return floor, ball, 1.0
+            closer.add(ball.radius)
+            ball = look_closer(probe, ball, at_centre=at_centre)
+            found[best] = best_floor(probe.margin, ball), ball
 
     def _crossing(self, probe: Probe, at_centre: Tensor) -> float:
         if not self.options.box:
@@ -206,7 +232,8 @@ class _Run:
 def best_floor(margin: Tensor, ball: Ball) -> Floor:
     """The largest radius that any of the ball's columns allows."""
     columns: list[tuple[int, float | None]] = [*enumerate(ball.rho), (len(ball.rho), None)]
-    floors = (at_column(margin, ball.slopes[:, c], c, rho, ball.radius) for c, rho in columns)
+    eps = torch.finfo(ball.slopes.dtype).eps
+    floors = (at_column(margin, ball.slopes[:, c], c, rho, ball.radius, eps=eps) for c, rho in columns)
     return max((floor for floor in floors if floor is not None), key=lambda floor: floor.radius)
 
 

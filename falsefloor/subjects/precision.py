@@ -6,15 +6,12 @@ gradients, saturated outputs and exact ties show where its steps are wide enough
 
 from __future__ import annotations
 
-import copy
-import warnings
-
 import torch
 from torch import Tensor
 
 from falsefloor.numerics.balls import dual, vector_norm
+from falsefloor.subjects.double import in_double
 from falsefloor.subjects.site import Site
-from falsefloor.subjects.subject import ModelSubject
 
 
 def precision_ladder(site: Site) -> list[dict[str, object]]:
@@ -79,11 +76,7 @@ def outputs(logits: Tensor) -> list[dict[str, object]]:
 
 
 def _in_double(site: Site) -> Site:
-    with warnings.catch_warnings():
-        # exported modules warn about their own internals when copied
-        warnings.simplefilter("ignore")
-        module = copy.deepcopy(site.subject.module).double()
-    subject = ModelSubject(module, classes=site.subject.classes, bounds=site.subject.bounds)
+    subject = in_double(site.subject)
     inputs = site.inputs.double()
     with torch.no_grad():
         logits = subject(inputs)

@@ -152,19 +152,67 @@ def test_a_place_where_the_subject_has_no_answer_is_dropped_and_the_others_are_n
     assert settled(witness, Moody(raises=raises)).ok.tolist() == [True, False, True]
 
 
-def test_half_precision_needs_a_margin_of_half_precision() -> None:
-    module = nn.Linear(2, 2).half()
-    with torch.no_grad():
-        module.weight.copy_(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
-        module.bias.copy_(torch.tensor([8.5, 7.5]))
+class Lifted(nn.Module):
+    """A half plane whose logits lie near 100; in float64 it raises, or answers another by ``off``."""
+
+    def __init__(self, *, raises: bool = False, off: float = 0.0) -> None:
+        super().__init__()
+        self.raises, self.off = raises, off
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.float64 and self.raises:
+            raise TypeError("float32 only")
+        lift = 100.0 + (self.off if inputs.dtype == torch.float64 else 0.0)
+        logits: Tensor = Halfplane()(inputs) + lift
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("module", "moves"), [(Lifted(), False), (Lifted(raises=True), True), (Lifted(off=0.5), True)]
+)
+def test_a_thin_lead_is_enough_where_float64_shows_that_it_is_no_rounding(
+    module: nn.Module, moves: bool
+) -> None:
+    # a lead of 2e-4: 17 roundings of 100, so more than 4 and less than 64
+    found = settled(torch.tensor([[0.500005, 0.5]]), module)
+    assert bool(found.ok[0])
+    assert (float(found.moved[0]) > 0) == moves
+
+
+def test_even_then_a_lead_of_four_roundings_is_needed() -> None:
+    # 2.4e-5 at logits of 100 is two roundings
+    found = settled(torch.tensor([[0.5 + 6e-7, 0.5]]), Lifted())
+    assert bool(found.ok[0])
+    assert float(found.moved[0]) > 0
+
+
+class Half(nn.Module):
+    """Half precision only, near logits of 8."""
+
+    def __init__(self, *, raises: bool) -> None:
+        super().__init__()
+        self.raises = raises
+        self.layer = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
+            self.layer.bias.copy_(torch.tensor([8.5, 7.5]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.float64 and self.raises:
+            raise TypeError("half precision only")
+        logits: Tensor = self.layer(inputs)
+        return logits
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_half_precision_needs_a_margin_of_half_precision(raises: bool) -> None:
     inputs = torch.tensor([[0.2, 0.5], [0.2, 0.5]]).half()
     witness = torch.tensor([[0.55, 0.5], [1.0, 0.5]]).half()
-    found = settle(
-        ModelSubject(module, classes=2), inputs, torch.zeros(2, dtype=torch.int64), witness, norm="l2"
-    )
+    judged = ModelSubject(Half(raises=raises).half(), classes=2)
+    found = settle(judged, inputs, torch.zeros(2, dtype=torch.int64), witness, norm="l2")
     # 64 units of rounding at logits of 8 are half a logit: 0.55 wins by a tenth, 1.0 by a whole one, and
-    # 6 % further out the first wins by too little still
-    assert found.ok.tolist() == [False, True]
+    # 6 % further out the first wins by too little still; 4 units, a thirtieth, are enough beside float64
+    assert found.ok.tolist() == [not raises, True]
     assert found.points.dtype == torch.float16
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import pytest
@@ -95,11 +96,15 @@ def check(subject: ModelSubject, x: Tensor, labels: Tensor, estimate: Estimate, 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("classes", [2, 5])
-def test_a_linear_models_distance_in_the_box_is_exact(norm: Norm, classes: int) -> None:
-    module = Linear(10, classes)
-    subject = ModelSubject(module, classes=classes)
-    x = points(6, (10,), torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_linear_models_distance_in_the_box_is_exact(norm: Norm, classes: int, dtype: torch.dtype) -> None:
+    module = Linear(10, classes).to(dtype)
+    subject = ModelSubject(copy.deepcopy(module), classes=classes)
+    x = points(6, (10,), torch.float64).to(dtype)
     labels = subject(x).argmax(1)
+    radius = run(subject, x, norm=norm).radius.double()
+    x, module = x.double(), module.double()
+    logits = module(x).detach()
     exact = torch.full((6,), torch.inf, dtype=torch.float64)
     for j in range(classes):
         gradient = (module.weight[labels] - module.weight[j]).detach()
@@ -107,9 +112,13 @@ def test_a_linear_models_distance_in_the_box_is_exact(norm: Norm, classes: int) 
         step = to_plane(gradient, fall, x, 1 - x, norm=norm)
         reached = (-(gradient * step).sum(1) >= fall * (1 - 1e-12)) & (labels != j)
         exact = torch.where(reached, torch.minimum(exact, vector_norm(step, norm)), exact)
-    radius = run(subject, x, norm=norm).radius
-    torch.testing.assert_close(radius, exact, rtol=1e-5, atol=0)
-    assert bool((radius >= exact * (1 - 1e-9)).all())
+    # the other class leads by 4 to 12 roundings of the largest logit, which is a distance as well; in l1 the
+    # way back from a larger lead is not the shortest (25 at worst here, 84 before it was taken)
+    own = logits.gather(1, labels[:, None])
+    margin = (own - logits.scatter(1, labels[:, None], -torch.inf)).amin(1)
+    lead = 32 * torch.finfo(dtype).eps * logits.abs().amax(1) / margin
+    assert bool((radius <= exact * (1 + 2e-6 + lead)).all())
+    assert bool((radius >= exact * (1 - 1e-6)).all())
 
 
 MASKS = {

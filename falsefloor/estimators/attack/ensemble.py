@@ -20,7 +20,7 @@ from falsefloor.estimators.attack.campaign import Effort, Found, around, explore
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
 from falsefloor.estimators.attack.oracle import Oracle, Parted, in_parts
-from falsefloor.estimators.attack.refine import confirm, move_back, tighten
+from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 
@@ -55,7 +55,7 @@ class Attack:
     alone.
 
     The radius is the distance, inside the box, of the nearest point found that another class leads by more
-    than 64 roundings of the largest logit; inf, with the input itself as witness, where none was found.
+    than 4 roundings of the largest logit; inf, with the input itself as witness, where none was found.
     Evidence: ``found_by``; ``radius_autograd``, ``radius_straight_through``, ``radius_secant``,
     ``radius_search``, each source's own best from its own starts (straight-through is not run where its
     gradient is autograd's); ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search);
@@ -159,7 +159,8 @@ class Attack:
             (ledger.radius < BEHIND * by_gradient) | by_gradient.isinf(),
         )
         point = move_back(oracle, tighten(oracle, ledger.point, who), who)
-        ledger.point, ledger.radius = confirm(oracle, tighten(oracle, point, who), who, known=ledger.radius)
+        point, radius = confirm(oracle, tighten(oracle, point, who), who, known=ledger.radius)
+        ledger.point, ledger.radius = sharpen(oracle, point, who, known=radius)
         return ledger
 
     def _again(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SURE = 64
 """Roundings of the largest logit by which another class must lead: a thinner lead may not replay alone."""
 
+BARE = 4
+"""The same once a point was found: settling asks for no more where float64 shows so little rounding."""
+
 _UNDIFFERENTIABLE = "is not implemented"
 """What torch says, instead of returning zero, of operations without a derivative, such as floor division."""
 
@@ -43,6 +46,7 @@ class Oracle:
     dtype: torch.dtype
     rows: int
     queries: Queries
+    sure: float = SURE
 
     @classmethod
     def of(cls, subject: Subject, inputs: Tensor, labels: Tensor, *, norm: Norm, rows: int) -> Oracle:
@@ -67,7 +71,7 @@ class Oracle:
         return torch.cat(parts)
 
     def lead(self, logits: Tensor, who: Tensor) -> Tensor:
-        """(R,): by how much another class leads the label, less `SURE` roundings; positive: misclassified.
+        """(R,): by how much another class leads the label, less ``sure`` roundings; positive: misclassified.
 
         A label's logit that is NaN leads to -inf: what cannot be compared is not called misclassified.
         """
@@ -75,7 +79,7 @@ class Oracle:
         label = self.labels[who][:, None]
         own = values.gather(1, label).squeeze(1)
         other = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).scatter(1, label, -torch.inf).amax(1)
-        return (other - own - _sure(logits)).nan_to_num(-torch.inf, torch.inf)
+        return (other - own - self._rounding(logits)).nan_to_num(-torch.inf, torch.inf)
 
     def fooled(self, points: Tensor, who: Tensor) -> Tensor:
         """(R,) booleans: another class leads, surely."""
@@ -100,7 +104,7 @@ class Oracle:
                 values = logits.detach().nan_to_num(-torch.inf)
                 leading = values.scatter(1, label[:, None], -torch.inf).argmax(1)
                 target = torch.where(part_targets < 0, leading, part_targets)
-                margin, gradient = _falling(logits, leaf, label, target, part)
+                margin, gradient = self._falling(logits, leaf, label, target, part)
             margins.append(margin)
             gradients.append(gradient)
             leads.append(self.lead(logits, part_who))
@@ -124,7 +128,7 @@ class Oracle:
             leaf, logits = self._recorded(function, points)
         for column in targets.unbind(1):
             with self.queries.of(who):
-                fall = _falling(logits, leaf, self.labels[who], column, points)
+                fall = self._falling(logits, leaf, self.labels[who], column, points)
             yield fall
 
     def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,6 +142,32 @@ class Oracle:
                 raise
             with torch.no_grad():
                 return leaf, function(leaf)
+
+    def _falling(
+        self, logits: Tensor, leaf: Tensor, label: Tensor, target: Tensor, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Margins (R,) and their gradients, shaped like the rows (R, d); zero where there is none."""
+        gradient = None
+        with torch.enable_grad():
+            own, other = logits.gather(1, torch.stack([label, target], 1)).unbind(1)
+            margin = own - other
+            if margin.requires_grad:
+                try:
+                    (gradient,) = torch.autograd.grad(
+                        margin.sum(), leaf, retain_graph=True, allow_unused=True
+                    )
+                except RuntimeError as error:
+                    if _UNDIFFERENTIABLE not in str(error):
+                        raise
+        value = (margin.detach().to(like.dtype) + self._rounding(logits)).nan_to_num(0.0, 0.0, 0.0)
+        if gradient is None:
+            return value, torch.zeros_like(like)
+        return value, gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
+
+    def _rounding(self, logits: Tensor) -> Tensor:
+        """(R,): ``sure`` roundings of each row's largest finite logit."""
+        values = logits.detach().to(working(logits.dtype))
+        return self.sure * torch.finfo(logits.dtype).eps * values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
@@ -179,30 +209,4 @@ def in_parts(rows: Tensor, size: int) -> list[Tensor]:
     return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
 
 
-def _sure(logits: Tensor) -> Tensor:
-    """(R,): `SURE` roundings of each row's largest finite logit."""
-    values = logits.detach().to(working(logits.dtype))
-    return SURE * torch.finfo(logits.dtype).eps * values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
-
-
-def _falling(
-    logits: Tensor, leaf: Tensor, label: Tensor, target: Tensor, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Margins (R,) and their gradients, shaped like the rows (R, d); zero where there is none."""
-    gradient = None
-    with torch.enable_grad():
-        own, other = logits.gather(1, torch.stack([label, target], 1)).unbind(1)
-        margin = own - other
-        if margin.requires_grad:
-            try:
-                (gradient,) = torch.autograd.grad(margin.sum(), leaf, retain_graph=True, allow_unused=True)
-            except RuntimeError as error:
-                if _UNDIFFERENTIABLE not in str(error):
-                    raise
-    value = (margin.detach().to(like.dtype) + _sure(logits)).nan_to_num(0.0, 0.0, 0.0)
-    if gradient is None:
-        return value, torch.zeros_like(like)
-    return value, gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
-
-
-__all__ = ["SURE", "Oracle", "Parted", "in_parts"]
+__all__ = ["BARE", "SURE", "Oracle", "Parted", "in_parts"]

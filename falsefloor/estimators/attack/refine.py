@@ -5,11 +5,13 @@ Nothing here uses a gradient, so it works on every subject.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from falsefloor.estimators.attack.oracle import BARE
 from falsefloor.numerics.projections import shrink
 
 if TYPE_CHECKING:
@@ -134,6 +136,29 @@ def confirm(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tup
     return kept, torch.where(found, radius, torch.inf)
 
 
+def sharpen(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tuple[Tensor, Tensor]:
+    """The points (n, d) and radii (n,) with no more lead than replaying needs; ``known`` (n,) are the points'
+    radii, inf where nothing was found.
+
+    A lead that is just enough may be a rounding short when the point is asked again among others, so half as
+    much again is looked for, and three times as much where that does not hold.
+    """
+    point, radius = point.clone(), known.clone()
+    pending = known.isfinite()
+    bare = dataclasses.replace(oracle, sure=BARE)
+    for sure in (1.5 * BARE, 3 * BARE):
+        row = pending.nonzero().squeeze(1)
+        if not len(row):
+            break
+        tried = tighten(dataclasses.replace(oracle, sure=sure), point[row], who[row])
+        holds = torch.stack([bare.fooled(tried, who[row]) for _ in range(REPEATS)]).all(0)
+        reached = oracle.distance(tried.double() if tried.dtype == torch.float32 else tried, who[row])
+        nearer = holds & (reached < radius[row])
+        point[row[nearer]], radius[row[nearer]] = tried[nearer], reached[nearer]
+        pending[row[holds]] = False
+    return point, radius
+
+
 def _largest(displacement: Tensor) -> Tensor:
     width = min(displacement.shape[1], COORDINATES)
     return displacement.abs().argsort(dim=1, descending=True, stable=True)[:, :width]
@@ -153,4 +178,4 @@ def _leads(oracle: Oracle, point: Tensor, who: Tensor, index: Tensor, share: Ten
     return torch.stack(leads)
 
 
-__all__ = ["confirm", "move_back", "tighten"]
+__all__ = ["confirm", "move_back", "sharpen", "tighten"]
