@@ -83,6 +83,8 @@ def _rates(study: Study, root: Path) -> tuple[Mapping[tuple[str, str], float], M
                 names = {row.id: row.label for row in reader.series()}
                 sums: dict[tuple[str, str], list[float]] = {}
                 for unit in reader.units("ok") + reader.units("done"):
+                    if unit["kind"] == "follow-up" and unit["series"] is None:
+                        continue  # a trap or more samples: neither an observation nor what was asked for
                     key = (unit["model"], names.get(unit["series"], "") if unit["kind"] != "observe" else "")
                     sums.setdefault(key, []).append(unit["seconds"] / max(1, unit["stop"] - unit["first"]))
         except FalsefloorError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,15 @@ def test_the_cost_is_unknown_without_an_earlier_run_and_timed_with_one(store: Pa
     # 0.5 s for 3 inputs: three estimators and one observation, two maskers, ten inputs.
     assert cost.seconds == pytest.approx(0.5 / 3 * 10 * 2 * 4)
     assert (cost.cells, cost.units, cost.estimates, cost.known, cost.source) == (6, 8, 60, 6, "7f3a0000")
+
+
+def test_a_follow_up_is_not_taken_for_an_observation(store: Path, run: RunDir) -> None:
+    cost = expect(FIRST, store)
+    with sqlite3.connect(run.db) as db:
+        observed = "SELECT model, masker, norm, first, stop, status, 1e6 FROM unit WHERE kind = 'observe'"
+        db.execute(
+            "INSERT INTO unit (key, cell, kind, spec, model, masker, norm, first, stop, status, seconds)"
+            f" SELECT 'again', 'again', 'follow-up', '{{}}', * FROM ({observed} LIMIT 1)"
+        )
+    db.close()
+    assert expect(FIRST, store) == cost
