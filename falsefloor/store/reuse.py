@@ -79,6 +79,8 @@ def _estimate(row: Any, arrays: dict[int, dict[str, Array]]) -> EstimateResult:
 
 def _observation(row: Any, arrays: dict[int, dict[str, Array]]) -> ObservationResult:
     facts = revive(json.loads(row["facts"]))
-    facts.pop("arrays", None)
+    for later in ("arrays", "trap", "resampled"):
+        # what follow-ups learnt of the other run's estimators; this run asks for it anew
+        facts.pop(later, None)
     agreement = None if row["agreement"] is None else bool(row["agreement"])
     return ObservationResult(row["input"], agreement, facts, arrays.get(row["input"], {}))
