@@ -19,6 +19,7 @@ from falsefloor.checks.reading import (
     part,
     secants,
 )
+from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
 from falsefloor.checks.rule import Rules, codes_of, found, run
 
 VANISHED_SHARE = 0.1
@@ -141,12 +142,31 @@ def spiky(facts: Facts) -> list[Finding] | None:
         return []
     ratio = largest / median if median > 0 else float("inf")
     message = (
-        f"the largest sampled gradient is {ratio:.3g} times the median: the score depends on how many samples"
-        " meet a steep piece"
+        f"the largest gradient is {ratio:.3g} times the median: rare steep pieces decide the score"
         if median > 0
         else "most sampled gradients are exactly zero and some are not: the score depends on luck"
     )
-    return [found("FF104", message, ratio=ratio, median=median, largest=largest)]
+    more = resampled(facts)
+    met = None if more is None else _regime(facts, more)
+    finding = found(
+        "FF104",
+        "; ".join([message, *(known.sentence() for known in (met, more) if known is not None)]),
+        ratio=ratio,
+        median=median,
+        largest=largest,
+    )
+    return [with_evidence(finding, *(known.evidence() for known in (more, met) if known is not None))]
+
+
+def _regime(facts: Facts, more: Resampled) -> Regime | None:
+    """By the share of samples that met no steep piece: of the larger sample where both are of one ball."""
+    radius = number(more.facts.get("sampling_radius"))
+    if radius is not None and radius == evidence(facts.judged, "sampling_radius"):
+        for name in ("vanished_share", "zero_share"):
+            share = number(more.facts.get(name))
+            if share is not None:
+                return regime(more, share, times=more.times)
+    return regime(more, vanished_share(facts))
 
 
 def non_deterministic(facts: Facts) -> list[Finding] | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.api import CodeInfo, Facts, Finding, Severity
 from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
 from falsefloor.checks.reading import ceiling, evidence, follows_gradient, is_lower, number
+from falsefloor.checks.resampling import resampled, with_evidence
 from falsefloor.checks.rule import Rules, codes_of, found, run
 
 SAME = 1e-6
@@ -38,7 +39,9 @@ def fit_replaced(facts: Facts) -> list[Finding] | None:
 def unstable(facts: Facts) -> list[Finding] | None:
     """FF302: the largest sample after half of the batches against the one after all of them.
 
-    Where directed points had reached that height already, the score did not depend on the second half.
+    Where directed points had reached that height already, the score did not depend on the second half. A note
+    where the score stays with more samples; not where it is capped and has nowhere to go, nor where the first
+    half met nothing at all and a few samples decide.
     """
     judged = facts.judged
     half, full = evidence(judged, "maximum_half"), evidence(judged, "maximum", "lipschitz")
@@ -51,9 +54,18 @@ def unstable(facts: Facts) -> list[Finding] | None:
         return []
     if full <= half * GROWTH:
         return []
-    growth = full / half - 1 if half > 0 else float("inf")
-    message = f"the second half of the batches raised the largest gradient by {growth:.0%}: draw more"
-    return [found("FF302", message, half=half, full=full)]
+    message = (
+        f"the second half of the batches raised the largest gradient by {full / half - 1:.0%}"
+        if half > 0
+        else "only the second half of the batches met a gradient that is not zero"
+    )
+    more = resampled(facts)
+    if more is None:
+        return [found("FF302", f"{message}: draw more", half=half, full=full)]
+    calm = half > 0 and more.stable and not more.capped
+    severity: Severity | None = "note" if calm else None
+    finding = found("FF302", f"{message}; {more.sentence()}", severity=severity, half=half, full=full)
+    return [with_evidence(finding, more.evidence())]
 
 
 def capped(facts: Facts) -> list[Finding] | None:

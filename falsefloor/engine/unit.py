@@ -21,6 +21,7 @@ from falsefloor.engine.gradient import Through
 from falsefloor.engine.observing import observe_inputs
 from falsefloor.engine.queries import ACCOUNT, queries
 from falsefloor.engine.recover import Choice, choose
+from falsefloor.engine.resample import resampled_inputs
 from falsefloor.engine.room import is_out_of_memory, less_room
 from falsefloor.engine.session import Session
 from falsefloor.engine.settle import settle
@@ -51,6 +52,10 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
             result = UnitResult(key, observations=observe_inputs(task, session))
         elif "trap" in spec.get("extra", ()):
             result = UnitResult(key, observations=trap_inputs(task, session, sink))
+        elif "resample" in spec.get("extra", ()):
+            again = replace(task, spec={**spec, "estimator": spec["extra"]["resample"]})
+            estimates, _ = _estimate(again, session, sink)
+            result = UnitResult(key, observations=resampled_inputs(task, estimates))
         else:
             estimates, seen = _estimate(task, session, sink)
             result = UnitResult(key, estimates=estimates, observations=seen)

@@ -175,6 +175,30 @@ class RunWriter:
         )
         return {(*cell, n) for *cell, first, stop in rows for n in range(first, stop)}
 
+    def fired(self, codes: Sequence[str]) -> list[tuple[str, str, str, str, int]]:
+        """(model, masker, norm, label, input) of every lower claim with a warning of these codes, in order.
+
+        Only where the subject was observed: what a follow-up learns is stored beside the observation.
+        """
+        marks = ", ".join("?" * len(codes))
+        rows = self._db.execute(
+            "SELECT DISTINCT s.id, s.model, s.masker, s.norm, s.label, e.input FROM finding f"
+            " JOIN estimate e ON e.id = f.estimate JOIN series s ON s.id = e.series"
+            " JOIN observation o ON o.model = s.model AND o.masker = s.masker AND o.norm = s.norm"
+            f" AND o.input = e.input WHERE f.code IN ({marks}) AND s.claim != 'upper_bound'"
+            " AND e.status = 'ok' ORDER BY s.id, e.input",
+            tuple(codes),
+        )
+        return [(model, masker, norm, label, input_) for _, model, masker, norm, label, input_ in rows]
+
+    def resampled(self) -> set[tuple[str, str, str, str, int]]:
+        """(model, masker, norm, label, input) of every resampling that is planned, whatever became of it."""
+        rows = self._db.execute(
+            "SELECT model, masker, norm, json_extract(spec, '$.extra.resample.label') AS label, first, stop"
+            " FROM unit WHERE kind = 'follow-up' AND series IS NULL AND label IS NOT NULL"
+        )
+        return {(*cell, n) for *cell, first, stop in rows for n in range(first, stop)}
+
     def first_judged(self) -> dict[tuple[str, str, str], int]:
         """(model, masker, norm) to the first input that was observed and is classified as labelled."""
         rows = self._db.execute(
@@ -288,7 +312,7 @@ class RunWriter:
     def _add_facts(
         self, db: sqlite3.Connection, group: Group, unit: int, cell: str, seen: ObservationResult
     ) -> None:
-        """What a follow-up learnt (a repaired gradient's agreement, a trap), beside what was seen first."""
+        """What a follow-up learnt (a repair's agreement, a trap, more samples), beside what was seen."""
         place = "WHERE model = ? AND masker = ? AND norm = ? AND input = ?"
         row = db.execute(f"SELECT facts FROM observation {place}", group).fetchone()
         if row is None:

@@ -23,7 +23,8 @@ def fingerprint(spec: Mapping[str, Any], model: Mapping[str, Any]) -> str:
 def plugin_versions(spec: Mapping[str, Any]) -> dict[str, str]:
     """Kind and name to distribution and version of every plugin that a unit runs."""
     wanted = [("masker", layer["use"]) for layer in spec["stack"]]
-    estimator = spec.get("estimator") or spec.get("extra", {}).get("trap")
+    extra = spec.get("extra", {})
+    estimator = spec.get("estimator") or extra.get("trap") or extra.get("resample")
     if estimator:
         wanted += [("estimator", estimator["use"]), ("gradient", estimator["gradient"])]
     return {f"{kind} {name}": _version(kind, name) for kind, name in wanted}

@@ -8,7 +8,8 @@ from dataclasses import replace
 from falsefloor.store.writer import Floor, RunWriter
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
-from falsefloor.worker.planning import Planner
+from falsefloor.worker.planning import Planner, runs
+from falsefloor.worker.resamples import CODES, resamples
 from falsefloor.worker.traps import traps
 
 RECOVERED = "{} (recovered)"
@@ -22,8 +23,14 @@ def follow_ups(planner: Planner) -> Callable[[RunWriter, Study, Sequence[Series]
     """The rule as `falsefloor.worker.drive.drive` asks it. What it asks for twice is planned once."""
 
     def rule(writer: RunWriter, study: Study, series: Sequence[Series]) -> list[Unit]:
-        again = recoveries(writer.floors(), study, series, done=writer.followed())
-        return [*again, *traps(writer.first_judged(), study, series, own=planner.is_own)]
+        trapped = traps(writer.first_judged(), study, series, own=planner.is_own)
+        again = resamples(
+            writer.fired(CODES), study, series, accepts=planner.accepts, done=writer.resampled()
+        )
+        if again:
+            # first: more samples may take the doubt away that a repair would be asked for
+            return [*again, *trapped]
+        return [*recoveries(writer.floors(), study, series, done=writer.followed()), *trapped]
 
     return rule
 
@@ -58,21 +65,10 @@ def recoveries(
     return units
 
 
-def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:
-    """These numbers as half-open ranges of consecutive ones, in order, none longer than ``longest``."""
-    made: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if made and made[-1][1] == number and number - made[-1][0] < longest:
-            made[-1] = (made[-1][0], number + 1)
-        else:
-            made.append((number, number + 1))
-    return made
-
-
 def recovered(raw: Series) -> Series:
     """The same estimator with the same parameters, through the first gradient that the function confirms."""
     estimator = replace(raw.estimator, gradient="auto", label=RECOVERED.format(raw.label))
     return replace(raw, estimator=estimator, recovers=raw.label)
 
 
-__all__ = ["RECOVERED", "follow_ups", "recoveries", "runs"]
+__all__ = ["RECOVERED", "follow_ups", "recoveries"]

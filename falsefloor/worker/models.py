@@ -89,7 +89,7 @@ def take_over(writer: RunWriter, stored: Stored) -> None:
     same = [
         (unit, key)
         for unit, key, model, spec in writer.waiting()
-        # a trap's facts are stored with the observation's and cannot be told from them
+        # what a trap or a resampling found is stored with the observation's facts
         if "extra" not in spec and stored.fingerprint(key) == fingerprint(spec, models[model])
     ]
     for at in range(0, len(same), TOGETHER):

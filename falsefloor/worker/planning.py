@@ -1,11 +1,12 @@
-"""What planning a study asks of the installed plugins."""
+"""What planning a study asks of the installed plugins, and how chosen inputs become chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from falsefloor.api import Scalar
+from falsefloor.errors import UsageError
 from falsefloor.options import fill
 from falsefloor.plugins import Catalogue
 
@@ -26,6 +27,25 @@ class Planner:
         found = self.plugins.find(kind, name)
         return {"dist": found.dist, "version": found.version}
 
+    def accepts(self, name: str, params: Mapping[str, Scalar]) -> bool:
+        """Whether the estimator's options allow these parameters."""
+        try:
+            self.params("estimator", name, params)
+        except UsageError:
+            return False
+        return True
+
     def is_own(self, kind: str, name: str) -> bool:
         """Whether the plugin is this package's."""
         return self.plugins.find(kind, name).plugin.own
+
+
+def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:
+    """These numbers as half-open ranges of consecutive ones, in order, none longer than ``longest``."""
+    made: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if made and made[-1][1] == number and number - made[-1][0] < longest:
+            made[-1] = (made[-1][0], number + 1)
+        else:
+            made.append((number, number + 1))
+    return made

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from stored_facts import DISTANCE, OBSERVED, attack, bare, estimate, facts, gradients, steps
+from stored_facts import DISTANCE, OBSERVED, attack, bare, estimate, facts, gradients, more, steps
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
@@ -54,6 +54,7 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF203", "just inside", facts(estimate(DISTANCE * (1 + 2e-6)))),
     ("FF203", "inside a certified bound", facts(bare(0.2, "lower_bound"))),
     ("FF204", "certified above the attack", facts(bare(0.2, "lower_bound"))),
+    ("FF104", "stays with more samples", facts(estimate(gradient_norm_max=880.1), resampled=more(0.095))),
     ("FF205", "claims more than was planted", facts(trap={"clever": {"radius": 0.06, "distance": 0.05}})),
     (
         "FF205",
@@ -63,6 +64,7 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF301", "the maximum for a fit", facts(estimate(fit="max"))),
     ("FF301", "below what was sampled", facts(estimate(lipschitz=83.9))),
     ("FF302", "26 % more in the second half", facts(estimate(maximum_half=65.0))),
+    ("FF302", "more samples", facts(estimate(maximum_half=65.0), resampled=more(0.0939))),
     ("FF303", "the estimator says so", facts(estimate(capped=1.0))),
     ("FF303", "the radius is the sampling radius", facts(estimate(0.1, capped="nan", cap="nan"))),
     ("FF305", "eight of nine", facts(estimate(targets_covered=8.0))),
@@ -112,6 +114,7 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF103", "a repaired gradient", facts(estimate(gradient="straight-through"), connected=False)),
     ("FF103", "not of differences", facts(estimate(**FD), connected=False)),
     ("FF104", "ten times the median", facts(estimate(gradient_norm_max=800.0))),
+    ("FF104", "spiky with more samples only", facts(resampled=more(0.01, gradient_norm_max=900.0))),
     ("FF104", "all zero is FF101", facts(estimate(gradient_norm_median=0.0, gradient_norm_max=0.0))),
     ("FF105", "rounding between batches", facts(batch={"shift": 0.9e-4, "label": False})),
     ("FF105", "rounding on a GPU", facts(device="cuda", repeats={"shift": 0.9e-4, "label": False})),
@@ -142,6 +145,7 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF205", "another estimator's trap", facts(trap={"other": {"radius": 0.06, "distance": 0.05}})),
     ("FF301", "a fit", facts(estimate())),
     ("FF302", "24 % more in the second half", facts(estimate(maximum_half=66.2))),
+    ("FF302", "a score that moves for another reason", facts(estimate(), resampled=more(0.01))),
     ("FF302", "directed points were there", facts(estimate(maximum_half=1.0, directed_maximum=81.0))),
     ("FF303", "below its cap", facts(estimate(0.099, cap="nan", capped="nan"))),
     ("FF305", "all nine", facts(estimate(targets_covered=9.0))),

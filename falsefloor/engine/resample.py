@@ -1,0 +1,49 @@
+"""A resampling unit: one estimator again with more samples, as facts for the checks that asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from falsefloor.engine.task import Task
+from falsefloor.store.records import EstimateResult, ObservationResult
+
+KEPT = (
+    "sampling_radius",
+    "gradient_norm_median",
+    "gradient_norm_max",
+    "zero_share",
+    "vanished_share",
+    "maximum",
+    "capped",
+)
+"""Evidence of the estimate with more samples that checks compare with the first one's."""
+
+
+def resampled_inputs(task: Task, rows: Iterable[EstimateResult]) -> list[ObservationResult]:
+    """What estimates with the samples in the unit's ``extra`` say, as observed facts.
+
+    {"resampled": {label: {"times", "samples", "dimension", "radius", "forward", "backward", …KEPT}}}, where
+    samples is the number of random points a ball that the first estimate took: its ``samples`` field, times
+    its ``batches`` field where it has one. {"reason": …} where the estimator failed.
+    """
+    asked = task.spec["extra"]["resample"]
+    batches = asked["params"].get("batches")
+    known = {
+        "times": asked["times"],
+        "samples": asked["params"]["samples"]
+        // asked["times"]
+        * (batches if type(batches) is int and batches > 0 else 1),
+        "dimension": task.inputs[0].numel(),
+    }
+    found = []
+    for row in rows:
+        facts: dict[str, Any] = {"reason": f"{row.status}: {row.error}"[:300]}
+        if row.status == "ok":
+            kept = {name: row.evidence[name] for name in KEPT if name in row.evidence}
+            facts = {**known, **kept, "radius": row.radius, "forward": row.forward, "backward": row.backward}
+        found.append(ObservationResult(row.input, None, {"resampled": {asked["label"]: facts}}))
+    return found
+
+
+__all__ = ["KEPT", "resampled_inputs"]
