@@ -1,0 +1,174 @@
+"""FF301 to FF305: fits that could not be used, scores that grow or stop at a cap, targets left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from draw import BLUE, GREY, RED
+
+from cases.case import Case, curve, digit, gradients, network, raised, record_of, study
+
+NO_FIT = "clever:radius=0.05"
+
+
+def fit_replaced() -> Case:
+    x, y = digit(7)
+    shown = []
+    for name in ("mlp", "mlp-tanh"):
+        results = study(network(name), x, y, estimators=[f"{NO_FIT},directed=false"])
+        record = record_of(results, "clever")
+        shown.append((name, sorted(curve(results, record, "maxima")), record))
+    finding = raised("FF301", shown[0][2])
+    if shown[1][2]["evidence"]["fit"] != "weibull":
+        raise LookupError("the picture compares with a fit that was used, and this one was not")
+
+    def draw(figure: Any) -> None:
+        for place, (name, maxima, record) in enumerate(shown):
+            axes = figure.add_subplot(1, 2, place + 1)
+            evidence = record["evidence"]
+            heights = [(k + 1) / len(maxima) for k in range(len(maxima))]
+            axes.plot(maxima, heights, "o", color=BLUE, markersize=3, label=f"{len(maxima)} batch maxima")
+            if evidence["fit"] == "weibull":
+                end, scale, shape = (float(evidence[f"fit_{k}"]) for k in ("location", "scale", "shape"))
+                line = torch.linspace(maxima[0], end, 80, dtype=torch.float64)
+                axes.plot(line, torch.exp(-(((end - line) / scale) ** shape)), color=GREY, label="fit")
+                axes.axvline(end, color=GREY, linestyle=":", label=f"its end: {end:.2f}")
+            else:
+                axes.axvline(maxima[-1], color=RED, linestyle="--", label=f"largest: {maxima[-1]:.2f}")
+            axes.set_title(f"digits:{name}, {evidence['distinct_maxima']:.0f} distinct")
+            axes.set_xlabel("largest slope of a batch")
+            axes.set_ylim(0.0, 1.45)
+            axes.set_yticks([0.0, 0.5, 1.0])
+            axes.legend(loc="upper left")
+            if place == 0:
+                axes.set_ylabel("share of batches at or below")
+
+    left, right = (record["evidence"] for _, _, record in shown)
+    return Case(
+        alt="Batch maxima of a piecewise linear model in few columns, of a smooth one along a fit",
+        caption=(
+            f"Input digits:7, unmasked, seed 0, {NO_FIT},directed=false. On digits:mlp, which is piecewise"
+            f" linear, the 50 maxima take {left['distinct_maxima']:.0f} values ({finding['evidence']['fit']}"
+            f" stands in: {left['fit_reason']}); on digits:mlp-tanh they take"
+            f" {right['distinct_maxima']:.0f}, and the fit is used."
+        ),
+        draw=draw,
+    )
+
+
+def unstable() -> Case:
+    x, y = digit(6)
+    asked = "clever:radius=0.3,batches=20,samples=2,directed=false,fit=max,targets=1"
+    results = study(network("mlp-tanh"), x, y, estimators=[asked])
+    record = record_of(results, "clever")
+    evidence = raised("FF302", record)["evidence"]
+    maxima = curve(results, record, "maxima")
+    running = torch.tensor(maxima).cummax(0).values
+    half = (len(maxima) + 1) // 2
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        batch = torch.arange(1, len(maxima) + 1)
+        axes.plot(batch, maxima, "o", color=GREY, markersize=4, label="largest slope of a batch")
+        axes.step(batch, running, where="post", color=RED, label="the running maximum")
+        axes.axvline(half + 0.5, color=GREY, linestyle=":")
+        axes.set_xticks(range(2, len(maxima) + 1, 2))
+        axes.set_ylim(0.0, 1.35 * max(maxima))
+        axes.set_xlabel("batches drawn; dotted: half of them")
+        axes.set_ylabel("slope")
+        axes.legend(loc="upper left", ncols=2)
+
+    return Case(
+        alt="The running maximum of the slope still jumps in the second half of the batches",
+        caption=(
+            f"digits:mlp-tanh, unmasked, input digits:6, seed 0, {asked}. After half of the batches the"
+            f" largest slope is {evidence['half']:.1f}, after all {evidence['full']:.1f}: half as many points"
+            f" would have given a score {evidence['full'] / evidence['half'] - 1:.0%} higher."
+        ),
+        draw=draw,
+    )
+
+
+def capped() -> Case:
+    x, y = digit(0)
+    radii = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
+    asked = [f"clever:radius={radius},samples=4" for radius in radii]
+    results = study(network(), x, y, maskers=["none", "staircase:c=255"], estimators=asked)
+    scores: dict[str, list[float]] = {"none": [], "staircase:c=255": []}
+    for record in results:
+        scores[record["masker"]].append(float(record["radius"]))
+        if record["masker"] != "none":
+            raised("FF303", record)
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot(radii, scores["staircase:c=255"], "s--", color=RED, label="staircase:c=255")
+        axes.plot(radii, scores["none"], "o-", color=BLUE, label="no masker")
+        axes.set_xlabel("radius of the sampled ball (linf)")
+        axes.set_ylabel("score")
+        axes.legend(loc="upper left")
+
+    return Case(
+        alt="Against the sampling radius the masked score is a straight line, the unmasked one levels off",
+        caption=(
+            "digits:mlp, input digits:0, seed 0, clever:samples=4 at seven radii. Behind staircase:c=255 the"
+            f" score is whatever radius was sampled, from {scores['staircase:c=255'][0]:.2g} to"
+            f" {scores['staircase:c=255'][-1]:.2g}; unmasked it never exceeds {max(scores['none']):.3f}."
+        ),
+        draw=draw,
+    )
+
+
+def targets_missing() -> Case:
+    number, radius = 3, 0.1
+    x, y = digit(number)
+    asked = f"clever:radius={radius},targets=1"
+    record = record_of(study(network(), x, y, estimators=[asked]), "clever")
+    evidence = raised("FF305", record)["evidence"]
+    slopes, targets = gradients(network(), x, y, radius=radius, count=1000)
+    steepest = slopes.abs().sum(2).amax(1).double()
+    with torch.no_grad():
+        logits = network()(x)[0].double()
+    ratios = [float((logits[int(y)] - logits[t]) / steepest[k]) for k, t in enumerate(targets.tolist())]
+    nearest = min(range(len(ratios)), key=ratios.__getitem__)
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        names = [f"class {t}" for t in targets.tolist()]
+        rest = range(1, len(names))
+        axes.bar([0], ratios[:1], color=BLUE, label="looked at")
+        axes.bar(rest, ratios[1:], facecolor="white", edgecolor=GREY, hatch="///", label="not looked at")
+        axes.bar(
+            [nearest],
+            ratios[nearest : nearest + 1],
+            facecolor="white",
+            edgecolor=RED,
+            hatch="///",
+            linewidth=1.5,
+            label="the smallest",
+        )
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(0.0, 1.3 * max(ratios))
+        axes.set_ylabel("margin / largest slope")
+        axes.legend(loc="upper left", ncols=3)
+
+    return Case(
+        alt="Distances to nine classes: one was looked at, a smaller one was not",
+        caption=(
+            f"digits:mlp, unmasked, input digits:{number}, seed 0, {asked} and its plain ratios over 1,000"
+            f" points. It looked at {evidence['covered']:.0f} of {len(ratios)} classes, the runner-up"
+            f" {int(targets[0])} ({ratios[0]:.4f}); class {int(targets[nearest])} is nearer"
+            f" ({ratios[nearest]:.4f})."
+        ),
+        draw=draw,
+    )
+
+
+CASES: Mapping[str, Callable[[], Case]] = {
+    "FF301": fit_replaced,
+    "FF302": unstable,
+    "FF303": capped,
+    "FF305": targets_missing,
+}
