@@ -93,7 +93,7 @@ def saturated() -> Case:
             axes.set_title(title)
 
     return Case(
-        alt="Ten logits of different heights, and the same outputs after a sigmoid, stuck at 0 and 1",
+        alt="Ten logits of different heights, and the outputs after a sigmoid, the largest exactly 1",
         caption=(
             f"digits:mlp behind {use}, input digits:0, seed 0. The largest logit, {float(logits.max()):.1f},"
             f" becomes {float(outputs.max()):.9g}; around the input {share:.0%} of the points observed have"

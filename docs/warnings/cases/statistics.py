@@ -20,7 +20,7 @@ def fit_replaced() -> Case:
         results = study(network(name), x, y, estimators=[f"{NO_FIT},directed=false"])
         record = record_of(results, "clever")
         shown.append((name, sorted(curve(results, record, "maxima")), record))
-    finding = raised("FF301", shown[0][2])
+    raised("FF301", shown[0][2])
     if shown[1][2]["evidence"]["fit"] != "weibull":
         raise LookupError("the picture compares with a fit that was used, and this one was not")
 
@@ -50,8 +50,8 @@ def fit_replaced() -> Case:
         alt="Batch maxima of a piecewise linear model in few columns, of a smooth one along a fit",
         caption=(
             f"Input digits:7, unmasked, seed 0, {NO_FIT},directed=false. On digits:mlp, which is piecewise"
-            f" linear, the 50 maxima take {left['distinct_maxima']:.0f} values ({finding['evidence']['fit']}"
-            f" stands in: {left['fit_reason']}); on digits:mlp-tanh they take"
+            f" linear, the 50 maxima take {left['distinct_maxima']:.0f} values and the"
+            f" largest stands in for the fit ({left['fit_reason']}); on digits:mlp-tanh they take"
             f" {right['distinct_maxima']:.0f}, and the fit is used."
         ),
         draw=draw,
@@ -75,10 +75,10 @@ def unstable() -> Case:
         axes.step(batch, running, where="post", color=RED, label="the running maximum")
         axes.axvline(half + 0.5, color=GREY, linestyle=":")
         axes.set_xticks(range(2, len(maxima) + 1, 2))
-        axes.set_ylim(0.0, 1.35 * max(maxima))
+        axes.set_ylim(0.0, 1.4 * max(maxima))
         axes.set_xlabel("batches drawn; dotted: half of them")
         axes.set_ylabel("slope")
-        axes.legend(loc="upper left", ncols=2)
+        axes.legend(loc="upper left")
 
     return Case(
         alt="The running maximum of the slope still jumps in the second half of the batches",
