@@ -55,7 +55,7 @@ def precision() -> Case:
         alt="In float32 the margin falls in whole steps, in float64 smoothly",
         caption=(
             "digits:mlp with 2²⁴ added to every logit, which changes nothing in exact arithmetic; input"
-            f" digits:0, seed 0. In float32 the logits keep even numbers only: the margin at the input is"
+            f" digits:0, seed 0. In float32 the logits keep whole numbers at best: the margin at the input is"
             f" {float(single[0]):.4g} there and {float(double[0]):.4g} in float64, another by {shift:.1%}."
         ),
         draw=draw,
