@@ -32,10 +32,12 @@ def to_plane(gradient: Tensor, fall: Tensor, below: Tensor, above: Tensor, *, no
 
 def _greedy(weight: Tensor, room: Tensor, fall: Tensor) -> Tensor:
     order = weight.argsort(dim=1, descending=True, stable=True)
-    gains = (weight * room).gather(1, order)
-    before = gains.cumsum(1) - gains
-    share = ((fall[:, None] - before) / gains).nan_to_num(0.0, 0.0, 0.0).clamp(0, 1)
-    return torch.zeros_like(room).scatter(1, order, share * room.gather(1, order))
+    steep, space = weight.gather(1, order), room.gather(1, order)
+    gains = (steep * space).cumsum(1)
+    # not the sums less the gains: without bounds both are infinite
+    before = torch.cat([torch.zeros_like(gains[:, :1]), gains[:, :-1]], 1)
+    wanted = ((fall[:, None] - before).clamp(min=0) / steep).nan_to_num(0.0)
+    return torch.zeros_like(room).scatter(1, order, torch.minimum(wanted, space))
 
 
 def _together(weight: Tensor, speed: Tensor, room: Tensor, fall: Tensor) -> Tensor:
@@ -46,7 +48,8 @@ def _together(weight: Tensor, speed: Tensor, room: Tensor, fall: Tensor) -> Tens
     rate = (weight * speed).gather(1, order)
     # summed from the far end: a difference of cumulative sums would cancel where it matters
     rates = rate.flip(1).cumsum(1).flip(1)
-    reached = filled + times * (rates - rate)
+    # inf times 0, where a coordinate without a bound is the last one
+    reached = (filled + times * (rates - rate)).nan_to_num(torch.inf, torch.inf)
     last = torch.searchsorted(reached, fall[:, None].contiguous())
     index = last.clamp(max=weight.shape[1] - 1)
     before = torch.where(

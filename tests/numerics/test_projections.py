@@ -115,3 +115,18 @@ def test_shrinking_hits_the_norm_and_moves_every_coordinate_towards_zero(
     )
     assert bool((small * displacement >= 0).all())
     assert bool((small.abs() <= displacement.abs() + 1e-15).all())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_box_without_bounds_is_no_obstacle(norm: str) -> None:
+    gradient, fall, below, _ = case(3, 6)
+    free = torch.full_like(below, torch.inf)
+    step = to_plane(gradient, fall, free, free, norm=norm)
+    dual = {"linf": 1.0, "l2": 2.0, "l1": torch.inf}[norm]
+    torch.testing.assert_close(
+        vector_norm(step, norm), fall / torch.linalg.vector_norm(gradient, dual, dim=1), rtol=1e-9, atol=0
+    )
+    single = to_plane(gradient[:, 1:2], fall, free[:, :1], free[:, :1], norm=norm)
+    torch.testing.assert_close(vector_norm(single, norm), fall / gradient[:, 1].abs(), rtol=1e-9, atol=0)
+    half = to_plane(gradient, fall, below, free, norm=norm)
+    torch.testing.assert_close(-(gradient * half).sum(1), fall, rtol=1e-9, atol=1e-12)

@@ -75,7 +75,8 @@ def descend(
         scale = gradient.abs().amax(1, keepdim=True)
         unit = (gradient / scale).nan_to_num(0.0)
         moved = point - centre
-        fall = (margin / scale[:, 0]).nan_to_num(0.0) - (unit * moved).sum(1)
+        # a model may answer in more precision than its inputs have, and points are inputs
+        fall = (margin.to(moved.dtype) / scale[:, 0]).nan_to_num(0.0) - (unit * moved).sum(1)
         least = overshoot.min() * (1.0 if step < 0.8 * steps else EXACT)
         beyond = overshoot if step < 0.6 * steps else least
         nearest = to_plane(unit, fall * (1 + beyond), below, above, norm=oracle.norm)
