@@ -114,6 +114,9 @@ def _block(
         else:
             facts["predicted"] = int(answers[i])
             facts["misclassified"] = int(answers[i]) != int(labels[i])
+            facts["tied"] = facts["misclassified"] and bool(
+                logits[i, int(answers[i])] == logits[i, int(labels[i])]
+            )
             facts["agreement"] = unmasked is None or int(unmasked[i]) == int(logits[i].argmax())
         found.append(Observation(facts))
     usable = [i for i, seen in enumerate(found) if seen.facts.get("misclassified") is False]
@@ -209,7 +212,8 @@ def _connected(site: Site) -> bool:
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        return True
+        # a model that answers as soon as nothing is recorded takes no gradient
+        return bool(site.guard.alone(site.inputs[:1]).isnan().all())
     return gradient is not None
 
 

@@ -1,8 +1,8 @@
 """The subject: a composed model behind the one interface that estimators see.
 
-It keeps three promises that a bare module does not: small forwards are filled up, so that an input's logits
+It keeps four promises that a bare module does not: small forwards are filled up, so that an input's logits
 do not depend on its neighbours; a cut graph yields zero gradients, so that an estimator is refuted rather
-than failed; every query is counted.
+than failed; what the module does to its argument in place stays with the module; every query is counted.
 """
 
 from __future__ import annotations
@@ -69,29 +69,48 @@ class ModelSubject(nn.Module):
         if not short or not count:
             return self.unfilled(inputs)
         filler = inputs[-1:].detach().expand(short, *inputs.shape[1:])
-        logits = self._logits(torch.cat([inputs, filler]), asked=count)
+        logits = self._logits(torch.cat([inputs, filler]), asked=count)  # a copy already
         return self._watched(logits[:count], inputs)
 
     def unfilled(self, inputs: Tensor) -> Tensor:
         """The forward on exactly these rows: what a caller of the bare model would see."""
-        return self._watched(self._logits(inputs, asked=inputs.shape[0]), inputs)
+        # a module that works in place would change the points that are being judged
+        return self._watched(self._logits(inputs.clone(), asked=inputs.shape[0]), inputs)
 
     def _logits(self, inputs: Tensor, *, asked: int) -> Tensor:
         count = inputs.shape[0]
-        logits: Tensor = self.module(inputs)
+        logits = self._asked(inputs)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape != (count, self.classes):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise DomainError(
                 f"the model returned {shape} for {count} inputs; expected one tensor of logits"
                 f" ({count}, {self.classes}). Wrap it so that it returns logits alone."
             )
+        check_numbers(logits)
         self.forward_queries += asked
-        return logits
+        # autograd refuses tensors of torch.inference_mode; a copy is an ordinary tensor without a graph
+        return logits.clone() if logits.is_inference() else logits
+
+    def _asked(self, inputs: Tensor) -> Tensor:
+        """What the module returns; without a graph where it takes no inputs that require a gradient, as one
+        that calls ``numpy()`` on them."""
+        try:
+            answer: Tensor = self.module(inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            if not (torch.is_grad_enabled() and inputs.requires_grad):
+                raise
+            with torch.no_grad():
+                answer = self.module(inputs.detach().clone())
+        return answer
 
     def _watched(self, logits: Tensor, inputs: Tensor) -> Tensor:
         if torch.is_grad_enabled() and inputs.requires_grad:
             if not self._connected(logits, inputs):
-                logits = _Attach.apply(logits.detach(), inputs)  # type: ignore[no-untyped-call]
+                with torch.no_grad():  # a repaired gradient leads through detach, not through this
+                    bare = logits.clone()
+                logits = _Attach.apply(bare, inputs)  # type: ignore[no-untyped-call]
             count = inputs.shape[0]
             logits.register_hook(lambda _grad: self._count_backward(count))  # type: ignore[no-untyped-call]
         return logits
@@ -108,6 +127,16 @@ class ModelSubject(nn.Module):
 
     def _count_backward(self, count: int) -> None:
         self.backward_queries += count
+
+
+def check_numbers(logits: Tensor) -> None:
+    """Raises `DomainError` where the logits are not real floating-point numbers."""
+    if not logits.is_floating_point():
+        kind = str(logits.dtype).removeprefix("torch.")
+        raise DomainError(
+            f"the model returned {kind} values; logits are floating-point numbers."
+            " Return them before they are compared, rounded to integers or made complex."
+        )
 
 
 def _reaches(logits: Tensor, inputs: Tensor) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
+from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.subjects.subject import ModelSubject
 
 
@@ -51,7 +54,41 @@ class FloorDivision(nn.Module):
         return inputs.flatten(1)[:, :5] // 0.1
 
 
-@pytest.mark.parametrize("module", [Detached(), OwnLeaf(), FloorDivision()])
+class Numpy(nn.Module):
+    """Raises on inputs that require a gradient."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.from_numpy(inputs.numpy().reshape(len(inputs), -1)[:, :5] * 2)
+
+
+class Inference(nn.Module):
+    """Its outputs are tensors that autograd refuses to save."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return inputs.flatten(1)[:, :5] * 2
+
+
+class _NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, inputs: Tensor) -> Tensor:
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(_ctx: Any, *_grads: Tensor) -> Tensor:
+        raise RuntimeError("no backward here")
+
+
+class NoBackward(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = _NoBackward.apply(inputs)  # type: ignore[no-untyped-call]
+        return outputs.flatten(1)[:, :5]
+
+
+CUT = [Detached(), OwnLeaf(), FloorDivision(), Numpy(), Inference(), NoBackward()]
+
+
+@pytest.mark.parametrize("module", CUT, ids=lambda module: type(module).__name__)
 @pytest.mark.parametrize("count", [3, 16])
 def test_a_cut_graph_gives_zero_gradients_and_no_exception(module: nn.Module, count: int) -> None:
     subject = ModelSubject(module, classes=5)
@@ -60,6 +97,31 @@ def test_a_cut_graph_gives_zero_gradients_and_no_exception(module: nn.Module, co
     assert torch.equal(logits, module(points.detach()))
     (gradient,) = torch.autograd.grad(logits[:, 0].sum(), points)
     assert torch.equal(gradient, torch.zeros_like(points))
+
+
+@pytest.mark.parametrize("module", CUT[3:], ids=lambda module: type(module).__name__)
+def test_what_no_repair_reaches_gives_zero_gradients_under_a_repair_too(module: nn.Module) -> None:
+    subject = ModelSubject(module, classes=5)
+    points = POINTS[:16].clone().requires_grad_()
+    logits = StraightThrough()(subject)(points)
+    assert not logits.is_inference()
+    (gradient,) = torch.autograd.grad((logits * logits).sum(), points, allow_unused=True)
+    assert gradient is None or torch.equal(gradient, torch.zeros_like(points))
+
+
+class InPlace(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.mul_(2).flatten(1)[:, :5]
+
+
+@pytest.mark.parametrize("count", [3, 16])
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_module_that_works_in_place_does_not_move_the_points(count: int, graph: bool) -> None:
+    subject = ModelSubject(InPlace(), classes=5)
+    points = POINTS[:count].clone().requires_grad_(graph)
+    for ask in (subject, subject.unfilled):
+        assert torch.equal(ask(points), 2 * POINTS[:count, :5])
+        assert torch.equal(points, POINTS[:count])
 
 
 def test_queries_are_counted_without_the_filling() -> None:
@@ -84,6 +146,16 @@ def test_the_module_is_put_in_eval_mode_and_frozen() -> None:
 def test_anything_else_than_logits_is_refused_with_the_shape(module: nn.Module) -> None:
     with pytest.raises(DomainError, match="expected one tensor of logits"):
         ModelSubject(module, classes=5)(POINTS)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_answers_that_are_no_logits_are_refused_with_their_type(dtype: torch.dtype) -> None:
+    class Answers(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs[:, :5].to(dtype)
+
+    with pytest.raises(DomainError, match=str(dtype).removeprefix("torch.")):
+        ModelSubject(Answers(), classes=5)(POINTS)
 
 
 def test_bounds_are_tensors_in_the_models_own_type() -> None:
