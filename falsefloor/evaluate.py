@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from falsefloor import __version__
 from falsefloor.api import LabelledInputs, LoadedModel, Norm
+from falsefloor.engine.device import usable_device
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
@@ -75,13 +76,17 @@ def evaluate(
     Raises `UsageError` for names, parameters and shapes that do not fit; a plugin that fails fails its own
     estimates only (their status says why).
     """
-    named = {"model": model} if isinstance(model, nn.Module) else dict(model)
-    points = torch.as_tensor(inputs)
+    named = _named(model)
+    points = _tensor(inputs, "inputs")
     if points.ndim < 2:
         raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
+    if points.is_complex():
+        raise UsageError("inputs are real numbers; these are complex.")
     if not points.is_floating_point():
         points = points.to(torch.get_default_dtype())
-    truth = None if labels is None else torch.as_tensor(labels)
+    truth = None if labels is None else _tensor(labels, "labels")
+    if truth is not None and (truth.is_complex() or not bool((truth == truth.long()).all())):
+        raise UsageError("labels are the classes' numbers, 0, 1, 2 …; these are not all whole numbers.")
     study = study_from(
         {
             "models": [{"use": f"live:{name}", "label": name} for name in named],
@@ -100,13 +105,9 @@ def evaluate(
     planner = Planner(catalogue())
     study, _ = with_ceiling(study, {e.use: planner.claim(e.use) for e in study.estimators})
     series = series_of(study, planner)
-    chosen = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    chosen = usable_device(device)
     session = Session(device=chosen)
     for name, module in named.items():
-        if not isinstance(module, nn.Module):
-            raise UsageError(
-                f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits."
-            )
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
@@ -139,6 +140,26 @@ def evaluate(
     # not a TemporaryDirectory: that one warns whenever nobody closed it, and nobody closes a table
     weakref.finalize(results, shutil.rmtree, folder, ignore_errors=True)
     return results
+
+
+def _named(model: Any) -> dict[str, nn.Module]:
+    """The models by name. Raises `UsageError` for anything else than modules."""
+    given = dict(model) if isinstance(model, Mapping) else {"model": model}
+    for name, module in given.items():
+        if not isinstance(module, nn.Module):
+            raise UsageError(
+                f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits."
+                " A function becomes one as the forward of a class of its own."
+            )
+    return given
+
+
+def _tensor(values: Any, what: str) -> Tensor:
+    """Raises `UsageError` for what makes no tensor: text, None, rows of different lengths."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{what} cannot be read as numbers: {error}.") from error
 
 
 def _watched() -> bool:

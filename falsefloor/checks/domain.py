@@ -22,6 +22,8 @@ def misclassified(facts: Facts) -> list[Finding] | None:
     if not wrong:
         return []
     label, answer = facts.observed.get("label"), facts.observed.get("predicted")
+    if facts.observed.get("tied") is True:
+        return [found("FF601", f"classes {label} and {answer} tie: the distance is 0")]
     return [found("FF601", f"the model answers {answer}, the label is {label}: the distance is 0")]
 
 
@@ -53,7 +55,11 @@ def vacuous(facts: Facts) -> list[Finding] | None:
         return None
     if top is not None and top.distance > USELESS * judged.radius:
         ratio = top.distance / judged.radius if judged.radius > 0 else math.inf
-        message = f"the claim is true, but the nearest known adversarial input is {ratio:.3g} times as far"
+        message = (
+            f"the claim is true, but the nearest known adversarial input is {ratio:.3g} times as far"
+            if judged.radius > 0
+            else f"a radius of 0 says nothing; the nearest known adversarial input is {top.distance:.4g} away"
+        )
         return [found("FF701", message, ratio=ratio, distance=top.distance)]
     if grey is not None and judged.radius < grey:
         message = f"the claim is below one grey level ({grey:.4g}) of an 8-bit image"

@@ -32,7 +32,7 @@ def bytes_a_row(module: nn.Module, point: Tensor) -> int:
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             logits = module(point.detach().clone().requires_grad_(True))
-    except RuntimeError:
+    except Exception:  # it may take no batch of one, or fail on this input
         return 0
     # the graph must live until here, or its memory would be counted under the same address twice
     return sum(kept.values()) + (logits.nbytes if isinstance(logits, Tensor) else 0)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
+from falsefloor.engine.fitting import check_bounds, count_classes
 from falsefloor.engine.footprint import rows_that_fit
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.plugins.loading import make
@@ -123,7 +124,8 @@ class Session:
             raise DomainError(
                 f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}."
             )
-        classes = loaded.classes or _count_classes(module, points)
+        check_bounds(bounds, tuple(points.shape[1:]))
+        classes = loaded.classes or count_classes(module, points)
         subject = ModelSubject(module, classes=classes, bounds=bounds)
         low_t, high_t = subject.bounds
         flat = ((points >= low_t) & (points <= high_t) & points.isfinite()).flatten(1)
@@ -182,18 +184,6 @@ def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Modul
     if (std <= 0).any():
         raise UsageError(f"std must be positive; not {std.tolist()}.")
     return nn.Sequential(Normalise(mean, std), module)
-
-
-def _count_classes(module: nn.Module, points: Tensor) -> int:
-    with torch.no_grad():
-        logits = module(points[:1])
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise DomainError(
-            f"the model returned {shape} for one input; expected one tensor of logits (1, classes)."
-            " Wrap it so that it returns logits alone."
-        )
-    return int(logits.shape[1])
 
 
 def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:

@@ -46,15 +46,21 @@ def main(fd: int, device: str) -> None:
     import torch
 
     torch.set_num_threads(max(1, int(os.environ.get(THREADS, "1"))))
+    from falsefloor.engine.device import usable_device
     from falsefloor.engine.session import Session
     from falsefloor.engine.unit import run_unit
+    from falsefloor.errors import UsageError
     from falsefloor.store.records import UnitResult, pack
 
-    session = Session(device=torch.device(device))
+    session, refused = Session(), None
+    try:
+        session = Session(device=usable_device(device))
+    except UsageError as error:
+        refused = {"error": str(error), "exit_code": error.exit_code}
     while True:
         command = commands.get()
         if command["do"] == "prepare":
-            _send(pipe, {"event": "prepared", **prepared(session, command)})
+            _send(pipe, {"event": "prepared", **(refused or prepared(session, command))})
         elif command["do"] == "unit":
             unit = int(command["unit"])
             if stop.is_set():

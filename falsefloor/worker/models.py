@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from falsefloor.errors import FalsefloorError, StudyError
+from falsefloor.errors import FalsefloorError, StudyError, UsageError
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
@@ -49,8 +49,10 @@ def prepare(
         counts[model.name] = facts["count"]
     if failures and not counts:
         first = next(iter(failures.values()))
-        error = FalsefloorError(str(first["error"]))
-        error.exit_code = int(first["exit_code"])
+        code = int(first["exit_code"])
+        kind = UsageError if code == UsageError.exit_code else FalsefloorError
+        error = kind(str(first["error"]))
+        error.exit_code = code
         raise error
     for name, failed in failures.items():
         writer.event("failed", f"{name}: {failed['error']}")

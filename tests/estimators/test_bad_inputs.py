@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -212,3 +213,86 @@ def test_a_model_in_training_mode_is_put_in_eval_mode_and_said_so() -> None:
     for rows in judged(model).values():
         assert all(row["status"] == "ok" and "FF603" in codes(row) for row in rows)
     assert model.training
+
+
+def test_a_model_that_answers_in_more_precision_than_it_is_asked_in_is_bracketed() -> None:
+    weight = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    found = judged(Made(lambda x: (x @ weight).double()))
+    for name in LOWER:
+        for below, above in zip(found[name], found["attack"], strict=True):
+            assert 0.99 * above["radius"] <= below["radius"] <= above["radius"] * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_attack_needs_no_bounds(norm: Norm) -> None:
+    rows = judged(Made(half), bounds=(-math.inf, math.inf), norm=norm)["attack"]
+    assert [row["radius"] for row in rows] == pytest.approx((POINTS[:, 0] - 0.5).abs().tolist(), rel=1e-3)
+
+
+def test_a_tie_is_called_a_tie() -> None:
+    for rows in judged(Made(lambda x: x[:, :1] * torch.tensor([1.0, 1.0, 0.0]))).values():
+        assert all(row["warnings"][0]["message"] == "classes 0 and 1 tie: the distance is 0" for row in rows)
+
+
+def test_a_claim_of_zero_is_not_compared_by_a_ratio() -> None:
+    steep = Made(lambda x: torch.stack([x.sqrt().sum(1), torch.ones(len(x))], 1))
+    rows = judged(steep, torch.zeros(1, 6))["clever"]
+    said = next(w["message"] for w in rows[0]["warnings"] if w["code"] == "FF701")
+    assert "inf" not in said
+
+
+def only_sixteen(x: Tensor) -> Tensor:
+    if len(x) % 16:
+        raise ValueError("batches of 16 only")
+    return half(x)
+
+
+def test_a_model_that_takes_no_single_input_is_judged_and_told_apart() -> None:
+    for rows in judged(Made(only_sixteen)).values():
+        assert all(row["radius"] is not None for row in rows), rows[0]["error"]
+        assert all("FF105" in codes(row) for row in rows)
+
+
+def test_the_inputs_stay_as_they_were_where_the_model_works_in_place() -> None:
+    points = POINTS.clone()
+    found = judged(Made(lambda x: half(x.mul_(0.5) * 2)), points)
+    assert torch.equal(points, POINTS)
+    for name in ESTIMATORS:
+        distances = (POINTS[:, 0] - 0.5).abs().tolist()
+        assert [row["radius"] for row in found[name]] == pytest.approx(distances, rel=1e-2)
+
+
+def wants_a_graph(x: Tensor) -> Tensor:
+    leaf = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(half(leaf).pow(2).sum(), leaf)
+    return half(x) + slope[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ({"bounds": (1, 0)}, "lowest value"),
+        ({"bounds": (0, 0)}, "lowest value"),
+        ({"bounds": (math.nan, 1)}, "lowest value"),
+        ({"bounds": (0,)}, "bounds are"),
+        ({"bounds": ("a", "b")}, "bounds are"),
+        ({"bounds": None}, "bounds are"),
+        ({"bounds": (torch.zeros(2), torch.ones(2))}, "bounds are"),
+        ({"labels": ["a", "b", "c"]}, "labels cannot be read"),
+        ({"labels": [0.5, 0, 1]}, "whole numbers"),
+        ({"labels": [0, 1, 7]}, "label 7 is not a class"),
+        ({"inputs": "digits:0"}, "inputs cannot be read"),
+        ({"inputs": POINTS.to(torch.complex64)}, "real numbers"),
+        ({"model": half}, "model is function"),
+        ({"model": Made(lambda x: half(x) > 0)}, "returned bool"),
+        ({"model": Made(lambda x: half(x)[:, :0])}, "returned (1, 0)"),
+        ({"model": Made(wants_a_graph)}, "needs torch.enable_grad()"),
+        ({"model": Made(lambda x: half(x / 0 if len(x) < 0 else x.nope))}, "AttributeError"),
+        ({"device": "toaster"}, "the device 'toaster' cannot be used here"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_does_not_fit_is_a_usage_error_in_words(what: dict[str, Any], says: str) -> None:
+    given = {"model": Made(half), "inputs": POINTS, "labels": None, "progress": False} | what
+    with pytest.raises(UsageError, match=re.escape(says)):
+        falsefloor.evaluate(given.pop("model"), given.pop("inputs"), given.pop("labels"), **given)
