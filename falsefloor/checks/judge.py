@@ -176,8 +176,11 @@ def _bounded(facts: Facts, finding: Finding) -> Finding:
 
 def _wavers(finding: Finding) -> bool:
     """Whether the subject was seen to answer the same question differently when asked again (FF105)."""
+    if finding.code != "FF105":
+        return False
+    # a remark has no evidence: the core's own, of a subject that changed while it was estimated
     moved = finding.evidence.get("repeat_shift")
-    return finding.code == "FF105" and isinstance(moved, float) and moved > 0
+    return moved is None or (isinstance(moved, float) and moved > 0)
 
 
 def _softened(finding: Finding) -> Finding:

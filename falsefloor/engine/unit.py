@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
@@ -35,6 +36,10 @@ from falsefloor.store.records import Array, EstimateResult, ObservationResult, U
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.stability import shift
+
+SHIFT = 1e-4
+"""Relative move of the logits that is more than a device's own order of sums (FF105's)."""
 
 Sink = Callable[[int, int, dict[str, list[float]]], None]
 
@@ -92,7 +97,7 @@ def _estimate(
         why = f"{spec['use']} does not support the norm {norm}; it supports {', '.join(sorted(cls.norms))}"
         return [_row(task, n, status="skipped", error=why) for n in task.numbers], []
     estimator: Estimator = make("estimator", spec["use"], spec["params"])
-    rows, ready = _gate(task, session)
+    rows, ready, asked = _gate(task, session)
     choices: dict[int, Choice] = {}
     groups: list[tuple[Any, list[int]]] = [(task.subject, ready)]
     if spec["gradient"] != "autograd":
@@ -127,6 +132,7 @@ def _estimate(
     for number, choice in choices.items():
         if rows[number].status == "ok":
             rows[number] = replace(rows[number], evidence={**choice.evidence, **rows[number].evidence})
+    _ask_again(task, session, asked, rows)
     seen = [
         ObservationResult(n, None, {"gradients": {spec["gradient"]: list(c.rows)}})
         for n, c in choices.items()
@@ -146,8 +152,28 @@ def _predicted(answer: int) -> int | None:
     return None if answer < 0 else answer
 
 
-def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list[int]]:
-    """Inputs that never reach an estimator, decided, and the numbers of those that do."""
+def _ask_again(task: Task, session: Session, asked: Tensor, rows: dict[int, EstimateResult]) -> None:
+    """FF105 where a subject's answers (N, K) changed while it was estimated, or since it was loaded.
+
+    What was observed before says nothing about a subject that changes after so many calls.
+    """
+    now = Guarded(task.subject, rows=session.rows).first(task.inputs)[0]
+    limit = 0.0 if task.inputs.device.type == "cpu" else SHIFT
+    for at, number in enumerate(task.numbers):
+        moved, label = shift(asked[at], now[at])
+        loaded, first = task.prepared.facts["predicted"][number], int(asked[at].argmax())
+        if moved > limit or label:
+            said = f"after the estimate the model answers differently: logits moved by {moved:.2g}, relative"
+        elif not task.spec["stack"] and first != loaded:
+            said = f"the model answered {loaded} when it was loaded, and {first} before the estimate"
+        else:
+            continue
+        if rows[number].status == "ok":
+            rows[number] = replace(rows[number], notes=[*rows[number].notes, ("FF105", said)])
+
+
+def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list[int], Tensor]:
+    """Inputs that never reach an estimator, decided; the numbers of those that do; the logits of all."""
     logits, raised = Guarded(task.subject, rows=session.rows).first(task.inputs)
     finite = logits.isfinite().all(1)
     answers = predicted(logits, task.labels)
@@ -171,7 +197,7 @@ def _gate(task: Task, session: Session) -> tuple[dict[int, EstimateResult], list
         else:
             ready.append(number)
         decided[number] = row
-    return decided, ready
+    return decided, ready, logits
 
 
 def _attempt(

@@ -25,7 +25,7 @@ from falsefloor.subjects.precision import outputs, precision_ladder
 from falsefloor.subjects.scale_agreement import scale_agreement
 from falsefloor.subjects.secant_pairs import SecantPairs, secant_facts, secant_pairs
 from falsefloor.subjects.site import SCALES, Site
-from falsefloor.subjects.stability import stability
+from falsefloor.subjects.stability import ask_again, stability
 from falsefloor.subjects.subject import ModelSubject
 
 ELEMENTS = 2**25
@@ -183,6 +183,7 @@ def _measure(site: Site, sources: Mapping[str, Source]) -> list[Observation]:
     for i, (name, fact, point) in nonfinite_facts(site, join(broken), logits).items():
         seen[i].facts[name] = fact
         seen[i].arrays[fact["array"]] = point
+    ask_again(site, [one.facts for one in seen])
     count = len(seen)
     for i, one in enumerate(seen):
         # every stage asks the same number of rows of each input, except settling, which counts its own

@@ -216,3 +216,10 @@ def test_a_subject_that_wavers_is_suspect_since_no_point_of_it_can_be_promised_t
     assert {"FF105", "FF201"} <= {f.code for f in wavering.findings}, "both are told all the same"
     batched = judge(facts(above, batch={"shift": 0.01, "label": False}), OURS)
     assert batched.verdict == "refuted", "alone and in its batch the point was tried"
+
+
+def test_a_remark_that_the_subject_changed_meanwhile_weighs_as_much_as_the_check() -> None:
+    remark = Finding("FF105", "suspect", "after the estimate the model answers differently")
+    contradicted = facts(estimate(0.3), attack(0.1))
+    assert verdict(contradicted) == "refuted"
+    assert verdict(contradicted, notes=[remark]) == "suspect"

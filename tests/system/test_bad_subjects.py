@@ -77,6 +77,26 @@ def test_a_subject_that_changes_state_between_calls_is_named() -> None:
         assert "asked again" in codes(estimate)["FF105"]
 
 
+class Turning(Linear):
+    """Answers with other classes after so many calls, for good."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.left -= 1
+        return super().forward(inputs).roll(int(self.left < 0), 1)
+
+
+@pytest.mark.parametrize("calls", [10, 60, 200])
+def test_a_subject_that_turns_later_on_is_named(calls: int) -> None:
+    model = Turning(calls)
+    for estimate in judged(model):
+        assert estimate["verdict"] in ("suspect", "refuted")
+        assert "answer" in codes(estimate)["FF105"]
+
+
 def test_a_subject_that_uses_the_batch_is_named() -> None:
     mixed = Linear(
         lambda inputs, logits: logits + 0.05 * inputs.mean(0).sum() * torch.tensor([1.0, 0.0, 0.0])
