@@ -139,6 +139,7 @@ def test_a_study_that_cannot_work_is_refused_before_anything_starts(tmp_path: Pa
         ({"inputs": "digits:0-99999"}, "digits"),
         ({"maskers": ["staircase:c=255,at=7.relu"]}, "no place '7.relu'"),
         ({"models": ["python:/nowhere/net.py:build"]}, "/nowhere/net.py"),
+        ({"device": "toaster"}, "the device 'toaster' cannot be used here"),
     ],
 )
 def test_what_only_the_worker_can_see_ends_the_run_with_its_reason(
