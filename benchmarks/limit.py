@@ -4,7 +4,8 @@ Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (
 fit, interval, directed points) over the time of one forward and ten class backwards on as many points and
 nothing else; then the cost against the number of classes, with the race of targets, against the number of
 points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either
-side.
+side, and runs in the same process after the subject has settled its allocator (`falsefloor.subjects.memory`):
+left alone it would be slower.
 Medians of several interleaved runs, in processor time, which other programs disturb less; written as
 JSON with --json FILE.
 
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.clever_ball import UNIT_POINTS
+from falsefloor.estimators.clever_ball import LARGE, UNIT_POINTS
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.subjects.subject import ModelSubject
 
@@ -70,12 +71,15 @@ def compare(
 
     whole = partial(estimate, estimator, subject, images, labels, norm)
     before = subject.forward_queries, subject.backward_queries
+    repeats: list[int] = []
+    hook = subject.register_forward_pre_hook(lambda _module, given: repeats.append(filling(given[0])))
     whole()
+    hook.remove()
     forward = subject.forward_queries - before[0]
     backward = subject.backward_queries - before[1]
     # a margin's backward replaces a class's, so the points that were looked at are backwards over K - 1;
-    # repeated points (one row a target) are thereby counted once
-    points = backward // (loaded.classes - 1)
+    # repeated points (one row a target) are thereby counted once; rows that fill a forward do not count
+    points = backward // (loaded.classes - 1) - sum(repeats)
     drawn = torch.rand(points, *images.shape[1:])
     bare(loaded.module, drawn, loaded.classes)
     pairs = [
@@ -93,6 +97,14 @@ def compare(
         "ratio": statistics.median(pair[0] / pair[1] for pair in pairs),
         "goal": GOALS.get((name, form)) if norm == "linf" else None,
     }
+
+
+def filling(rows: Tensor) -> int:
+    """How many of a large forward's rows repeat the last point, which the bare loop does not owe."""
+    if len(rows) <= LARGE:
+        return 0
+    same = (rows == rows[-1:]).flatten(1).all(dim=1).flip(0).long()
+    return int(same.cumprod(dim=0).sum()) - 1
 
 
 def estimate(

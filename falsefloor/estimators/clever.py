@@ -175,7 +175,7 @@ class _Run:
                 path=path,
                 tick=self.tick,
             )
-            decision = decide(view, ball, fitted=self.options.fit == "weibull")
+            decision = decide(view, ball, fitted=self.options.fit == "weibull", beat=bracket.low)
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
             if best is None or decision.floor.radius >= best.floor.radius:
                 best = decision

@@ -29,36 +29,49 @@ class Path:
         self.view = view
         wide = working(view.centre.dtype)
         self.slots = list(gradients)[:TARGETS]
+        self.places = {slot: index for index, slot in enumerate(self.slots)}
         self.rows = torch.tensor(self.slots, device=view.centre.device).repeat_interleave(len(ALONG))
         self.along = ALONG.to(view.centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
         self.middle = view.centre.to(wide).reshape(1, 1, *view.centre.shape)
         self.first = torch.stack([gradients[slot] for slot in self.slots])
-        self.mean: Tensor | None = None
+        self.known: Tensor | None = None
         self.begin = 0
 
     def points(self, radius: float) -> Tensor:
         """Points (P, *input) in the ball, the input first; `learn` needs those from ``begin`` on."""
-        if self.mean is not None:
-            mean = self.mean.nan_to_num(0.0, 0.0, 0.0)
-            seen = [self._segments(self.first, radius), self._segments(mean, radius)]
+        if self.known is not None:
+            mean = self.mean().nan_to_num(0.0, 0.0, 0.0)
+            seen = list(self._segments(torch.cat([self.first, mean]), radius).chunk(2))
         else:
             seen = [self._segments(self.first, radius)]
             for _ in range(STEPS - 1):
                 flat = own_gradients(self.view, seen[-1], self.rows).nan_to_num(0.0, 0.0, 0.0)
                 seen.append(self._segments(flat.reshape(len(self.slots), len(ALONG), -1).mean(dim=1), radius))
         seen.insert(0, self.view.centre.unsqueeze(0))
-        self.mean = torch.zeros_like(self.first)
+        self.known = self.first.new_zeros(len(self.slots), len(ALONG), self.first.shape[1])
         self.begin = sum(len(points) for points in seen[:-1])
         return torch.cat(seen)
 
     def learn(self, slot: int, start: int, block: Tensor) -> None:
         """Told gradients (T', P', d): targets from ``slot`` on, points from ``start`` on, counted from
         ``begin`` (negative before it)."""
-        assert self.mean is not None  # points come before their gradients
-        for index, own in enumerate(self.slots):
-            if slot <= own < slot + block.shape[0]:
-                begin, end = (max(0, index * len(ALONG) + more - start) for more in (0, len(ALONG)))
-                self.mean[index] += block[own - slot, begin:end].sum(dim=0)
+        assert self.known is not None  # points come before their gradients
+        for own in range(slot, slot + block.shape[0]):
+            if own not in self.places:
+                continue
+            index = self.places[own]
+            # of this target's points, those that the block holds
+            low, high = (
+                min(max(end - index * len(ALONG), 0), len(ALONG)) for end in (start, start + block.shape[1])
+            )
+            if low < high:
+                shift = index * len(ALONG) - start
+                self.known[index, low:high] = block[own - slot, low + shift : high + shift]
+
+    def mean(self) -> Tensor:
+        """(T', d): the mean gradient of each target along its last segment, as far as it was told."""
+        assert self.known is not None  # points come before their gradients
+        return self.known.mean(dim=1)
 
     def _segments(self, gradients: Tensor, radius: float) -> Tensor:
         lo, hi = self.view.subject.bounds

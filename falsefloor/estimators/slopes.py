@@ -81,20 +81,30 @@ def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         return
     for start in range(0, count, view.rows):
         piece = points[start : start + view.rows]
-        for slot, flat in enumerate(_backward(view, piece, view.seeds.unsqueeze(1))):
-            yield slot, start, flat.unsqueeze(0)
+        found = _backward(view, piece, view.seeds.unsqueeze(1))
+        for slot in range(targets):
+            yield slot, start, next(found).unsqueeze(0)
 
 
 def _backward(view: View, points: Tensor, seeds: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Gradients (P, d) of the logits weighted by each of seeds, (P, K) or (1, K), on one graph."""
+    """Gradients (P, d) of the logits weighted by each of seeds, (P, K) or (1, K), on one graph.
+
+    None is kept here: a block that its reader drops leaves its memory, still in the cache, to the next one.
+    """
     inputs = points.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = view.subject(inputs)
     starts = list(seeds)
     for index, start in enumerate(starts):
-        seed = start.to(logits).expand(logits.shape).contiguous()
-        (found,) = torch.autograd.grad(logits, inputs, seed, retain_graph=index < len(starts) - 1)
-        yield found.detach().reshape(len(points), -1).to(working(found.dtype)).contiguous()
+        if start.dtype != logits.dtype:
+            start = start.to(logits.dtype)
+        seed = start.expand(logits.shape).contiguous()
+        yield _rows(torch.autograd.grad(logits, inputs, seed, retain_graph=index < len(starts) - 1)[0])
+
+
+def _rows(found: Tensor) -> Tensor:
+    flat = found.reshape(len(found), -1)
+    return flat.to(working(flat.dtype)).contiguous()
 
 
 def own_gradients(view: View, points: Tensor, slots: Tensor) -> Tensor:
@@ -118,6 +128,7 @@ class Ruler:
         self.norm, self.rho, self.guide = view.norm, rho, guide or {}
         self.columns = len(rho) + 1
         self.down, self.up = view.room
+        self._size: Tensor | None = None
         if self.norm == "linf":
             self.both, self.difference = cube_weights(self.down, self.up, rho=rho.to(self.down.dtype))
 
@@ -125,16 +136,27 @@ class Ruler:
         """(T', A + 1, P') of a block of gradients (T', P', d) whose first target is ``slot``."""
         flat = block.flatten(0, 1)
         if self.norm == "linf":
-            # few rows times many columns: the other way round takes 2.5 times as long
-            table = self.both @ flat.abs().T
-            if len(self.rho):
-                table.addmm_(self.difference, flat.T)
-            return table.reshape(-1, *block.shape[:2]).transpose(0, 1)
+            table = torch.empty(self.columns, len(flat), dtype=flat.dtype, device=flat.device)
+            return self._cube(flat, table).reshape(-1, *block.shape[:2]).transpose(0, 1)
         plain = vector_norm(flat, dual(self.norm)).reshape(len(block), 1, -1)
         if not len(self.rho):
             return plain
         found = torch.stack([self._supports(rows, slot + index).T for index, rows in enumerate(block)])
         return torch.cat([torch.minimum(found, plain), plain], dim=1)
+
+    def into(self, table: Tensor, block: Tensor, slot: int) -> None:
+        """The same of one target's block (1, P', d), written to a contiguous table (A + 1, P')."""
+        if self.norm == "linf":
+            self._cube(block[0], table)
+        else:
+            table.copy_(self(block, slot)[0])
+
+    def _cube(self, flat: Tensor, table: Tensor) -> Tensor:
+        if self._size is None or self._size.shape != flat.shape:
+            self._size = torch.empty_like(flat)
+        # few rows times many columns: the other way round takes 2.5 times as long
+        torch.mm(self.both, torch.abs(flat, out=self._size).T, out=table)
+        return table.addmm_(self.difference, flat.T) if len(self.rho) else table
 
     def exact(self, flat: Tensor) -> Tensor:
         """(P, A + 1) of gradients (P, d) of any targets, each with its own multiplier."""
@@ -166,9 +188,13 @@ def measure(
     dtype = working(view.centre.dtype)
     table = torch.empty(len(view.targets), ruler.columns, len(points), dtype=dtype, device=points.device)
     for slot, start, block in gradients(view, points):
-        table[slot : slot + block.shape[0], :, start : start + block.shape[1]] = ruler(block, slot)
+        if block.shape[:2] == (1, len(points)):
+            ruler.into(table[slot], block, slot)
+        else:
+            table[slot : slot + block.shape[0], :, start : start + block.shape[1]] = ruler(block, slot)
         if watch is not None:
             watch(slot, start - base, block)
+        del block
     return table
 
 

@@ -95,7 +95,8 @@ def sample(
     shape = centre.shape[1:]
     size = math.prod(shape)
     dtype, device = working(centre.dtype), centre.device
-    draws = torch.stack([_draw(size, norm, count, generator) for generator in generators])
+    each = [_draw(size, norm, count, generator) for generator in generators]
+    draws = torch.stack(each) if len(each) > 1 else each[0].unsqueeze(0)
     draws = draws.to(device=device, dtype=dtype)
     radii = torch.as_tensor(radius, dtype=dtype, device=device).reshape(-1, 1, 1)
     middle = centre.to(dtype).reshape(len(centre), 1, size)
@@ -104,7 +105,7 @@ def sample(
         bottom = torch.maximum(low, middle - radii)
         top = torch.minimum(high, middle + radii)
         # the last rounding may step over the end of the interval
-        points = torch.minimum(draws.mul_(top - bottom).add_(bottom), top)
+        points = torch.minimum(draws.mul_(top - bottom).add_(bottom), top, out=draws)
     else:
         points = fold(draws.mul_(radii).add_(middle), low, high)
     return points.to(centre.dtype).reshape(len(centre), count, *shape)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
+from falsefloor.subjects.memory import keep_freed_memory
 
 FILL = 16
 """torch's CPU kernels give a row the same bits in every batch of a multiple of 16 rows, not below."""
@@ -47,6 +48,7 @@ class ModelSubject(nn.Module):
         self, module: nn.Module, *, classes: int, bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0)
     ) -> None:
         super().__init__()
+        keep_freed_memory()
         self.module = module.eval().requires_grad_(False)
         self.classes = classes
         tensors = [*module.parameters(), *module.buffers()]
