@@ -19,7 +19,8 @@ from falsefloor.numerics.support import vertex
 
 TARGETS = 16
 STEPS = 3
-ALONG = torch.arange(1, 7, dtype=torch.float64) / 6
+ALONG = 6
+"""Points of each segment, evenly spaced, its end included."""
 
 
 class Path:
@@ -30,8 +31,9 @@ class Path:
         wide = working(view.centre.dtype)
         self.slots = list(gradients)[:TARGETS]
         self.places = {slot: index for index, slot in enumerate(self.slots)}
-        self.rows = torch.tensor(self.slots, device=view.centre.device).repeat_interleave(len(ALONG))
-        self.along = ALONG.to(view.centre.device, wide).reshape(1, -1, *([1] * view.centre.ndim))
+        self.rows = torch.tensor(self.slots, device=view.centre.device).repeat_interleave(ALONG)
+        along = torch.arange(1, ALONG + 1, dtype=wide, device=view.centre.device) / ALONG
+        self.along = along.reshape(1, -1, *([1] * view.centre.ndim))
         self.middle = view.centre.to(wide).reshape(1, 1, *view.centre.shape)
         self.first = torch.stack([gradients[slot] for slot in self.slots])
         self.known: Tensor | None = None
@@ -46,9 +48,9 @@ class Path:
             seen = [self._segments(self.first, radius)]
             for _ in range(STEPS - 1):
                 flat = own_gradients(self.view, seen[-1], self.rows).nan_to_num(0.0, 0.0, 0.0)
-                seen.append(self._segments(flat.reshape(len(self.slots), len(ALONG), -1).mean(dim=1), radius))
+                seen.append(self._segments(flat.reshape(len(self.slots), ALONG, -1).mean(dim=1), radius))
         seen.insert(0, self.view.centre.unsqueeze(0))
-        self.known = self.first.new_zeros(len(self.slots), len(ALONG), self.first.shape[1])
+        self.known = self.first.new_zeros(len(self.slots), ALONG, self.first.shape[1])
         self.begin = sum(len(points) for points in seen[:-1])
         return torch.cat(seen)
 
@@ -57,16 +59,14 @@ class Path:
         ``begin`` (negative before it)."""
         assert self.known is not None  # points come before their gradients
         for own in range(slot, slot + block.shape[0]):
-            if own not in self.places:
+            index = self.places.get(own)
+            if index is None:
                 continue
-            index = self.places[own]
             # of this target's points, those that the block holds
-            low, high = (
-                min(max(end - index * len(ALONG), 0), len(ALONG)) for end in (start, start + block.shape[1])
-            )
+            first = index * ALONG - start
+            low, high = max(-first, 0), min(block.shape[1] - first, ALONG)
             if low < high:
-                shift = index * len(ALONG) - start
-                self.known[index, low:high] = block[own - slot, low + shift : high + shift]
+                self.known[index, low:high] = block[own - slot, first + low : first + high]
 
     def mean(self) -> Tensor:
         """(T', d): the mean gradient of each target along its last segment, as far as it was told."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SURE = 64
 """Roundings of the largest logit by which another class must lead: a thinner lead may not replay alone."""
 
+SURE_IN_HALF = 8
+"""The same in half precision, where 64 roundings are 6 % of the largest logit (bfloat16: 50 %)."""
+
 BARE = 4
 """The same once a point was found: settling asks for no more where float64 shows so little rounding."""
 
@@ -54,7 +57,8 @@ class Oracle:
         low, high = (bound.to(inputs).expand(shape).reshape(-1).to(kind) for bound in subject.bounds)
         centre = inputs.detach().reshape(len(inputs), -1).to(kind)
         account = Queries(subject, len(inputs))
-        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account)
+        sure = SURE if torch.finfo(inputs.dtype).bits > 16 else SURE_IN_HALF
+        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account, sure)
 
     def snap(self, points: Tensor) -> Tensor:
         """The nearest points inside the box that the subject's input type can hold."""
