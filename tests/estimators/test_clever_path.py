@@ -47,9 +47,9 @@ def test_the_next_ball_starts_from_the_mean_gradient_on_the_last_segments() -> N
     seen = view()
     path = Path(seen, guide(seen).gradients)
     points = path.points(0.4)
-    assert len(points) == 1 + STEPS * 3 * len(ALONG)
+    assert len(points) == 1 + STEPS * 3 * ALONG
     told(path, seen, points)
-    last = points[path.begin :].reshape(3, len(ALONG), 12)
+    last = points[path.begin :].reshape(3, ALONG, 12)
     for index, slot in enumerate(path.slots):
         inputs = last[index].clone().requires_grad_(True)
         logits = seen.subject(inputs)
@@ -57,7 +57,7 @@ def test_the_next_ball_starts_from_the_mean_gradient_on_the_last_segments() -> N
             (logits[:, seen.label] - logits[:, seen.targets[slot]]).sum(), inputs
         )
         assert torch.allclose(path.mean()[index], expected.mean(dim=0), rtol=1e-5)
-    assert len(path.points(0.2)) == 1 + 2 * 3 * len(ALONG)
+    assert len(path.points(0.2)) == 1 + 2 * 3 * ALONG
 
 
 def test_what_is_learnt_does_not_depend_on_how_points_are_split() -> None:
