@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from falsefloor.store.writer import Floor, RunWriter
+from falsefloor.store.asked import Floor, Place
+from falsefloor.store.writer import RunWriter
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
 from falsefloor.worker.planning import Planner, runs
@@ -14,8 +15,6 @@ from falsefloor.worker.traps import traps
 
 RECOVERED = "{} (recovered)"
 """The label of the series that estimates again with a repaired gradient."""
-Place = tuple[str, str, str, str, int]
-"""model, masker, norm, label, input"""
 DOUBTED = frozenset(("refuted", "suspect"))
 
 
@@ -23,14 +22,13 @@ def follow_ups(planner: Planner) -> Callable[[RunWriter, Study, Sequence[Series]
     """The rule as `falsefloor.worker.drive.drive` asks it. What it asks for twice is planned once."""
 
     def rule(writer: RunWriter, study: Study, series: Sequence[Series]) -> list[Unit]:
-        trapped = traps(writer.first_judged(), study, series, own=planner.is_own)
-        again = resamples(
-            writer.fired(CODES), study, series, accepts=planner.accepts, done=writer.resampled()
-        )
+        asked = writer.asked
+        trapped = traps(asked.first_judged(), study, series, own=planner.is_own)
+        again = resamples(asked.fired(CODES), study, series, accepts=planner.accepts, done=asked.resampled())
         if again:
             # first: more samples may take the doubt away that a repair would be asked for
             return [*again, *trapped]
-        return [*recoveries(writer.floors(), study, series, done=writer.followed()), *trapped]
+        return [*recoveries(asked.floors(), study, series, done=asked.followed()), *trapped]
 
     return rule
 

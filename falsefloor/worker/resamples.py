@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from falsefloor.api import Scalar
+from falsefloor.store.asked import Place
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
 from falsefloor.worker.planning import runs
@@ -12,8 +13,6 @@ from falsefloor.worker.planning import runs
 TIMES = 4
 CODES = ("FF104", "FF302")
 """A steep piece that few samples meet; a maximum that was still growing."""
-Place = tuple[str, str, str, str, int]
-"""model, masker, norm, label, input"""
 Accepts = Callable[[str, Mapping[str, Scalar]], bool]
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from falsefloor.store.asked import Floor
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
-from falsefloor.store.writer import Floor, RunWriter
+from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, plan, series_of
@@ -140,19 +141,19 @@ def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
 
 def test_the_rule_reads_what_is_stored_and_asks_for_nothing_twice(tmp_path: Path) -> None:
     writer, given = _stored(tmp_path)
-    units = recoveries(writer.floors(), given, cells(given))
+    units = recoveries(writer.asked.floors(), given, cells(given))
     assert [(unit.stack.name, unit.inputs) for unit in units] == [("staircase:c=255", (0, 2))]
     writer.add_series([unit.series for unit in units if unit.series])
     writer.add_units(units)
     before = len(writer.queued())
-    writer.add_units(recoveries(writer.floors(), given, cells(given)))
+    writer.add_units(recoveries(writer.asked.floors(), given, cells(given)))
     assert len(writer.queued()) == before
     writer.close()
 
 
 def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_to_do(tmp_path: Path) -> None:
     writer, given = _stored(tmp_path)
-    units = recoveries(writer.floors(), given, cells(given))
+    units = recoveries(writer.asked.floors(), given, cells(given))
     writer.add_series([unit.series for unit in units if unit.series])
     writer.add_units(units)
     id_ = next(id_ for id_, spec in writer.queued() if spec["kind"] == "follow-up")
@@ -160,7 +161,7 @@ def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_
     seen = [ObservationResult(0, None, {"gradients": {"auto": rows}})]
     done = [EstimateResult(n, 1, 1, radius=0.1, evidence={"sampling_radius": 0.1}) for n in range(2)]
     writer.store(id_, UnitResult("", estimates=done, observations=seen))
-    again = {(f.input, f.verdict) for f in writer.floors() if f.recovers}
+    again = {(f.input, f.verdict) for f in writer.asked.floors() if f.recovers}
     assert (0, "suspect") in again  # three times what the function does: FF102 is asked of the repair as well
     assert (1, "suspect") not in again
     writer.close()

@@ -143,21 +143,21 @@ def stored(path: Path, **found: dict[str, float]) -> tuple[RunWriter, Study, lis
 
 def test_the_rule_reads_the_warnings_that_are_stored_and_plans_once(tmp_path: Path) -> None:
     writer, study, series = stored(tmp_path, spiky=SPIKY, calm=CALM, grown=GROWN)
-    assert writer.fired(CODES) == [place(0, "spiky"), place(0, "grown")]
+    assert writer.asked.fired(CODES) == [place(0, "spiky"), place(0, "grown")]
     for expected in (2, 0):
         units = resamples(
-            writer.fired(CODES), study, series, accepts=PLANNER.accepts, done=writer.resampled()
+            writer.asked.fired(CODES), study, series, accepts=PLANNER.accepts, done=writer.asked.resampled()
         )
         assert len(units) == expected
         writer.add_units(units)
-    assert writer.resampled() == {place(0, "spiky"), place(0, "grown")}
-    assert writer.followed() == set(), "a repair of the same cell is still to be asked for"
+    assert writer.asked.resampled() == {place(0, "spiky"), place(0, "grown")}
+    assert writer.asked.followed() == set(), "a repair of the same cell is still to be asked for"
     writer.close()
 
 
 def test_a_subject_that_was_not_observed_has_no_place_for_the_facts(tmp_path: Path) -> None:
     writer, _, _ = stored(tmp_path, unseen=SPIKY)
-    assert writer.fired(CODES) == []
+    assert writer.asked.fired(CODES) == []
     writer.close()
 
 
@@ -170,12 +170,12 @@ def test_a_repair_is_asked_for_only_where_more_samples_leave_the_doubt(
     writer, study, series = stored(tmp_path, grown=GROWN)
     rule = follow_ups(PLANNER)
     (unit,) = rule(writer, study, series)
-    assert [floor.verdict for floor in writer.floors()] == ["suspect"]
+    assert [floor.verdict for floor in writer.asked.floors()] == ["suspect"]
     assert "resample" in unit.spec()["extra"]
     writer.add_units([unit])
     facts = {"times": 4, "samples": 1000, "dimension": 64, "radius": radius}
     seen = [ObservationResult(0, None, {"resampled": {"grown": facts}})]
     writer.store(writer.queued()[-1][0], UnitResult("", observations=seen))
-    assert [floor.verdict for floor in writer.floors()] == [verdict], "judged again; no ceiling ran"
+    assert [floor.verdict for floor in writer.asked.floors()] == [verdict], "judged again; no ceiling ran"
     assert [unit.series.label for unit in rule(writer, study, series) if unit.series] == repaired
     writer.close()
