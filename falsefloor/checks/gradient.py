@@ -65,11 +65,15 @@ def vanished(facts: Facts) -> list[Finding] | None:
 
 
 def scales_disagree(facts: Facts) -> list[Finding] | None:
-    """FF102, at the claim's own ball and at the ceiling."""
+    """FF102, at the claim and at the ceiling: perturbations of those lengths are in question.
+
+    Not at the ball that was sampled: where the largest balls decide, as on large inputs, the function bends
+    within them, and the claim is not about that.
+    """
     if not follows_gradient(facts.judged):
         return None
     known = ceiling(facts)
-    radii = [ball(facts.judged), *([known.distance] if known else [])]
+    radii = [facts.judged.radius, *([known.distance] if known else [])]
     rows = [row for radius in radii if (row := inner_row(facts, radius)) is not None]
     if not rows:
         return None

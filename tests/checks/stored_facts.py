@@ -122,3 +122,9 @@ def gradients(**changes: Any) -> dict[str, Any]:
 def steps(h: float, **changes: Any) -> dict[str, Any]:
     """The observed gradients with one half step changed at every scale."""
     return gradients(steps=[{**row, **changes} if row["h"] == h else row for row in GOOD_STEPS])
+
+
+def beyond(radius: float, changed: dict[str, Any]) -> dict[str, Any]:
+    """The observed gradients, changed at scales above ``radius`` only."""
+    pairs = zip(OBSERVED["gradients"]["autograd"], changed["autograd"], strict=True)
+    return {"autograd": [copy.deepcopy(new if new["radius"] > radius else old) for old, new in pairs]}

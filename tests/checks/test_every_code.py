@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from stored_facts import DISTANCE, OBSERVED, attack, bare, estimate, facts, gradients, more, steps
+from stored_facts import DISTANCE, OBSERVED, attack, bare, beyond, estimate, facts, gradients, more, steps
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
@@ -37,6 +37,12 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF102", "too much at 0.5", facts(gradients=steps(0.5, ratio=1.34))),
     ("FF102", "uncorrelated", facts(gradients=steps(0.5, correlation=0.89))),
     ("FF102", "the finest step, by half", facts(gradients=steps(0.01, ratio=0.49))),
+    ("FF102", "at the claim's length", facts(estimate(0.5), gradients=beyond(0.3, steps(0.5, ratio=9.0)))),
+    (
+        "FF102",
+        "at the ceiling's length",
+        facts(estimate(0.03), gradients=beyond(0.03, steps(0.1, ratio=9.0))),
+    ),
     ("FF102", "flat where the gradient is not", facts(gradients=steps(0.1, ratio="inf", correlation=0.0))),
     ("FF103", "a cut graph and a pair", facts(connected=False)),
     ("FF104", "eleven times the median", facts(estimate(gradient_norm_max=880.1))),
@@ -109,6 +115,11 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
         facts(estimate(gradient="x"), gradients=steps(0.1, ratio=0)),
     ),
     ("FF102", "not of differences", facts(estimate(**FD), gradients=steps(0.1, ratio=0.0))),
+    (
+        "FF102",
+        "beyond the claim and the ceiling, in a wide ball",
+        facts(estimate(sampling_radius=0.5), gradients=beyond(0.3, steps(0.5, ratio=9.0))),
+    ),
     ("FF102", "nothing but rounding", facts(gradients=steps(0.1, ratio=None, correlation=None))),
     ("FF103", "a constant function", facts(connected=False, secants=secants(**FLAT))),
     ("FF103", "a repaired gradient", facts(estimate(gradient="straight-through"), connected=False)),
