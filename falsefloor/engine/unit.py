@@ -97,6 +97,7 @@ def _estimate(
         why = f"{spec['use']} does not support the norm {norm}; it supports {', '.join(sorted(cls.norms))}"
         return [_row(task, n, status="skipped", error=why) for n in task.numbers], []
     estimator: Estimator = make("estimator", spec["use"], spec["params"])
+    together = session.rows
     rows, ready, asked = _gate(task, session)
     choices: dict[int, Choice] = {}
     groups: list[tuple[Any, list[int]]] = [(task.subject, ready)]
@@ -123,16 +124,16 @@ def _estimate(
                 groups.append((Through(task.subject, choice.source), [number]))
             else:
                 same[1].append(number)
-    for judged, together in groups:
-        if together:
+    for judged, numbers in groups:
+        if numbers:
             start = time.perf_counter()
-            done = _attempt(task, session, sink, estimator, judged, together)
-            each = (time.perf_counter() - start) / len(together)
+            done = _attempt(task, session, sink, estimator, judged, numbers)
+            each = (time.perf_counter() - start) / len(numbers)
             rows |= {n: replace(row, seconds=round(each, 5)) for n, row in done.items()}
     for number, choice in choices.items():
         if rows[number].status == "ok":
             rows[number] = replace(rows[number], evidence={**choice.evidence, **rows[number].evidence})
-    _ask_again(task, session, asked, rows)
+    _ask_again(task, asked, rows, together=together)
     seen = [
         ObservationResult(n, None, {"gradients": {spec["gradient"]: list(c.rows)}})
         for n, c in choices.items()
@@ -152,12 +153,13 @@ def _predicted(answer: int) -> int | None:
     return None if answer < 0 else answer
 
 
-def _ask_again(task: Task, session: Session, asked: Tensor, rows: dict[int, EstimateResult]) -> None:
+def _ask_again(task: Task, asked: Tensor, rows: dict[int, EstimateResult], *, together: int) -> None:
     """FF105 where a subject's answers (N, K) changed while it was estimated, or since it was loaded.
 
-    What was observed before says nothing about a subject that changes after so many calls.
+    What was observed before says nothing about a subject that changes after so many calls. It is asked in
+    forwards of the size it was asked in, ``together``: others may move a last bit.
     """
-    now = Guarded(task.subject, rows=session.rows).first(task.inputs)[0]
+    now = Guarded(task.subject, rows=together).first(task.inputs)[0]
     limit = 0.0 if task.inputs.device.type == "cpu" else SHIFT
     for at, number in enumerate(task.numbers):
         moved, label = shift(asked[at], now[at])
