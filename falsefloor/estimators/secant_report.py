@@ -67,6 +67,8 @@ class Outcome:
         lo, hi = probe.subject.bounds
         small = VANISHED * float(probe.margin[slot]) / diameter(lo, hi, tuple(probe.centre.shape), probe.norm)
         lipschitz = float(ball.slopes[slot, -1])
+        # an extreme of what a subset of the coordinates stands for is no slope that was seen
+        largest = max(lipschitz, float(norms.amax())) if probe.coordinates is None else lipschitz
         evidence: dict[str, float | str] = {
             **dict.fromkeys(NUMBERS, math.nan),
             "target": float(probe.targets[slot]),
@@ -77,7 +79,7 @@ class Outcome:
             "cap": cap,
             "capped": float(floor.radius >= cap),
             "gradient_norm_median": float(norms.median()),
-            "gradient_norm_max": max(lipschitz, float(norms.amax())),
+            "gradient_norm_max": largest,
             "zero_share": float((norms == 0).double().mean()),
             "vanished_share": float((norms <= small).double().mean()),
             "nonfinite_share": float(norms.isinf().double().mean()),
