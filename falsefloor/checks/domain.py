@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from falsefloor.api import CodeInfo, Facts, Finding
-from falsefloor.checks.reading import attack_ceiling, is_lower, number, seen_ceiling
+from falsefloor.checks.reading import ceiling, is_lower, number
 from falsefloor.checks.rule import Rules, codes_of, found, run
 
 USELESS = 5.0
@@ -46,11 +46,11 @@ def training(facts: Facts) -> list[Finding] | None:
 
 
 def vacuous(facts: Facts) -> list[Finding] | None:
-    """FF701. An attack's ceiling counts before a counterexample that was only seen in passing."""
+    """FF701, by the nearest adversarial input known, whoever found it."""
     judged = facts.judged
     if not is_lower(judged) or facts.observed.get("misclassified") is True:
         return None
-    top, grey = attack_ceiling(facts) or seen_ceiling(facts), number(facts.observed.get("grey_level"))
+    top, grey = ceiling(facts), number(facts.observed.get("grey_level"))
     if top is None and grey is None:
         return None
     if top is not None and top.distance > USELESS * judged.radius:

@@ -94,7 +94,7 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF601", "another answer", facts(estimate(0.0), misclassified=True, predicted=5)),
     ("FF602", "outside", facts(outside=True)),
     ("FF603", "in training", facts(training=True)),
-    ("FF701", "more than five times as far", facts(estimate(0.02))),
+    ("FF701", "more than five times as far", facts(estimate(DISTANCE / 5.01))),
     ("FF701", "below a grey level", facts(estimate(0.0039), attack(0.005), grey_level=1 / 255)),
     ("FF701", "zero", facts(estimate(0.0))),
 ]
@@ -183,7 +183,8 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF601", "correct", facts()),
     ("FF602", "inside", facts(outside=False)),
     ("FF603", "in evaluation", facts(training=False)),
-    ("FF701", "five times as far", facts(estimate(0.1005 / 5))),
+    ("FF701", "five times as far", facts(estimate(DISTANCE / 4.99))),
+    ("FF701", "far from an attack, near what was seen", facts(estimate(), attack(0.6))),
     ("FF701", "misclassified inputs have no ceiling", facts(estimate(0.0), misclassified=True)),
     ("FF701", "above a grey level", facts(estimate(0.004), attack(0.005), grey_level=1 / 255)),
 ]
