@@ -1,10 +1,12 @@
-"""What the checks cost beside what they check: seconds of the detection benchmark's units, by family."""
+"""What the checks cost beside what they check: seconds of the detection benchmark's units, a family a row."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
+
+from detection_studies import FAMILIES
 
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
@@ -18,25 +20,26 @@ def costs(runs: Mapping[str, RunDir], judging: Mapping[str, float]) -> str:
 
     Follow-ups (an estimate with four times its samples) run only where a check fired, so they stand apart.
     """
-    spent: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    spent: dict[str, Counter[str]] = {family.name: Counter() for family in FAMILIES}
     for tag, run in runs.items():
-        _, family, norm, _ = tag.split("/", 3)
-        spent[family, norm]["judging"] += judging.get(tag, 0.0)
+        seconds = spent[tag.split("/")[1]]
+        seconds["judging"] += judging.get(tag, 0.0)
         with RunReader(run) as reader:
             labels = {series.id: series.label for series in reader.series()}
             for unit in reader.units():
                 kind = labels.get(unit["series"], unit["kind"])
                 if "resample" in json.loads(unit["spec"]).get("extra", {}):
                     kind = "more samples"
-                spent[family, norm][kind] += unit["seconds"]
+                seconds[kind] += unit["seconds"]
     lines = [
-        "| family | norm | estimating, s | observing | judging | more samples |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| family | estimating, s | observing | judging | more samples |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for (family, norm), seconds in spent.items():
+    for family, seconds in spent.items():
         whole = sum(seconds[name] for name in DEFAULTS)
-        shares = (seconds[name] / whole for name in ("observe", "judging", "more samples"))
-        lines.append(f"| {family} | {norm} | {whole:.0f} | " + " | ".join(f"{s:.3f}" for s in shares) + " |")
+        if whole:
+            shares = (seconds[name] / whole for name in ("observe", "judging", "more samples"))
+            lines.append(f"| {family} | {whole:.0f} | " + " | ".join(f"{s:.3f}" for s in shares) + " |")
     return "\n".join(lines)
 
 
