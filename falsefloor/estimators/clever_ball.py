@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from falsefloor.estimators.clever_path import TARGETS, Path
 from falsefloor.estimators.evidence import VANISHED
 from falsefloor.estimators.slopes import Ruler, View, gradients, measure, own_gradients, sound
-from falsefloor.numerics.balls import diameter, sample, working
+from falsefloor.numerics.balls import sample, working
 
 UNIT_POINTS = 1024
 """Points drawn at a time: a convolutional net's gradients at 4,000 points at once cost 1.7 times as much
@@ -184,9 +184,7 @@ class _Tally:
         self.zero, self.vanished, self.nonfinite = (
             torch.zeros(targets, dtype=torch.long, device=device) for _ in range(3)
         )
-        lo, hi = view.subject.bounds
-        across = diameter(lo, hi, tuple(view.centre.shape), view.norm)
-        self.small = (VANISHED / across * view.margin).to(dtype).unsqueeze(1)
+        self.small = (VANISHED / view.across * view.margin).to(dtype).unsqueeze(1)
         self.seen = 0
 
     def add(self, table: Tensor) -> None:

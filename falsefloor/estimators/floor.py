@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from falsefloor.numerics.support import support
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.projections import to_plane
 
 MOST_BALLS = 14
 CLOSE = 1.01
@@ -70,32 +71,15 @@ def linear_crossing(
     """Where the linearised margins (T,), with gradients (T, *input) at the centre, first cross zero in the
     box.
 
-    Exact for linear models, where it is the distance; inf where no target can be reached inside the box. The
-    decrease ρ·S_ρ is concave in ρ, so the secant through two points left of the crossing stays left of it.
+    Exact for linear models, where it is the distance; inf where no target can be reached inside the box.
     """
-    wide = gradients.double()
-    middle, low, high = centre.double().unsqueeze(0), lo.double(), hi.double()
-    goal = margin.double()
-
-    def fall(rho: Tensor) -> Tensor:
-        safe = rho.clamp(min=torch.finfo(torch.float64).tiny)
-        return support(wide, middle, low, high, norm=norm, rho=safe.unsqueeze(1)).squeeze(1) * rho
-
-    far = (high - low).abs().expand(centre.shape).sum().clamp(min=1.0)
-    reachable = fall(far.expand(len(goal))) >= goal
-    if not bool(reachable.any()):
-        return math.inf
-    wide, goal = wide[reachable], goal[reachable]
-    before, fallen = torch.zeros_like(goal), torch.zeros_like(goal)
-    at = goal / wide.reshape(len(wide), -1).norm(dim=1, p={"linf": 1.0, "l2": 2.0, "l1": math.inf}[norm])
-    for _ in range(60):
-        now = fall(at)
-        slope = (now - fallen) / (at - before)
-        step = torch.where((slope > 0) & (at > before), (goal - now) / slope, 0.0).clamp(min=0)
-        before, fallen, at = at, now, at + step
-        if bool((step <= 1e-12 * at).all()):
-            break
-    return float(at.amin())
+    wide = gradients.double().reshape(len(gradients), -1)
+    middle, low, high = (end.double().expand(centre.shape).reshape(-1) for end in (centre, lo, hi))
+    step = to_plane(
+        wide, margin.double(), (middle - low).expand_as(wide), (high - middle).expand_as(wide), norm=norm
+    )
+    reached = -(wide * step).sum(dim=1) >= margin.double() * (1 - 1e-9)
+    return float(torch.where(reached, vector_norm(step, norm), torch.inf).amin())
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Norm, Subject
-from falsefloor.numerics.balls import dual, vector_norm, working
+from falsefloor.numerics.balls import diameter, dual, vector_norm, working
 from falsefloor.numerics.support import common_support, cube_weights
 
 SMALL = 32
@@ -59,6 +59,12 @@ class View:
         lo, hi = self.subject.bounds
         dtype = working(self.centre.dtype)
         return (self.centre - lo).reshape(-1).to(dtype), (hi - self.centre).reshape(-1).to(dtype)
+
+    @cached_property
+    def across(self) -> float:
+        """The domain's diameter in the norm."""
+        lo, hi = self.subject.bounds
+        return diameter(lo, hi, tuple(self.centre.shape), self.norm)
 
     def only(self, slots: Tensor) -> View:
         """The same input with some of its targets."""
