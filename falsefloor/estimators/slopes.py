@@ -29,6 +29,10 @@ FEW = 4
 point for each of 999 targets would cost sixteen."""
 
 
+AT_ONCE = 2**20
+"""Seeds of all targets' backwards are laid out together up to so many numbers: one call for one a target."""
+
+
 @dataclass(frozen=True)
 class View:
     """One input as its margins see it.
@@ -87,7 +91,10 @@ def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
         return
     for start in range(0, count, view.rows):
         piece = points[start : start + view.rows]
-        found = _backward(view, piece, view.seeds.unsqueeze(1))
+        seeds = view.seeds.unsqueeze(1)
+        if seeds.numel() * piece.shape[0] <= AT_ONCE:
+            seeds = seeds.expand(-1, piece.shape[0], -1).contiguous()
+        found = _backward(view, piece, seeds.unbind())
         for slot in range(targets):
             yield slot, start, next(found).unsqueeze(0)
 
@@ -109,8 +116,9 @@ def _backward(view: View, points: Tensor, seeds: Iterable[Tensor]) -> Iterator[T
 
 
 def _rows(found: Tensor) -> Tensor:
-    flat = found.reshape(len(found), -1)
-    return flat.to(working(flat.dtype)).contiguous()
+    flat = found.reshape(found.shape[0], -1)
+    wide = working(flat.dtype)
+    return (flat if flat.dtype == wide else flat.to(wide)).contiguous()
 
 
 def own_gradients(view: View, points: Tensor, slots: Tensor) -> Tensor:
