@@ -154,6 +154,7 @@ def test_export_writes_every_form(
     assert [path.name for path in tmp_path.glob(".out*")] == []
 
 
+@pytest.mark.slow
 def test_export_of_figures_fills_a_folder(command: Command, store: Path, tmp_path: Path) -> None:
     sample(store)
     shown = command("export", "last", "--format", "png", "--output", tmp_path / "figures")

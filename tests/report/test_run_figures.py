@@ -26,6 +26,7 @@ def test_a_run_is_one_comparison_and_a_figure_for_every_curve_worth_it(tmp_path:
         assert word in comparison
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path)) as reader:
         first, second = (
@@ -34,6 +35,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_png_is_a_picture(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path)) as reader:
         written = write_figures(reader, tmp_path / "figures", kind="png")

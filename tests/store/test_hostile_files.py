@@ -154,6 +154,7 @@ def test_a_store_that_cannot_be_written_is_said(tmp_path: Path, run: RunDir) -> 
         RunDir(tmp_path / "file").command("cancel")
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_read_is_never_passed_over(run: RunDir, tmp_path: Path) -> None:
     """A killed worker leaves its last units in SQLite's log; a reader that skipped it would show less."""
     writer = RunWriter(run.db, judge)

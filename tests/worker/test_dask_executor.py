@@ -53,6 +53,7 @@ def test_a_killed_dask_worker_loses_nothing(launched: Callable[..., RunDir], tmp
     assert wait_code(run) == 0
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     run, _ = start(small(), tmp_path, on="dask:tcp://127.0.0.1:9")
     assert ended(run) == "failed"

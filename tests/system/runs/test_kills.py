@@ -101,6 +101,7 @@ def whole(mark: str, trace: Trace, tmp_path: Path) -> tuple[RunDir, float]:
     return run, span
 
 
+@pytest.mark.slow
 def test_a_few_runs_survive_kills_at_random_moments(
     mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path
 ) -> None:

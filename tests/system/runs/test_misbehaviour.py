@@ -74,6 +74,7 @@ def test_a_model_that_takes_long_to_load_does_not_hold_up_the_user(
     assert gone(mark)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_its_reason_and_harms_nothing(
     mark: str, trace: Trace, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_full_disk_ends_the_run_with_its_reason_and_harms_nothing(
     assert trace.repeated(run) == []
 
 
+@pytest.mark.slow
 def test_two_who_resume_at_once_do_not_compute_twice(mark: str, trace: Trace, tmp_path: Path) -> None:
     whole, _ = start(study(recover="off"), tmp_path)
     run, _ = start(study(recover="off"), tmp_path)
