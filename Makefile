@@ -18,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the paper's counterexample, refuted live
 	$(BIN)/falsefloor demo
 
-# one thread for each of the two workers: with torch's own two each, the tests took a fifth longer
-test: lint types imports  ## lint, types, import contracts and tests (under five minutes on two cores)
+# one thread for each of the two workers: with torch's own two each, a fifth more processor time
+test: lint types imports  ## lint, types, import contracts and tests (some five minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 test-slow: $(READY)  ## what takes minutes
