@@ -123,7 +123,7 @@ class _Exact:
             except torch.OutOfMemoryError:
                 raise
             except Exception:
-                self.guard = None
+                return  # it cannot be copied, or the device has no float64
 
     def needed(self, points: Tensor, logits: Tensor) -> Tensor:
         """The lead (N,) that points (N, *input) with these logits (N, K) need."""

@@ -33,10 +33,6 @@ class Walk:
     steps: int
     along: int
 
-    @property
-    def points(self) -> int:
-        return self.targets * self.steps * self.along
-
 
 GLANCE = Walk(targets=4, steps=1, along=3)
 """On every ball of the search: enough to see which way it goes."""
