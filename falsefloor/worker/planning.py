@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
 from falsefloor.options import fill
 from falsefloor.plugins import Catalogue
+from falsefloor.study.study import Study
+from falsefloor.study.units import Series, Unit
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,25 @@ def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:
         else:
             made.append((number, number + 1))
     return made
+
+
+def asked_again(
+    one: Series,
+    study: Study,
+    chunk: tuple[int, int],
+    what: str,
+    *,
+    params: Mapping[str, Scalar],
+    times: int = 1,
+) -> Unit:
+    """A follow-up that runs a series' estimator for facts beside its estimates: ``what`` names them."""
+    asked: dict[str, Any] = {
+        "label": one.label,
+        "use": one.estimator.use,
+        "params": dict(params),
+        "gradient": one.estimator.gradient,
+    }
+    if times > 1:
+        asked["times"] = times
+    place = (one.model, one.stack, one.norm, study.inputs, chunk, study.seed)
+    return Unit("follow-up", *place, extra={what: asked})

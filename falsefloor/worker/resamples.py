@@ -8,7 +8,7 @@ from falsefloor.api import Scalar
 from falsefloor.store.asked import Place
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
-from falsefloor.worker.planning import runs
+from falsefloor.worker.planning import asked_again, runs
 
 TIMES = 4
 CODES = ("FF104", "FF302")
@@ -41,24 +41,8 @@ def resamples(
         params = _more(one) if numbers else None
         if params is None or not accepts(one.estimator.use, params):
             continue
-        asked = {
-            "label": one.label,
-            "use": one.estimator.use,
-            "params": params,
-            "gradient": one.estimator.gradient,
-            "times": TIMES,
-        }
         units += [
-            Unit(
-                "follow-up",
-                one.model,
-                one.stack,
-                one.norm,
-                study.inputs,
-                chunk,
-                study.seed,
-                extra={"resample": asked},
-            )
+            asked_again(one, study, chunk, "resample", params=params, times=TIMES)
             for chunk in runs(numbers, longest=study.chunk)
         ]
     return units

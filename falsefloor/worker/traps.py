@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from falsefloor.study.study import StackSpec, Study
 from falsefloor.study.units import Series, Unit
+from falsefloor.worker.planning import asked_again
 
 Place = tuple[str, str, str]
 """model, masker, norm"""
@@ -29,25 +30,7 @@ def traps(
         repaired = one.recovers is not None or one.estimator.gradient == "auto"
         if number is None or repaired or not _ours(one.stack, own):
             continue
-        asked = {
-            "label": one.label,
-            "use": one.estimator.use,
-            "params": dict(one.params),
-            "gradient": one.estimator.gradient,
-        }
-        chunk = (number, number + 1)
-        units.append(
-            Unit(
-                "follow-up",
-                one.model,
-                one.stack,
-                one.norm,
-                study.inputs,
-                chunk,
-                study.seed,
-                extra={"trap": asked},
-            )
-        )
+        units.append(asked_again(one, study, (number, number + 1), "trap", params=one.params))
     return units
 
 
