@@ -1,4 +1,4 @@
-"""What planning a study asks of the installed plugins, and how chosen inputs become chunks."""
+"""What planning asks of the installed plugins, how inputs become chunks, and what is asked again."""
 
 from __future__ import annotations
 
