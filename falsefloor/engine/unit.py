@@ -34,7 +34,7 @@ from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.study.identity import fingerprint
-from falsefloor.study.units import canonical, digest
+from falsefloor.study.units import canonical, digest, estimator_of, kind_of
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.stability import shift
 
@@ -53,12 +53,13 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
         task = Task(spec, prepared, subject, range(*spec["chunk"]))
         before = subject.forward_queries, subject.backward_queries
-        if spec["kind"] == "observe":
+        kind = kind_of(spec)
+        if kind == "observe":
             result = UnitResult(key, observations=observe_inputs(task, session))
-        elif "trap" in spec.get("extra", ()):
+        elif kind == "trap":
             result = UnitResult(key, observations=trap_inputs(task, session, sink))
-        elif "resample" in spec.get("extra", ()):
-            again = replace(task, spec={**spec, "estimator": spec["extra"]["resample"]})
+        elif kind == "resample":
+            again = replace(task, spec={**spec, "estimator": estimator_of(spec)})
             estimates, _ = _estimate(again, session, sink)
             result = UnitResult(key, observations=resampled_inputs(task, estimates))
         else:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from falsefloor.plugins.names import discover, resolve
-from falsefloor.study.units import canonical, digest
+from falsefloor.study.units import canonical, digest, estimator_of
 
 
 def fingerprint(spec: Mapping[str, Any], model: Mapping[str, Any]) -> str:
@@ -23,9 +23,7 @@ def fingerprint(spec: Mapping[str, Any], model: Mapping[str, Any]) -> str:
 def plugin_versions(spec: Mapping[str, Any]) -> dict[str, str]:
     """Kind and name to distribution and version of every plugin that a unit runs."""
     wanted = [("masker", layer["use"]) for layer in spec["stack"]]
-    extra = spec.get("extra", {})
-    estimator = spec.get("estimator") or extra.get("trap") or extra.get("resample")
-    if estimator:
+    if (estimator := estimator_of(spec)) is not None:
         wanted += [("estimator", estimator["use"]), ("gradient", estimator["gradient"])]
     return {f"{kind} {name}": _version(kind, name) for kind, name in wanted}
 

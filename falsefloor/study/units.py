@@ -100,6 +100,21 @@ class Unit:
         return digest(canonical({k: v for k, v in self.spec().items() if k != "chunk"}))
 
 
+def kind_of(spec: Mapping[str, Any]) -> str:
+    """What is computed: "observe", "estimate", or what a follow-up's ``extra`` names ("trap", "resample").
+
+    Read off the description as it is stored, so that keys stay what they are and older runs resume. An
+    estimate through a repaired gradient is an estimate.
+    """
+    return "observe" if spec["kind"] == "observe" else next(iter(spec.get("extra", ())), "estimate")
+
+
+def estimator_of(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """``use``, ``params`` and ``gradient`` of the estimator that a unit runs; None where it runs none."""
+    found: Mapping[str, Any] | None = spec.get("estimator") or spec.get("extra", {}).get(kind_of(spec))
+    return found
+
+
 def model_json(model: ModelSpec) -> dict[str, Any]:
     """What decides the model: its label does not."""
     spec: dict[str, Any] = {"use": model.use}

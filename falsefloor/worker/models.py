@@ -11,7 +11,7 @@ from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.study import Study
-from falsefloor.study.units import Series, Unit, model_json, stack_json
+from falsefloor.study.units import Series, Unit, kind_of, model_json, stack_json
 from falsefloor.worker.executor import Executor, Stopped
 
 TOGETHER = 100
@@ -92,7 +92,7 @@ def take_over(writer: RunWriter, stored: Stored) -> None:
         (unit, key)
         for unit, key, model, spec in writer.waiting()
         # what a trap or a resampling found is stored with the observation's facts
-        if "extra" not in spec and stored.fingerprint(key) == fingerprint(spec, models[model])
+        if kind_of(spec) in ("observe", "estimate") and stored.fingerprint(key) == fingerprint(spec, models[model])
     ]
     for at in range(0, len(same), TOGETHER):
         writer.store_all([(unit, stored.result(key)) for unit, key in same[at : at + TOGETHER]])

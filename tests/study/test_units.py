@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
 from falsefloor.study.file import study_from
-from falsefloor.study.units import plan, series_of
+from falsefloor.study.units import Unit, estimator_of, kind_of, plan, series_of
 
 
 class Plugins:
@@ -43,6 +44,21 @@ def test_a_subject_is_observed_first_and_its_ceiling_comes_before_its_floor() ->
         ("staircase", "attack"),
         ("staircase", "clever"),
     ]
+
+
+@pytest.mark.parametrize("what", ["trap", "resample"])
+def test_a_follow_up_is_of_the_kind_that_it_asks_for_and_runs_the_estimator_named_there(what: str) -> None:
+    one = units()[1]
+    asked = {"label": "clever", "use": "clever", "params": {}, "gradient": "autograd"}
+    spec = Unit("follow-up", one.model, one.stack, one.norm, "", (0, 1), 0, extra={what: asked}).spec()
+    assert (kind_of(spec), estimator_of(spec)) == (what, asked)
+
+
+def test_an_estimate_that_is_made_again_through_a_repaired_gradient_is_an_estimate() -> None:
+    observed, estimated, *_ = units()
+    again = replace(estimated, kind="follow-up", series=replace(estimated.series, recovers="attack"))
+    assert [kind_of(u.spec()) for u in (observed, estimated, again)] == ["observe", "estimate", "estimate"]
+    assert (estimator_of(observed.spec()), estimator_of(again.spec())["use"]) == (None, "attack")
 
 
 def test_a_default_that_is_spelt_out_gives_the_same_key() -> None:
