@@ -92,7 +92,8 @@ def take_over(writer: RunWriter, stored: Stored) -> None:
         (unit, key)
         for unit, key, model, spec in writer.waiting()
         # what a trap or a resampling found is stored with the observation's facts
-        if kind_of(spec) in ("observe", "estimate") and stored.fingerprint(key) == fingerprint(spec, models[model])
+        if kind_of(spec) in ("observe", "estimate")
+        and stored.fingerprint(key) == fingerprint(spec, models[model])
     ]
     for at in range(0, len(same), TOGETHER):
         writer.store_all([(unit, stored.result(key)) for unit, key in same[at : at + TOGETHER]])
