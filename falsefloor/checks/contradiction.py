@@ -14,12 +14,12 @@ from falsefloor.checks.reading import (
     ball,
     evidence,
     is_lower,
-    number,
     part,
     secants,
     seen_ceiling,
 )
 from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.jsonable import number
 
 DISTANCE = 1e-6
 """Relative: two distances nearer than this are the same distance."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from falsefloor.api import CodeInfo, Facts, Finding
-from falsefloor.checks.reading import ceiling, is_lower, number
+from falsefloor.checks.reading import ceiling, is_lower
 from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.jsonable import number
 
 USELESS = 5.0
 

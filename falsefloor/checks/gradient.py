@@ -15,12 +15,12 @@ from falsefloor.checks.reading import (
     follows_gradient,
     inner_row,
     nearest_row,
-    number,
     part,
     secants,
 )
 from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
 from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.jsonable import number
 
 VANISHED_SHARE = 0.1
 AGREE = (0.75, 1.33)

@@ -11,18 +11,14 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks.catalogue import CATALOGUE
-from falsefloor.checks.reading import number, part
+from falsefloor.checks.reading import part
 from falsefloor.checks.rule import found
+from falsefloor.checks.verdicts import SEVERITIES, Verdict, rank
+from falsefloor.jsonable import number
 
-Verdict: TypeAlias = Literal["refuted", "suspect", "vacuous", "unchecked", "held"]
-
-VERDICTS: tuple[Verdict, ...] = ("refuted", "suspect", "vacuous", "unchecked", "held")
-"""Gravest first."""
-SEVERITIES = ("refuted", "suspect", "vacuous", "error", "note")
 TELLING = (
     *("FF204", "FF201", "FF203", "FF403"),
     *("FF103", "FF101", "FF104", "FF102", "FF105", "FF502", "FF205", "FF402", "FF401", "FF202"),
@@ -189,14 +185,10 @@ def _softened(finding: Finding) -> Finding:
 
 def _rank(finding: Finding) -> tuple[int, int, str, str, str]:
     telling = TELLING.index(finding.code) if finding.code in TELLING else len(TELLING)
-    severity = SEVERITIES.index(finding.severity)
-    return severity, telling, finding.code, finding.message, finding.witness or ""
+    return rank(finding.severity), telling, finding.code, finding.message, finding.witness or ""
 
 
 def _phrase(finding: Finding) -> str:
     known = CATALOGUE.get(finding.code)
     name = known.info.name if known else finding.message.split(":")[0][:40]
     return f"{finding.code} {name}"
-
-
-__all__ = ["SEVERITIES", "VERDICTS", "Judgement", "Verdict", "judge"]

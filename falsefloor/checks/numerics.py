@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from falsefloor.api import CodeInfo, Facts, Finding, Severity
-from falsefloor.checks.reading import array, evidence, follows_gradient, is_lower, nearest_row, number, part
+from falsefloor.checks.reading import array, evidence, follows_gradient, is_lower, nearest_row, part
 from falsefloor.checks.reading import ball as ball_of
 from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.jsonable import number
 
 MOVED = 0.01
 SUBNORMAL = 0.5

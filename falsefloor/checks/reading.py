@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.api import Facts, Record
-
-LOWER = ("lower_estimate", "lower_bound")
-WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+from falsefloor.checks import verdicts
+from falsefloor.jsonable import number
 
 
 @dataclass(frozen=True)
@@ -24,17 +23,6 @@ class Ceiling:
     distance: float
     finder: str
     witness: str
-
-
-def number(value: object) -> float | None:
-    """A stored number, where "inf" and "nan" are words; None where it is none. NaN counts as none."""
-    if type(value) is float:  # nearly all are, and this is asked some sixty times a judgement
-        return None if math.isnan(value) else value
-    if isinstance(value, str):
-        value = WORDS.get(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        return None
-    return float(value)
 
 
 def evidence(record: Record, *names: str) -> float | None:
@@ -59,7 +47,7 @@ def array(facts: Facts, role: object) -> str | None:
 
 
 def is_lower(record: Record) -> bool:
-    return record.claim in LOWER
+    return verdicts.is_lower(record.claim)
 
 
 def follows_gradient(record: Record) -> bool:
@@ -143,24 +131,3 @@ def differing_pair(facts: Facts, *, within: float = math.inf) -> str | None:
         if slope and distance is not None and distance <= within and name is not None:
             return name
     return None
-
-
-__all__ = [
-    "LOWER",
-    "Ceiling",
-    "array",
-    "attack_ceiling",
-    "ball",
-    "ceiling",
-    "differing_pair",
-    "evidence",
-    "follows_gradient",
-    "gradient_rows",
-    "inner_row",
-    "is_lower",
-    "nearest_row",
-    "number",
-    "part",
-    "secants",
-    "seen_ceiling",
-]

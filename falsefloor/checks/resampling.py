@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.api import Facts, Finding
-from falsefloor.checks.reading import number, part
+from falsefloor.checks.reading import part
+from falsefloor.jsonable import number
 
 STABLE = 0.01
 """A score that moves by less than this share with more samples did not depend on them."""

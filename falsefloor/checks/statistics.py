@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from falsefloor.api import CodeInfo, Facts, Finding, Severity
 from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
-from falsefloor.checks.reading import ceiling, evidence, follows_gradient, is_lower, number
+from falsefloor.checks.reading import ceiling, evidence, follows_gradient, is_lower
 from falsefloor.checks.resampling import resampled, with_evidence
 from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.jsonable import number
 
 SAME = 1e-6
 GROWTH = 1.25

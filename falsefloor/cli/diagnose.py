@@ -73,10 +73,10 @@ def diagnose(
 def conclude(run: RunDir, *, as_json: bool) -> int:
     """Follow a run to its end, print what it says of its models, and return how the command ends."""
     from falsefloor.cli.follow import follow
+    from falsefloor.jsonable import finite
     from falsefloor.report.diagnosis import diagnose as read
     from falsefloor.report.diagnosis_page import DiagnosisPage
     from falsefloor.store.reader import RunReader
-    from falsefloor.store.records import finite
     from falsefloor.worker.launch import wait_code
 
     interrupted = follow(run, owner=True)

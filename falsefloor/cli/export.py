@@ -72,7 +72,7 @@ def export(
 
 def _text(reader: RunReader, format_: Format) -> str:
     if format_ is Format.json:
-        from falsefloor.store.records import finite
+        from falsefloor.jsonable import finite
 
         return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
     if format_ is Format.csv:

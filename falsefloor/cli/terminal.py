@@ -47,7 +47,7 @@ def show_text(text: str) -> None:
 
 def show_document(document: Mapping[str, Any]) -> None:
     """A JSON document, on stdout, readable in any encoding; infinity and NaN are words."""
-    from falsefloor.store.records import finite
+    from falsefloor.jsonable import finite
 
     with _quiet_pipe():
         json.dump(finite(document), sys.stdout, indent=1, allow_nan=False)

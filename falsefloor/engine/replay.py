@@ -21,12 +21,11 @@ from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.engine.trap import planted_at
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
+from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
-from falsefloor.store.records import finite
-from falsefloor.store.verdicts import revive
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from falsefloor.api import API_VERSION, NORMS, CodeInfo
+from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
 from falsefloor.options import read_options
 
 CLAIMS = ("lower_estimate", "lower_bound", "upper_bound")
-SEVERITIES = ("refuted", "suspect", "vacuous", "note", "error")
 _CALLS = {
     "estimator": ("subject, inputs, labels, /, *, norm, context", 3, ("norm", "context")),
     "masker": ("part, /", 1, ()),
@@ -114,4 +114,4 @@ def _summary(found: object) -> str:
     return "" if text.startswith(f"{owner.__name__}(") else text.partition("\n")[0]
 
 
-__all__ = ["CLAIMS", "SEVERITIES", "IncompatibleError", "inspect_plugin"]
+__all__ = ["CLAIMS", "IncompatibleError", "inspect_plugin"]

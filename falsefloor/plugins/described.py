@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from falsefloor.api import CodeInfo
+from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
 from falsefloor.options import Option
-from falsefloor.plugins.contract import CLAIMS, SEVERITIES
+from falsefloor.plugins.contract import CLAIMS
 from falsefloor.plugins.names import OWN, Plugin
 
 Status = Literal["healthy", "broken", "incompatible", "duplicate", "timed out"]

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from falsefloor.api import API_VERSION, CodeInfo, Facts, Finding, Record
+from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
-from falsefloor.plugins.contract import SEVERITIES
 from falsefloor.plugins.describe import time_limit
 from falsefloor.plugins.described import Described, printable, qualified
 from falsefloor.plugins.inside import settle_in

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.jsonable import as_number
 from falsefloor.report.comparison import label_of
-from falsefloor.report.glyphs import as_number
-from falsefloor.store.reader import VERDICTS, Cell, RunReader, SeriesRow
+from falsefloor.store.reader import Cell, RunReader, SeriesRow
 
 Key = tuple[str, str, str, str]
 """model (empty where each run has one), masker, norm, estimator's label"""

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from falsefloor.report.glyphs import as_number
-from falsefloor.store.reader import VERDICTS, Cell, RunReader, SeriesRow
+from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.jsonable import as_number
+from falsefloor.store.reader import Cell, RunReader, SeriesRow
+from falsefloor.study.units import is_masked
 
 Subject = tuple[str, str, str]
 """model, masker, norm"""
@@ -111,7 +113,11 @@ def compare_cells(
     for one in series:
         subject = (one.model, one.masker, one.norm)
         table.setdefault(subject, {})[one.label] = Entry(one, cells[one.id])
-    bare = {(s[0], s[2]): row for s, row in table.items() if all(_unmasked(e) for e in row.values())}
+    bare = {
+        (s[0], s[2]): row
+        for s, row in table.items()
+        if not any(is_masked(e.series.stack) for e in row.values())
+    }
     rows = []
     for subject, entries in table.items():
         base = bare.get((subject[0], subject[2]), {})
@@ -184,10 +190,6 @@ def _cell(number: int, records: Sequence[Mapping[str, Any]]) -> Cell:
     reason = min(reasons, key=lambda text: (-reasons[text], text)) if reasons else ""
     count = counts[worst] if worst else 0
     return Cell(number, len(records), radius, bool(capped), dict(counts), worst, count, reason, None)
-
-
-def _unmasked(entry: Entry) -> bool:
-    return all(layer.get("use") == "none" for layer in entry.series.stack)
 
 
 def _ratio(entries: Mapping[str, Entry], base: Mapping[str, Entry]) -> float | None:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from falsefloor.report.glyphs import as_number
-from falsefloor.store.reader import VERDICTS, RunReader
+from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.jsonable import as_number
+from falsefloor.store.reader import RunReader
 
 AGREE = 1.5
 """Largest over smallest count of steps that inputs may tell of one mask: single counts err by up to 15 %."""

@@ -6,10 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from falsefloor.store.reader import VERDICTS
-
-NUMBER = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-"""Documents write what JSON cannot as these words."""
+from falsefloor.jsonable import as_number
 
 MARKS = {"refuted": "x", "suspect": "?", "vacuous": "~", "unchecked": "-", "held": ""}
 """Beside a number that has no room for the verdict's word."""
@@ -94,13 +91,6 @@ def glyphs_for(encoding: str | None) -> Glyphs:
     return UNICODE if able and not asked else ASCII
 
 
-def as_number(value: float | str | None) -> float | None:
-    """A number from a record or a document: the words "inf" and "nan" are numbers there."""
-    if isinstance(value, str):
-        return NUMBER.get(value)
-    return None if value is None else float(value)
-
-
 def plain(text: str, *, longest: int = 2000) -> str:
     """Other people's text on one line: nothing in it can move a cursor, start a colour or break a table.
 
@@ -108,11 +98,3 @@ def plain(text: str, *, longest: int = 2000) -> str:
     """
     safe = "".join(c if c.isprintable() else repr(c)[1:-1] if c not in "\n\r\t" else " " for c in text)
     return safe if len(safe) <= longest else safe[: longest - 1] + "…"
-
-
-def worst(verdicts: dict[str, int] | frozenset[str]) -> str | None:
-    """The worst verdict among these, or None."""
-    return next((verdict for verdict in VERDICTS if verdict in verdicts), None)
-
-
-__all__ = ["ASCII", "MARKS", "STYLES", "UNICODE", "Glyphs", "as_number", "glyphs_for", "plain", "worst"]

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.jsonable import as_number
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.drawings import histogram, line_chart, picture, planes, values
-from falsefloor.report.glyphs import UNICODE, as_number
+from falsefloor.report.glyphs import UNICODE
 from falsefloor.report.html import table_html, text, verdict_html
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
-from falsefloor.store.reader import VERDICTS, RunInfo, RunReader
+from falsefloor.store.reader import RunInfo, RunReader
 from falsefloor.study.file import study_from
 
 ROWS = 5000

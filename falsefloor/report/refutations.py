@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
-from falsefloor.report.glyphs import Glyphs, as_number, plain
+from falsefloor.jsonable import as_number
+from falsefloor.report.glyphs import Glyphs, plain
 from falsefloor.store.reader import RunReader, SeriesRow
 
 

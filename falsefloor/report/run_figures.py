@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from falsefloor.checks.verdicts import VERDICTS, rank
 from falsefloor.errors import UsageError
+from falsefloor.jsonable import as_number
 from falsefloor.report.drawings import values
-from falsefloor.report.glyphs import as_number, plain
+from falsefloor.report.glyphs import plain
 from falsefloor.report.html import COLOURS
 from falsefloor.store.reader import RunReader
 
@@ -25,7 +27,6 @@ Kind = Literal["svg", "png"]
 DRAWN = 40
 """Estimates with a figure of their own, the first input's and the worst verdicts first."""
 _COMPARED = ("model", "masker", "norm", "name", "radius", "verdict")
-_RANK = ("refuted", "suspect", "vacuous", "unchecked", "held")
 
 
 def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
@@ -59,11 +60,11 @@ def _figures(reader: RunReader) -> Iterator[tuple[str, Figure]]:
     for record in reader.estimates():
         if record["status"] == "ok":
             points.append({key: record[key] for key in _COMPARED})
-        worst = record["verdict"] in _RANK[:2] or record["input"] == 0
+        worst = record["verdict"] in VERDICTS[:2] or record["input"] == 0
         if worst and record["curves"]:
             drawn.append(record)
     yield "comparison", _comparison(points)
-    drawn.sort(key=lambda r: (_RANK.index(r["verdict"]) if r["verdict"] in _RANK else 9, r["input"]))
+    drawn.sort(key=lambda r: (rank(r["verdict"]), r["input"]))
     for record in drawn[:DRAWN]:
         figure = _curves(reader, record)
         if figure is not None:
@@ -96,7 +97,7 @@ def _comparison(points: Sequence[Mapping[str, Any]]) -> Figure:
         Line2D([], [], color="0.3", marker=_marker(n), lw=0, label=plain(name))
         for n, name in enumerate(labels)
     ]
-    keys += [Line2D([], [], color=COLOURS[v], marker="s", lw=0, label=v) for v in _RANK if v in COLOURS]
+    keys += [Line2D([], [], color=COLOURS[v], marker="s", lw=0, label=v) for v in VERDICTS if v in COLOURS]
     axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
 

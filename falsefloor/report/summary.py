@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines
 from falsefloor.report.words import wrapped
-from falsefloor.store.reader import VERDICTS, RunInfo
+from falsefloor.store.reader import RunInfo
 
 SHOWN = 8
 """Refutations told in sentences; the others are counted."""

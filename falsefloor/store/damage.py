@@ -10,13 +10,14 @@ import sqlite3
 from contextlib import closing
 from typing import Any, get_args
 
-from falsefloor.api import NORMS, Claim, Severity
+from falsefloor.api import NORMS, Claim
+from falsefloor.checks.verdicts import SEVERITIES, STATES, VERDICTS
 from falsefloor.errors import StoreError
 from falsefloor.store.paths import RunDir
 from falsefloor.store.schema import connect_readonly, migrate
 
 STATUSES = ("queued", "running", "paused", "done", "cancelled", "failed", "lost")
-ENDS = ("ok", "failed", "skipped", "cancelled")
+ENDS = ("ok", *STATES)
 _JSON = {
     "model": {"spec": "object", "facts": "object", "fingerprint": "object"},
     "series": {"stack": "array", "params": "object", "plugin": "object"},
@@ -37,10 +38,10 @@ _NUMBERS = {
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("series", "norm"): tuple(sorted(NORMS)),
     ("series", "claim"): get_args(Claim),
-    ("finding", "severity"): get_args(Severity),
+    ("finding", "severity"): SEVERITIES,
     ("unit", "status"): ("queued", "running", *ENDS),
     ("estimate", "status"): ENDS,
-    ("estimate", "verdict"): ("refuted", "suspect", "vacuous", "unchecked", "held"),
+    ("estimate", "verdict"): VERDICTS,
 }
 _META: dict[str, type | tuple[type, ...]] = {
     "id": str, "status": str, "seed": int, "tag": str, "device": str, "study": dict, "versions": dict,

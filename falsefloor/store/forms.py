@@ -8,12 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from falsefloor.store.records import finite
-
-VERDICTS = ("refuted", "suspect", "vacuous", "unchecked", "held")
-"""Worst first."""
-RANK = {"refuted": 0, "suspect": 1, "vacuous": 2, "error": 3, "note": 4}
-"""Of severities, worst first."""
+from falsefloor.jsonable import finite
 
 
 @dataclass(frozen=True)

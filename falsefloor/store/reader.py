@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from falsefloor.checks.verdicts import SEVERITIES, VERDICTS, rank
 from falsefloor.errors import StoreError
+from falsefloor.jsonable import finite
 from falsefloor.store.forms import (
-    RANK,
-    VERDICTS,
     Cell,
     RunInfo,
     SeriesRow,
@@ -20,7 +20,7 @@ from falsefloor.store.forms import (
     warning_record,
 )
 from falsefloor.store.paths import RunDir
-from falsefloor.store.records import Array, finite
+from falsefloor.store.records import Array
 from falsefloor.store.schema import connect_readonly
 
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
@@ -184,7 +184,7 @@ class RunReader:
         for row in rows:
             made.setdefault(row["estimate"], []).append(warning_record(row))
         for found in made.values():
-            found.sort(key=lambda w: (RANK.get(w["severity"], 9), w["code"], w["id"]))
+            found.sort(key=lambda w: (rank(w["severity"]), w["code"], w["id"]))
         return made
 
     def findings(self) -> Iterator[dict[str, Any]]:
@@ -192,8 +192,7 @@ class RunReader:
         rows = self._db.execute(
             "SELECT f.*, a.facts AS seen, e.series, e.input, e.radius FROM finding f"
             " JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness"
-            " ORDER BY CASE f.severity WHEN 'refuted' THEN 0 WHEN 'suspect' THEN 1 WHEN 'vacuous' THEN 2"
-            " WHEN 'error' THEN 3 ELSE 4 END, f.code, e.series, e.input"
+            f" ORDER BY CASE f.severity {_RANKS} ELSE {len(SEVERITIES)} END, f.code, e.series, e.input"
         )
         for row in rows:
             yield warning_record(row) | {
@@ -325,6 +324,7 @@ class RunReader:
         return self._db.execute(sql, values).fetchone()
 
 
+_RANKS = " ".join(f"WHEN '{severity}' THEN {at}" for at, severity in enumerate(SEVERITIES))
 _COLUMNS = frozenset(("series", "input", "unit", "id", "model", "masker", "norm"))
 
 
@@ -339,4 +339,4 @@ def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in keys}
 
 
-__all__ = ["ENDED", "VERDICTS", "Cell", "RunInfo", "RunReader", "SeriesRow"]
+__all__ = ["ENDED", "Cell", "RunInfo", "RunReader", "SeriesRow"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,17 +113,3 @@ def unpack(data: bytes) -> UnitResult:
         o["arrays"] = arrays(o["arrays"])
         observations.append(ObservationResult(**o))
     return UnitResult(**head, estimates=estimates, observations=observations)
-
-
-def finite(value: Any) -> Any:
-    """The value with infinities and NaN as the words that JSON documents use."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
-__all__ = ["Array", "EstimateResult", "ObservationResult", "UnitResult", "finite", "pack", "unpack"]

@@ -6,10 +6,10 @@ import json
 import sqlite3
 from typing import Any
 
+from falsefloor.jsonable import revive
 from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.schema import connect_readonly
-from falsefloor.store.verdicts import revive
 
 
 class Stored:

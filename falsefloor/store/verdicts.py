@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from falsefloor.api import Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
-from falsefloor.store.records import finite
+from falsefloor.jsonable import finite, revive
 from falsefloor.study.units import digest
 
 Judge = Callable[[Facts, Sequence[Finding]], Judgement]
@@ -133,20 +133,6 @@ def _record(db: sqlite3.Connection, row: _Row) -> Record:
     return Record(
         row.name, row.claim, row.gradient, radius, revive(json.loads(row.evidence)), curves, row.witness
     )
-
-
-_WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-
-
-def revive(value: Any) -> Any:
-    """Infinities and NaN as numbers again (see `falsefloor.store.records.finite`)."""
-    if isinstance(value, str):
-        return _WORDS.get(value, value)
-    if isinstance(value, dict):
-        return {key: revive(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [revive(item) for item in value]
-    return value
 
 
 class Curves(Mapping[str, Sequence[float]]):

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from falsefloor.jsonable import finite
 from falsefloor.store.asked import Asked
 from falsefloor.store.filesystem import is_network, make_file, private_or_shared
-from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, finite
+from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.refusals import said_plainly
 from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import Group, Judge, rejudge, tally

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -126,6 +126,11 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
 
 def stack_json(stack: StackSpec) -> list[dict[str, Any]]:
     return [{"use": layer.use, "at": layer.at, "params": dict(layer.params)} for layer in stack.layers]
+
+
+def is_masked(stack: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether anything of a stack, as `stack_json` writes it, stands between a model and its gradients."""
+    return any(layer.get("use") != "none" for layer in stack)
 
 
 class Catalogue(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from falsefloor.api import Check, Facts, Finding, Record
-from falsefloor.plugins.contract import SEVERITIES
+from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.testing.common import common_cases, quiet
 from falsefloor.testing.results import Case, Result, require, run_cases
 

@@ -71,7 +71,7 @@ def _text(reader: RunReader, form: str) -> str:
         from falsefloor.report.page import page
 
         return page(reader)
-    from falsefloor.store.records import finite
+    from falsefloor.jsonable import finite
 
     return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
 

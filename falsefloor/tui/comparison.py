@@ -9,14 +9,13 @@ from typing import Literal
 
 from rich.cells import cell_len
 
+from falsefloor.checks.verdicts import LOWER, VERDICTS, rank
 from falsefloor.store.reader import Cell as Summary
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import words
 from falsefloor.tui.glyphs import Glyphs, clean
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
-
-LOWER = ("lower_estimate", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def entry(snapshot: Snapshot, row: SeriesRow, number: int | None, glyphs: Glyphs
     cell = snapshot.cells.get(row.id)
     if cell is None:
         return Entry(row, None, False, None, 0, 0, "", glyphs.queued)
-    judged = sum(cell.verdicts.get(v, 0) for v in words.RANK)
+    judged = sum(cell.verdicts.get(v, 0) for v in VERDICTS)
     return Entry(
         row,
         cell.radius,
@@ -216,14 +215,15 @@ def _numbers(
         tone = "strong" if far <= 0 or abs(math.log(far)) > math.log(1.5) else ""
         cells["ratio"] = Cell(words.ratio(far, glyphs), tone, far)
     worst = min(
-        (shown for shown in entries if shown.verdict in words.RANK),
-        key=lambda shown: words.RANK[shown.verdict or "held"],
+        (shown for shown in entries if shown.verdict in VERDICTS),
+        key=lambda shown: rank(shown.verdict),
         default=None,
     )
     if worst is not None and worst.verdict:
         share = "" if worst.total <= 1 else f"{worst.count}/{worst.total} "
-        rank = float(words.RANK[worst.verdict])
-        cells["verdict"] = Cell(share + words.verdict(worst.verdict), worst.verdict, rank)
+        cells["verdict"] = Cell(
+            share + words.verdict(worst.verdict), worst.verdict, float(rank(worst.verdict))
+        )
         cells["why"] = Cell(clean(worst.reason), "dim" if worst.verdict == "held" else "", worst.reason)
     else:
         failed = next((shown for shown in entries if shown.state == "failed"), None)
@@ -232,4 +232,4 @@ def _numbers(
     return cells
 
 
-__all__ = ["LOWER", "Entry", "Subject", "View", "compare", "entry", "factor"]
+__all__ = ["Entry", "Subject", "View", "compare", "entry", "factor"]

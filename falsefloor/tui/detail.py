@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from falsefloor.checks.verdicts import rank
 from falsefloor.errors import StoreError
+from falsefloor.jsonable import revive
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array
-from falsefloor.store.verdicts import revive
 from falsefloor.tui.snapshot import reading
 
 _CODES = {"float32": "f", "float64": "d", "int64": "q", "int32": "i", "uint8": "B", "bool": "B"}
@@ -80,8 +81,7 @@ def read_detail(run: RunDir, series: int, number: int | None) -> Detail:
             raise StoreError("this estimate is not there yet; it appears when its unit is finished.")
         record = next((r for r in records if r["input"] == number), None)
         if record is None:
-            order = ("refuted", "suspect", "vacuous", "unchecked", "held")
-            record = min(records, key=lambda r: order.index(r["verdict"]) if r["verdict"] in order else 9)
+            record = min(records, key=lambda r: rank(r["verdict"]))
         at = int(record["input"])
         alike = {
             s.id

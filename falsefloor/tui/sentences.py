@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.study.units import is_masked
 from falsefloor.tui import words
 from falsefloor.tui.glyphs import Glyphs, clean
 
@@ -43,9 +45,8 @@ def says(record: Mapping[str, Any]) -> str:
 
 def _subject(record: Mapping[str, Any]) -> str:
     masker = str(record["masker"])
-    bare = not any(layer.get("use") != "none" for layer in record["stack"])
     model = clean(str(record["model"]))
-    return f"the bare model {model}" if bare else f"{model} behind {clean(masker)}"
+    return f"the bare model {model}" if not is_masked(record["stack"]) else f"{model} behind {clean(masker)}"
 
 
 def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
@@ -55,7 +56,7 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
         return
     yield (f"{words.verdict(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
     for warning in record["warnings"]:
-        tone = warning["severity"] if warning["severity"] in words.RANK else "dim"
+        tone = warning["severity"] if warning["severity"] in VERDICTS else "dim"
         yield (f"{warning['code']} {clean(warning['message'])}", tone)
     if verdict == "held" and record["reason"]:
         yield (clean(record["reason"]), "dim")

@@ -17,6 +17,7 @@ from typing import Any
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import ENDED, Cell, RunInfo, RunReader, SeriesRow
+from falsefloor.study.units import is_masked
 
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""
@@ -74,17 +75,12 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         index = {(s.model, s.masker, s.norm, s.label): s for s in self.series}
-        bare = {(s.model, s.norm, s.label): s for s in self.series if not is_masked(s)}
+        bare = {(s.model, s.norm, s.label): s for s in self.series if not is_masked(s.stack)}
         object.__setattr__(self, "_index", index)
         object.__setattr__(self, "_bare", bare)
 
     _index: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
     _bare: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
-
-
-def is_masked(row: SeriesRow) -> bool:
-    """Whether anything stands between this series and its model's gradients."""
-    return any(layer.get("use") != "none" for layer in row.stack)
 
 
 @contextmanager
@@ -234,4 +230,4 @@ class RunList:
         return line
 
 
-__all__ = ["Brief", "RunLine", "RunList", "RunWatch", "Snapshot", "is_masked", "reading"]
+__all__ = ["Brief", "RunLine", "RunList", "RunWatch", "Snapshot", "reading"]

@@ -12,8 +12,6 @@ from falsefloor.tui.glyphs import Glyphs, clean
 
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
 NORMS = {"linf": "the largest change of a coordinate", "l2": "Euclidean length", "l1": "sum of changes"}
-RANK = {"refuted": 0, "suspect": 1, "vacuous": 2, "unchecked": 3, "held": 4}
-"""Worst first."""
 
 
 def number(value: float) -> str:
@@ -121,7 +119,6 @@ def value(given: Any) -> str:
 
 __all__ = [
     "NORMS",
-    "RANK",
     "clock",
     "magnitude",
     "many",

@@ -98,7 +98,7 @@ def _send(pipe: Connection, message: dict[str, Any]) -> None:
 
 def _sink(pipe: Connection, unit: int, stop: Stop) -> Any:
     from falsefloor.api import Cancelled
-    from falsefloor.store.records import finite
+    from falsefloor.jsonable import finite
 
     last = 0.0
 

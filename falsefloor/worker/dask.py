@@ -236,7 +236,8 @@ def unit_task(unit: int, device: str, spec: dict[str, Any]) -> bytes:
     from distributed import get_worker
 
     from falsefloor.engine.unit import run_unit
-    from falsefloor.store.records import finite, pack
+    from falsefloor.jsonable import finite
+    from falsefloor.store.records import pack
 
     worker = get_worker()
     worker.log_event(TOPIC, {"event": "started", "unit": unit, "worker": worker.address})

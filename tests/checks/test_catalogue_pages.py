@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from falsefloor.checks.catalogue import CATALOGUE, explain
-from falsefloor.checks.judge import SEVERITIES, TELLING
+from falsefloor.checks.judge import TELLING
+from falsefloor.checks.verdicts import SEVERITIES
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,8 @@ from stored_facts import OBSERVED, attack, bare, estimate, facts
 
 from falsefloor.api import Check, CodeInfo, Facts, Finding
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
-from falsefloor.checks.judge import SEVERITIES, VERDICTS, Judgement, judge
+from falsefloor.checks.judge import Judgement, judge
+from falsefloor.checks.verdicts import SEVERITIES, VERDICTS
 
 OURS: tuple[Check, ...] = tuple(
     module.check for module in (gradient, contradiction, statistics, numerics, ceiling, domain)

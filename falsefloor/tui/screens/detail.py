@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences, words
@@ -147,7 +148,7 @@ class DetailPage(Page):
         yield from lines[:1]
         yield ("", "")
         for warning in record["warnings"]:
-            tone = warning["severity"] if warning["severity"] in words.RANK else "dim"
+            tone = warning["severity"] if warning["severity"] in VERDICTS else "dim"
             yield (f"{warning['code']} {warning['severity']}", f"{tone}")
             yield (f"  {self.bench.clean(warning['message'])}", "")
             for key, value in warning["evidence"].items():

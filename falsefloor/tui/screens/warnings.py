@@ -11,6 +11,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.checks.verdicts import VERDICTS, rank
 from falsefloor.store.paths import RunDir
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
@@ -85,10 +86,10 @@ class Warnings(Page):
             row = series.get(warning["series"])
             severity = warning["severity"]
             counts[severity] = counts.get(severity, 0) + 1
-            tone = severity if severity in words.RANK else "error" if severity == "error" else "dim"
+            tone = severity if severity in VERDICTS else "error" if severity == "error" else "dim"
             cells = (
                 Cell(self.bench.clean(warning["code"]), tone, warning["code"]),
-                Cell(words.verdict(severity), tone, float(words.RANK.get(severity, 9))),
+                Cell(words.verdict(severity), tone, float(rank(severity))),
                 Cell(words.short_spec(row.masker) if row else "", "", row.masker if row else None),
                 Cell(words.short_spec(row.label) if row else "", "", row.label if row else None),
                 Cell(str(warning["input"]), "dim", warning["input"]),
