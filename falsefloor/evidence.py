@@ -31,7 +31,7 @@ class Evidence:
     """The largest plain dual norm on the ball, or whatever constant the claim rests on (Weng et al. 2018,
     theorem 3.2); never less than a slope that was seen. FF202, FF301, FF302."""
     slope: float | None = None
-    """The largest slope of moves inside the domain at the radius's own scale: margin over it is the radius."""
+    """The largest slope of moves inside the domain at the radius's own scale: margin / slope = radius."""
     sampling_radius: float | None = None
     """Radius of the ball on which the slopes were looked for, in input units. FF101, FF104, FF202, FF303."""
     cap: float | None = None
