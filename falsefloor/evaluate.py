@@ -30,7 +30,6 @@ from falsefloor.report.results import Results
 from falsefloor.store.paths import RunDir
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
-from falsefloor.study.study import with_ceiling
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
@@ -103,7 +102,6 @@ def evaluate(
         }
     )
     planner = Planner(catalogue())
-    study, _ = with_ceiling(study, {e.use: planner.claim(e.use) for e in study.estimators})
     series = series_of(study, planner)
     chosen = usable_device(device)
     session = Session(device=chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from falsefloor.api import NORMS, Norm, Scalar
@@ -190,17 +190,6 @@ class Study:
 
 
 _DEFAULTS = {f.name: f.default for f in fields(Study)}
-
-
-def with_ceiling(study: Study, claims: Mapping[str, str]) -> tuple[Study, bool]:
-    """The study with `attack` added if it wants a ceiling and has none, and whether it was added.
-
-    claims: estimator name to claim.
-    """
-    has = any(claims.get(e.use) == "upper_bound" for e in study.estimators)
-    if has or not study.ceiling:
-        return study, False
-    return replace(study, estimators=(*study.estimators, EstimatorSpec("attack"))), True
 
 
 def _unique(what: str, key: str, names: Sequence[str]) -> None:

@@ -20,6 +20,8 @@ from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study
 FORMAT = 1
 """Version of what a unit means; a change makes stored units of older versions another key."""
 
+CEILING = EstimatorSpec("attack")
+
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values, equal text."""
@@ -35,7 +37,7 @@ class Series:
     """One cell of the comparison: a subject, a norm and an estimator, over all inputs.
 
     params are complete: defaults filled in. ``recovers`` is the label of the raw series that a repaired
-    gradient was run for.
+    gradient was run for. ``asked``: False for the ceiling that a study gets unasked.
     """
 
     model: ModelSpec
@@ -46,6 +48,7 @@ class Series:
     claim: str
     plugin: Mapping[str, str]
     recovers: str | None = None
+    asked: bool = True
 
     @property
     def label(self) -> str:
@@ -154,7 +157,13 @@ def resolve(study: Study, catalogue: Catalogue) -> Study:
 
 
 def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
-    """All cells of a study, in the order of the table. Raises `UsageError` and `PluginError`."""
+    """All cells that are computed, in the order of the table: those of the study, and its ceiling's.
+
+    A study without an upper bound, which could refute nothing, gets `CEILING` beside what it asked for unless
+    it says ``ceiling = false``. Raises `UsageError` and `PluginError`.
+    """
+    bounded = any(catalogue.claim(e.use) == "upper_bound" for e in study.estimators)
+    added = () if bounded or not study.ceiling else (CEILING,)
     complete = [
         (
             e,
@@ -162,14 +171,14 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
             catalogue.claim(e.use),
             catalogue.origin("estimator", e.use),
         )
-        for e in study.estimators
+        for e in replace(study, estimators=(*study.estimators, *added)).estimators
     ]
     for estimator in study.estimators:
         if estimator.gradient != "auto":
             catalogue.params("gradient", estimator.gradient, {})
     resolved = resolve(study, catalogue)
     all_series = [
-        Series(model, stack, norm, estimator, params, claim, origin)
+        Series(model, stack, norm, estimator, params, claim, origin, asked=estimator not in added)
         for model in resolved.models
         for norm in resolved.norms
         for stack in resolved.maskers

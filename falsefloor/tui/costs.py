@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -12,6 +12,7 @@ from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.models.selection import select
 from falsefloor.store.paths import list_dirs
 from falsefloor.study.study import Study
+from falsefloor.study.units import Series
 from falsefloor.tui.snapshot import reading
 
 LOOK_BACK = 10
@@ -35,13 +36,13 @@ class Cost:
     source: str = ""
 
 
-def expect(study: Study, root: Path) -> Cost:
-    """Count a study's work and time it by earlier runs. Reads up to `LOOK_BACK` runs; raises nothing."""
-    subjects = len(study.models) * len(study.norms) * len(study.maskers)
-    cells, inputs = subjects * len(study.estimators), count_inputs(study.inputs)
+def expect(study: Study, series: Sequence[Series], root: Path) -> Cost:
+    """Count the work of a study's series and time it by earlier runs. Reads up to `LOOK_BACK` of them."""
+    cells, subjects = len(series), len({(s.model.name, s.stack.name, s.norm) for s in series})
+    inputs = count_inputs(study.inputs)
     per = ceil(inputs / study.chunk) if inputs is not None else None
     units = None if per is None else (cells + subjects) * per
-    seconds, known, source = _timed(study, root, inputs)
+    seconds, known, source = _timed(series, root, inputs)
     return Cost(cells, inputs, units, None if inputs is None else cells * inputs, seconds, known, source)
 
 
@@ -56,24 +57,20 @@ def count_inputs(ref: str) -> int | None:
         return None
 
 
-def _timed(study: Study, root: Path, inputs: int | None) -> tuple[float | None, int, str]:
+def _timed(series: Sequence[Series], root: Path, inputs: int | None) -> tuple[float | None, int, str]:
     if inputs is None:
         return None, 0, ""
-    rates, observing, source = _rates(study, root)
-    total, known = 0.0, 0
-    for model in study.models:
-        for estimator in study.estimators:
-            rate = rates.get((model.use, str(estimator)))
-            if rate is not None:
-                known += len(study.maskers) * len(study.norms)
-                total += rate * inputs * len(study.maskers) * len(study.norms)
-        total += observing.get(model.use, 0.0) * inputs * len(study.maskers) * len(study.norms)
-    return (total if known else None), known, source
+    rates, observing, source = _rates({(s.model.use, str(s.estimator)) for s in series}, root)
+    took = [rate for s in series if (rate := rates.get((s.model.use, str(s.estimator)))) is not None]
+    subjects = {(s.model.name, s.stack.name, s.norm): s.model.use for s in series}
+    total = sum(took) + sum(observing.get(use, 0.0) for use in subjects.values())
+    return (total * inputs if took else None), len(took), source
 
 
-def _rates(study: Study, root: Path) -> tuple[Mapping[tuple[str, str], float], Mapping[str, float], str]:
+def _rates(
+    wanted: Collection[tuple[str, str]], root: Path
+) -> tuple[Mapping[tuple[str, str], float], Mapping[str, float], str]:
     """Seconds an input by (model, estimator), and for observing a model, from the newest runs that know."""
-    wanted = {(m.use, str(e)) for m in study.models for e in study.estimators}
     rates: dict[tuple[str, str], float] = {}
     observing: dict[str, float] = {}
     source = ""
@@ -99,6 +96,3 @@ def _rates(study: Study, root: Path) -> tuple[Mapping[tuple[str, str], float], M
         if len(rates) == len(wanted):
             break
     return rates, observing, source
-
-
-__all__ = ["Cost", "count_inputs", "expect"]

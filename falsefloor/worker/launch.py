@@ -19,8 +19,8 @@ from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref
-from falsefloor.study.study import Study, with_ceiling
-from falsefloor.study.units import series_of
+from falsefloor.study.study import Study
+from falsefloor.study.units import Series, series_of
 from falsefloor.worker.judging import make_judge
 from falsefloor.worker.planning import Planner
 
@@ -33,8 +33,8 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 """Kept so that ended ones are reaped: a supervisor outlives whoever started it, not the other way round."""
 
 
-def check(study: Study) -> tuple[Study, list[str]]:
-    """The study as it will run (a ceiling added where it wants one), and what to tell the user.
+def check(study: Study) -> tuple[list[Series], list[str]]:
+    """What a study computes, and what to tell the user.
 
     Everything that can be known without loading a model is checked here: names, parameters, ranges. Raises
     `UsageError` and `PluginError`.
@@ -44,15 +44,12 @@ def check(study: Study) -> tuple[Study, list[str]]:
         planner.plugins.find("model", split_ref(model.use)[0])
     if study.inputs:
         planner.plugins.find("input", split_ref(study.inputs)[0])
-    claims = {e.use: planner.claim(e.use) for e in study.estimators}
-    completed, added = with_ceiling(study, claims)
-    series_of(completed, planner)
-    said = []
-    if added:
-        said.append(
-            "added the estimator attack: without an upper bound nothing could be refuted (--no-ceiling)"
-        )
-    return completed, said
+    series = series_of(study, planner)
+    added = dict.fromkeys(one.label for one in series if not one.asked)
+    return series, [
+        f"added the estimator {name}: without an upper bound nothing could be refuted (--no-ceiling)"
+        for name in added
+    ]
 
 
 def start(
@@ -63,12 +60,12 @@ def start(
     reuse: a run whose units are taken over where nothing that decides them changed. on: what computes:
     "local", "dask" (workers of this machine) or "dask:ADDRESS" (a running scheduler).
     """
-    completed, said = check(study)
+    _, said = check(study)
     if on.partition(":")[0] not in EXECUTORS:
         raise UsageError(f"no executor {on!r}. {did_you_mean(on, EXECUTORS)} dask takes :ADDRESS.")
     run = create_run(root)
     try:
-        _write(run, completed, reuse, on)
+        _write(run, study, reuse, on)
     except (OSError, StoreError):
         run.delete()  # half a run would only be in the way
         raise

@@ -90,3 +90,17 @@ def test_chunks_cover_every_input_once() -> None:
 def test_two_names_for_the_same_work_are_refused() -> None:
     with pytest.raises(UsageError, match="the same once defaults are filled in"):
         units(estimators=["clever", "clever:batches=50"])
+
+
+def test_a_ceiling_is_added_unasked_and_only_where_none_was_asked_for() -> None:
+    def asked(estimators: list[str], **more: object) -> list[tuple[str, bool]]:
+        study = study_from({"models": ["a:b"], "estimators": estimators, **more})
+        return [(one.label, one.asked) for one in series_of(study, Plugins())]
+
+    assert asked(["clever"]) == [("clever", True), ("attack", False)]
+    assert asked(["clever", "attack"]) == [("clever", True), ("attack", True)]
+    assert asked(["clever"], ceiling=False) == [("clever", True)]
+
+
+def test_who_asked_for_a_ceiling_does_not_change_its_key() -> None:
+    assert [u.key for u in units(estimators=["clever"])] == [u.key for u in units()]

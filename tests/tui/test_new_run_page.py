@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from conftest import shows, until
-from stored import StoredRun
+from stored import Installed, StoredRun
 
 from falsefloor.options import Option
 from falsefloor.plugins import Catalogue, Described, Plugin
 from falsefloor.store.paths import RunDir
 from falsefloor.study.file import read_study
+from falsefloor.study.units import series_of
 from falsefloor.tui.costs import count_inputs, expect
 from falsefloor.tui.screens.new_run import FIRST, NewRun
 from falsefloor.tui.screens.review import Review
@@ -39,13 +40,14 @@ ROWS = (
     offer("masker", "ramp", LEVELS),
     offer("gradient", "secant"),
 )
+SERIES = series_of(FIRST, Installed())
 
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Catalogue(ROWS, tuple(row.plugin for row in ROWS))
     monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: found)
-    monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (study, []))
+    monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (series_of(study, Installed()), []))
 
 
 async def form(pilot: Any) -> NewRun:
@@ -213,15 +215,15 @@ def test_inputs_are_counted_only_where_the_reference_says_how_many() -> None:
 
 
 def test_the_cost_is_unknown_without_an_earlier_run_and_timed_with_one(store: Path, run: RunDir) -> None:
-    assert expect(FIRST, store / "empty").seconds is None
-    cost = expect(FIRST, store)
+    assert expect(FIRST, SERIES, store / "empty").seconds is None
+    cost = expect(FIRST, SERIES, store)
     # 0.5 s for 3 inputs: three estimators and one observation, two maskers, ten inputs.
     assert cost.seconds == pytest.approx(0.5 / 3 * 10 * 2 * 4)
     assert (cost.cells, cost.units, cost.estimates, cost.known, cost.source) == (6, 8, 60, 6, "7f3a0000")
 
 
 def test_a_follow_up_is_not_taken_for_an_observation(store: Path, run: RunDir) -> None:
-    cost = expect(FIRST, store)
+    cost = expect(FIRST, SERIES, store)
     with sqlite3.connect(run.db) as db:
         observed = "SELECT model, masker, norm, first, stop, status, 1e6 FROM unit WHERE kind = 'observe'"
         db.execute(
@@ -229,4 +231,4 @@ def test_a_follow_up_is_not_taken_for_an_observation(store: Path, run: RunDir) -
             f" SELECT 'again', 'again', 'follow-up', '{{}}', * FROM ({observed} LIMIT 1)"
         )
     db.close()
-    assert expect(FIRST, store) == cost
+    assert expect(FIRST, SERIES, store) == cost

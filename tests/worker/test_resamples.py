@@ -26,6 +26,7 @@ BASE = {
     "inputs": "digits:0-9",
     "maskers": ["none", RAMP],
     "estimators": ["clever", "finite-difference", "attack"],
+    "ceiling": False,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -19,6 +20,15 @@ from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.sentences import Line
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about a study: the cost of what can run, or why it cannot; neither yet at first."""
+
+    said: tuple[str, ...] = ()
+    cost: Cost | None = None
+    problem: str | None = None
+
+
 class Review(Page):
     """Everything is checked here as far as it can be without loading a model; Enter starts."""
 
@@ -31,9 +41,7 @@ class Review(Page):
     def __init__(self, study: Study) -> None:
         super().__init__()
         self._study = study
-        self._problem: str | None = None
-        self._cost: Cost | None = None
-        self._said: list[str] = []
+        self._checked = Checked()
         self._started = False
 
     def body(self) -> Iterable[Widget]:
@@ -43,30 +51,30 @@ class Review(Page):
     def opened(self) -> None:
         self._tell()
 
-        def check() -> tuple[Study, list[str], Cost, str | None]:
+        def check() -> Checked:
             from falsefloor.worker.launch import check
 
             try:
-                study, said = check(self._study)
+                series, said = check(self._study)
             except FalsefloorError as error:
-                return self._study, [], expect(self._study, self.bench.root), str(error)
-            return study, said, expect(study, self.bench.root), None
+                return Checked(problem=str(error))
+            return Checked(tuple(said), expect(self._study, series, self.bench.root))
 
-        self.bench.do(check, self._checked)
+        self.bench.do(check, self._know)
 
-    def _checked(self, result: tuple[Study, list[str], Cost, str | None]) -> None:
+    def _know(self, checked: Checked) -> None:
         if self.standing:
-            self._study, self._said, self._cost, self._problem = result
+            self._checked = checked
             self._tell()
 
     def _tell(self) -> None:
         self.query_one("#words", Static).update(styled(self._lines()))
 
     def _lines(self) -> Iterator[Line]:
-        study, clean, cost = self._study, self.bench.clean, self._cost
-        if self._problem:
+        study, clean, cost, problem = self._study, self.bench.clean, self._checked.cost, self._checked.problem
+        if problem:
             yield ("This study cannot run yet", "error")
-            yield (clean(self._problem), "")
+            yield (clean(problem), "")
             yield ("", "")
         elif cost is not None:
             yield ("Enter starts the run. It goes on when you leave.", "strong")
@@ -81,12 +89,12 @@ class Review(Page):
             yield ("  " + clean(", ".join(items)), "")
         yield (f"inputs {clean(study.inputs) or 'of the model itself'}; seed {study.seed}", "")
         yield ("", "")
-        for message in self._said:
+        for message in self._checked.said:
             yield (clean(message), "suspect")
-        if cost is None:
-            yield ("Counting the work.", "dim")
-        else:
+        if cost is not None:
             yield from self._costs(cost)
+        elif not problem:
+            yield ("Counting the work.", "dim")
         yield ("", "")
         yield ("The command that does the same", "heading")
         yield (clean(study.command_line()), "strong")
@@ -112,15 +120,12 @@ class Review(Page):
             )
 
     def action_start(self) -> None:
-        if self._problem:
-            self.bench.say(self._problem, bad=True)
-        elif not self._started and self._cost is not None:
+        if self._checked.problem:
+            self.bench.say(self._checked.problem, bad=True)
+        elif not self._started and self._checked.cost is not None:
             self._started = True
             self.bench.say("Starting.")
             self.bench.start_study(self._study)
 
     def action_copy_command(self) -> None:
         self.bench.copy(self._study.command_line(), "the command")
-
-
-__all__ = ["Review"]
