@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,4 +114,15 @@ def test_an_older_copy_later_on_the_path_is_not_offered(
     (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: twice\nVersion: 1.0\n")
     (shadow / "entry_points.txt").write_text("[falsefloor.estimators]\nold = twice:Old\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(shadow.parent)])
+    assert strangers() == [("estimator", "twice/constant")]
+
+
+def test_the_same_version_installed_twice_is_offered_once(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("twice")
+    copy = tmp_path / "later" / "twice-1.0.dist-info"
+    shutil.copytree(tmp_path / "site" / copy.name, copy)
+    (copy / "RECORD").write_text("twice.py,,\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(copy.parent)])
     assert strangers() == [("estimator", "twice/constant")]
