@@ -48,7 +48,7 @@ def new(
 ) -> None:
     """Write a package that builds, passes its tests and type checks as it is, with the kit wired in."""
     from falsefloor.plugins.scaffold import write_package
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
 
     folder, files = write_package(name, kind.value, into=into, author=author)
     if as_json:
@@ -57,8 +57,8 @@ def new(
         show_document({**document, "files": paths})
         return
     for path in files:
-        show_text(plain(str(path)))
-    say(f"next: python -m pytest {plain(str(folder))}")
+        show_text(clean(str(path)))
+    say(f"next: python -m pytest {clean(str(folder))}")
 
 
 def check(
@@ -118,11 +118,11 @@ def _find(name: str, kind: str | None) -> Described:
 
 
 def _print(result: Checked) -> None:
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
 
-    show_text(f"{result.outcome:8} {plain(result.name)}")
+    show_text(f"{result.outcome:8} {clean(result.name)}")
     if result.message:
-        show_text(f"         {plain(result.message)}")
+        show_text(f"         {clean(result.message)}")
 
 
 __all__ = ["Kind", "OnlyKind", "check", "new"]

@@ -41,7 +41,7 @@ class Finding:
 
 def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Check this machine: store, terminal, plugins, torch. Exit code 1 if something would go wrong."""
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
 
     root: Path = ctx.obj
     findings = list(_examine(root))
@@ -53,7 +53,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     else:
         from falsefloor.report.listings import Listing
 
-        rows = tuple((f.what, f.status, plain(f"{f.found} {f.cure}".strip())) for f in findings)
+        rows = tuple((f.what, f.status, clean(f"{f.found} {f.cure}".strip())) for f in findings)
         show(Listing(("what", "status", "found"), rows, 1))
     if bad:
         raise typer.Exit(1)

@@ -38,9 +38,9 @@ def explain(
     if as_json:
         show_document({"schema": "falsefloor.explain/1", "codes": [_json(name, info, page)]})
         return
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
 
-    show_text(f"{plain(name)} {plain(info.name)} ({info.severity})")
+    show_text(f"{clean(name)} {clean(info.name)} ({info.severity})")
     titles = {
         "": info.summary,
         "What was measured": page.get("measured", ""),
@@ -56,7 +56,7 @@ def explain(
             show_text(f"\n{title}" if title else "")
             indent = "  " if title else ""
             width = min(100, console(sys.stdout).width)
-            show_text(textwrap.fill(plain(words), width, initial_indent=indent, subsequent_indent=indent))
+            show_text(textwrap.fill(clean(words), width, initial_indent=indent, subsequent_indent=indent))
 
 
 def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:

@@ -102,7 +102,7 @@ class _Lines:
         say(message)
 
     def update(self, reader: RunReader, info: RunInfo) -> None:
-        from falsefloor.report.glyphs import glyphs_for
+        from falsefloor.report.text import glyphs_for
 
         glyphs = glyphs_for(sys.stderr.encoding)
         cells = reader.cells()
@@ -166,9 +166,9 @@ def _reader(run: RunDir) -> RunReader:
 
 
 def _plain(text: str) -> str:
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
 
-    return plain(str(text))
+    return clean(str(text))
 
 
 __all__ = ["follow"]

@@ -70,22 +70,22 @@ def _named(name: str, kind: str | None) -> list[Described]:
 
 
 def _print(row: Described) -> None:
-    from falsefloor.report.glyphs import plain
     from falsefloor.report.listings import options_table
+    from falsefloor.report.text import clean
 
     article = "an" if row.kind[0] in "aeiou" else "a"
     show_text(
-        f"{plain(row.name)}, {article} {row.kind} of {plain(row.dist)} {plain(row.version)}: {row.status}"
+        f"{clean(row.name)}, {article} {row.kind} of {clean(row.dist)} {clean(row.version)}: {row.status}"
     )
     for line in (row.summary, row.reason):
         if line:
-            show_text(f"  {plain(line)}")
+            show_text(f"  {clean(line)}")
     if row.traceback:
-        show_text("\n".join(f"  | {plain(line)}" for line in row.traceback.splitlines()))
+        show_text("\n".join(f"  | {clean(line)}" for line in row.traceback.splitlines()))
     if row.claim:
         show_text(f"  claims a {row.claim} under {', '.join(row.norms)}")
     for code, info in row.codes.items():
-        show_text(f"  {plain(code)} {plain(info.name)} ({info.severity})")
+        show_text(f"  {clean(code)} {clean(info.name)} ({info.severity})")
     if row.options:
         show_text("")
         show(options_table(row.options))
@@ -94,7 +94,7 @@ def _print(row: Described) -> None:
 
         flag = {"estimator": "--estimator", "masker": "--masker"}.get(row.kind)
         if flag:
-            show_text(f"\nfor example: {flag} {plain(row.name)}:{first.name}={show_value(first.default)}")
+            show_text(f"\nfor example: {flag} {clean(row.name)}:{first.name}={show_value(first.default)}")
 
 
 listing.command("new")(authoring.new)

@@ -138,7 +138,7 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
 
 def _warn_of_code(run: RunDir) -> None:
     """What going on with a run will execute, said before it does: the run may be somebody else's."""
-    from falsefloor.report.glyphs import plain
+    from falsefloor.report.text import clean
     from falsefloor.store.reader import RunReader
 
     with RunReader(run) as reader:
@@ -146,10 +146,10 @@ def _warn_of_code(run: RunDir) -> None:
         uses = {str(row.model) for row in reader.series()} | set(models)
     for use in sorted(uses):
         if use.startswith("python:"):
-            say(f"note: {plain(use)} runs the code of that file, in {plain(str(meta.get('cwd', '.')))}")
+            say(f"note: {clean(use)} runs the code of that file, in {clean(str(meta.get('cwd', '.')))}")
     where = str(meta.get("on", "local"))
     if where != "local":
-        say(f"note: it computes on {plain(where)}, whose scheduler must be trusted")
+        say(f"note: it computes on {clean(where)}, whose scheduler must be trusted")
 
 
 def _ask(run: RunDir, command: str, then: str) -> None:

@@ -56,7 +56,7 @@ def show_document(document: Mapping[str, Any]) -> None:
 
 
 def say(message: str) -> None:
-    """Narration, on stderr. What others wrote must have passed `falsefloor.report.glyphs.plain`."""
+    """Narration, on stderr. What others wrote must have passed `falsefloor.report.text.clean`."""
     _tolerant(sys.stderr)
     with _quiet_pipe():
         sys.stderr.write(message + "\n")

@@ -9,8 +9,8 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.report.changes import Change, Changes, Key
-from falsefloor.report.glyphs import Glyphs, glyphs_for, plain
 from falsefloor.report.listings import Listing
+from falsefloor.report.text import Glyphs, clean, glyphs_for
 
 LISTED = 5
 """Cells of one run alone that are named."""
@@ -29,15 +29,15 @@ class ChangesTable:
         found = self.changes.changes
         models = len({change.model for change in found}) > 1
         norms = len({change.norm for change in found}) > 1
-        heads = ("subject", "estimator", plain(self.first), plain(self.second), "ratio", "what changed")
+        heads = ("subject", "estimator", clean(self.first), clean(self.second), "ratio", "what changed")
         rows = tuple(_row(change, glyphs, models=models, norms=norms) for change in found)
         if rows:
             yield Listing(heads, rows)
         for name, keys in ((self.first, self.changes.only_first), (self.second, self.changes.only_second)):
             for key in keys[:LISTED]:
-                yield Text(f"only in {plain(name)}: {_name(key)}", style="dim")
+                yield Text(f"only in {clean(name)}: {_name(key)}", style="dim")
             if len(keys) > LISTED:
-                yield Text(f"only in {plain(name)}: {len(keys) - LISTED} more", style="dim")
+                yield Text(f"only in {clean(name)}: {len(keys) - LISTED} more", style="dim")
         moved = sum(change.changed for change in found)
         same = len(found) - moved
         yield Text("")
@@ -53,8 +53,8 @@ def _row(change: Change, glyphs: Glyphs, *, models: bool, norms: bool) -> tuple[
         glyphs.radius(value, claim=change.claim) for value in (change.before, change.after)
     )  # fmt: skip
     return (
-        " ".join(map(plain, parts)),
-        plain(change.estimator),
+        " ".join(map(clean, parts)),
+        clean(change.estimator),
         before,
         after,
         glyphs.ratio(change.ratio),
@@ -76,7 +76,7 @@ def _words(change: Change, glyphs: Glyphs) -> str:
 
 
 def _name(key: Key) -> str:
-    return " ".join(plain(part) for part in key if part)
+    return " ".join(clean(part) for part in key if part)
 
 
 __all__ = ["ChangesTable"]

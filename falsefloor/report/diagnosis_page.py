@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.report.diagnosis import Claims, Diagnosis
-from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
 
 TITLE = "bold"
 
@@ -25,7 +25,7 @@ class DiagnosisPage:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         one, width, glyphs = self.diagnosis, options.max_width, glyphs_for(options.encoding)
         names = [one.model, *([one.masker] if one.masker != "none" else []), one.norm, f"{one.inputs} inputs"]
-        yield Text(f" {glyphs.dot} ".join(map(plain, names)), style=TITLE)
+        yield Text(f" {glyphs.dot} ".join(map(clean, names)), style=TITLE)
         for title, sentences in (
             ("What hides the gradient", _hidden(one)),
             ("Steps", _stepped(one)),
@@ -45,7 +45,7 @@ class DiagnosisPage:
 
     def _onwards(self) -> list[str]:
         codes = [c.reason.split(" ")[0] for c in self.diagnosis.raw() if c.reason.startswith("FF")]
-        words = [f"falsefloor explain {plain(codes[0])}"] if codes else []
+        words = [f"falsefloor explain {clean(codes[0])}"] if codes else []
         return [*words, f"falsefloor show {self.run}", f"falsefloor tui {self.run}"]
 
 
@@ -57,7 +57,7 @@ def _wrapped(sentence: Text, width: int) -> Iterator[Text]:
 def _hidden(one: Diagnosis) -> list[Text]:
     if one.located:
         return [
-            Text(f"{plain(found.words)} (on {found.inputs} of {one.inputs} inputs)") for found in one.located
+            Text(f"{clean(found.words)} (on {found.inputs} of {one.inputs} inputs)") for found in one.located
         ]
     if one.healthy:
         return [Text("Nothing was found to: no operation loses the gradient, and no claim is doubted.")]
@@ -67,25 +67,25 @@ def _hidden(one: Diagnosis) -> list[Text]:
 def _stepped(one: Diagnosis) -> list[Text]:
     steps = one.steps
     if steps.levels is None or steps.width is None:
-        return [Text(f"{steps.reason[:1].upper()}{plain(steps.reason[1:])}.")] if steps.reason else []
+        return [Text(f"{steps.reason[:1].upper()}{clean(steps.reason[1:])}.")] if steps.reason else []
     said = f"About {steps.levels:.0f} steps a unit of input, each {steps.width:.2g} wide"
     if steps.ramp is not None and steps.ramp >= 0.02:
         said += f", {steps.ramp:.0%} of it a slope"
     said += f" (median of {steps.told} of {one.inputs} inputs"
-    return [Text(f"{said}; elsewhere {plain(steps.reason)})." if steps.reason else f"{said}).")]
+    return [Text(f"{said}; elsewhere {clean(steps.reason)})." if steps.reason else f"{said}).")]
 
 
 def _claim(claims: Claims, glyphs: Glyphs) -> Text:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in claims.verdicts.items())
     said = (
-        f"{plain(claims.estimator)}: {glyphs.radius(claims.radius, claim=claims.claim, capped=claims.capped)}"
+        f"{clean(claims.estimator)}: {glyphs.radius(claims.radius, claim=claims.claim, capped=claims.capped)}"
     )
     said += f" ({verdicts})"
     worst = next(iter(claims.verdicts), "")
     if claims.reason and worst not in ("held", "failed", "skipped", "cancelled"):
-        said += f", {plain(claims.reason)}"
+        said += f", {clean(claims.reason)}"
     if claims.refused is not None:
-        said += f"; {plain(claims.refused)}"
+        said += f"; {clean(claims.refused)}"
     return Text(said, style=STYLES.get(worst, ""))
 
 
@@ -118,7 +118,7 @@ def _meaning(one: Diagnosis) -> Text:
     times = raw.radius / repair.radius if repair.radius else float("inf")
     trust = "held" if set(repair.verdicts) <= {"held"} else "itself doubted on some inputs"
     return Text(
-        f"The mask changes {plain(raw.estimator)} to {times:.2g} times what the function beneath allows."
+        f"The mask changes {clean(raw.estimator)} to {times:.2g} times what the function beneath allows."
         f" With a gradient that the function itself confirms it is {repair.radius:.4g}, {trust}: use that"
         " number, or take the operation named above out of the way of the gradient."
     )

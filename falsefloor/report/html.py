@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from falsefloor.report.comparison import Comparison, Entry, Row
-from falsefloor.report.glyphs import UNICODE, plain
+from falsefloor.report.text import UNICODE, clean, verdict_word
 
 COLOURS = {
     "refuted": "#b00020",
@@ -19,13 +19,12 @@ COLOURS = {
 
 def text(words: object) -> str:
     """Other people's words as HTML: no markup, no control characters."""
-    return escape(plain(str(words)), quote=True)
+    return escape(clean(str(words)), quote=True)
 
 
 def verdict_html(verdict: str) -> str:
-    shown = verdict.upper() if verdict == "refuted" else verdict
     colour = COLOURS.get(verdict, "inherit")
-    return f'<span style="color:{colour};font-weight:600">{text(shown)}</span>'
+    return f'<span style="color:{colour};font-weight:600">{text(verdict_word(verdict))}</span>'
 
 
 def table_html(comparison: Comparison) -> str:
@@ -80,7 +79,8 @@ def _number(entry: Entry | None) -> str:
 def _legend(comparison: Comparison) -> str:
     words = [
         f"{UNICODE.about} estimated floor",
-        f"{UNICODE.least} at its cap, or certified",
+        f"{UNICODE.capped} estimated floor at its cap",
+        f"{UNICODE.certified} certified floor",
         f"{UNICODE.most} ceiling: an adversarial input was found there",
     ]
     if comparison.ratios:

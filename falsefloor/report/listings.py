@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.report.glyphs import STYLES, glyphs_for, plain
+from falsefloor.report.text import STYLES, clean, glyphs_for
 
 if TYPE_CHECKING:
     from falsefloor.options import Option
@@ -68,10 +68,10 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
         found = [f"{counts[v]} {v}" for v in STYLES if counts.get(v)]
         units = row["units"]
         share = f"{units['done']}/{units['total']}" if units else ""
-        what = ", ".join(map(plain, row["models"])) or plain(row["error"] or "")
-        tag = f"[{plain(row['tag'])}] " if row["tag"] else ""
+        what = ", ".join(map(clean, row["models"])) or clean(row["error"] or "")
+        tag = f"[{clean(row['tag'])}] " if row["tag"] else ""
         line = (
-            plain(row["id"]),
+            clean(row["id"]),
             row["status"],
             _ago(row["started"]),
             share,
@@ -90,7 +90,7 @@ def plugins_table(rows: Iterable[Described]) -> Listing:
     made = []
     for row in rows:
         about = row.reason if row.status != "healthy" else row.summary or row.reason
-        made.append((row.kind, plain(row.name), row.status, plain(f"{row.dist} {row.version}"), plain(about)))
+        made.append((row.kind, clean(row.name), row.status, clean(f"{row.dist} {row.version}"), clean(about)))
     return Listing(("kind", "name", "status", "from", "what"), tuple(made), 2)
 
 
@@ -99,7 +99,7 @@ def options_table(options: Iterable[Option]) -> Listing:
     from falsefloor.options import show
 
     made = [
-        (plain(o.name), plain(show(o.default)), plain(o.expects()), plain(o.help))
+        (clean(o.name), clean(show(o.default)), clean(o.expects()), clean(o.help))
         for o in options
     ]  # fmt: skip
     return Listing(("parameter", "default", "takes", "what"), tuple(made))

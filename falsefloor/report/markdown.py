@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from falsefloor.report.comparison import Comparison, Row, read_comparison
-from falsefloor.report.glyphs import UNICODE, plain
 from falsefloor.report.refutations import read_refutations, sentence
+from falsefloor.report.text import UNICODE, clean
 from falsefloor.report.words import cell_text, verdict_text
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
@@ -27,11 +27,11 @@ def markdown(reader: RunReader) -> str:
     found = read_refutations(reader)
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
-        lines.append(f"- **{escaped(name)}** {escaped(sentence(one, glyphs=UNICODE))}")
+        lines.append(f"- **{escaped(name)}** {escaped(sentence(one))}")
     versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
     lines += [""] * bool(found)
     return "\n".join(
-        [*lines, escaped(versions), "", f"    {plain(study_from(info.study).command_line())}", ""]
+        [*lines, escaped(versions), "", f"    {clean(study_from(info.study).command_line())}", ""]
     )
 
 
@@ -60,7 +60,7 @@ def _line(cells: list[str]) -> str:
 
 def escaped(words: str) -> str:
     """Other people's words: no markup, no HTML, no line ends."""
-    return "".join(f"\\{char}" if char in _SPECIAL else char for char in plain(words))
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in clean(words))
 
 
 __all__ = ["escaped", "markdown", "table"]

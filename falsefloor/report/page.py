@@ -11,9 +11,9 @@ from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.jsonable import as_number
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.drawings import histogram, line_chart, picture, planes, values
-from falsefloor.report.glyphs import UNICODE
 from falsefloor.report.html import table_html, text, verdict_html
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
+from falsefloor.report.text import UNICODE, number
 from falsefloor.store.reader import RunInfo, RunReader
 from falsefloor.study.file import study_from
 
@@ -88,7 +88,7 @@ def _refuted(reader: RunReader) -> Iterator[str]:
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
         many = f" ({one.count} inputs; the nearest is told)" if one.count > 1 else ""
-        yield f"<li><strong>{text(name)}</strong>{many}<br>{text(sentence(one, glyphs=UNICODE))}"
+        yield f"<li><strong>{text(name)}</strong>{many}<br>{text(sentence(one))}"
         yield f"<br><small>{text(suspicions(one))}</small></li>"
     yield "</ul>"
 
@@ -124,7 +124,7 @@ def _row(record: Mapping[str, Any]) -> str:
     interval = ""
     if record["interval"]:
         ends = [as_number(end) for end in record["interval"]]
-        interval = " to ".join(UNICODE.number(end) for end in ends if end is not None)
+        interval = " to ".join(number(end) for end in ends if end is not None)
     state = record["verdict"] if record["status"] == "ok" else record["status"]
     warnings = "<br>".join(
         f"{text(w['code'])} {text(w['message'])}" for w in record["warnings"]
@@ -166,7 +166,7 @@ def _drawings(reader: RunReader, record: Mapping[str, Any]) -> str:
         low, high = _bounds(reader, record["model"])
         seen = reader.array(point)
         where = as_number((witness or (dict(seen.facts) if seen else {})).get("distance"))
-        caption = f"adversarial, at {UNICODE.number(where)}" if where is not None else "adversarial"
+        caption = f"adversarial, at {number(where)}" if where is not None else "adversarial"
         made.append(picture(planes(reader.array(_original(reader, record)), low=low, high=high), "input"))
         made.append(picture(planes(seen, low=low, high=high), caption))
     return "".join(made)

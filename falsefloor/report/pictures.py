@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.report.glyphs import glyphs_for, plain
+from falsefloor.report.text import clean, glyphs_for
 
 Planes = Sequence[Sequence[Sequence[float]]]
 """1 or 3 planes of rows of values in [0, 1]."""
@@ -34,7 +34,7 @@ class Gallery:
         shape = (
             "×".join(map(str, facts["shape"])) if glyphs.dot == "·" else "x".join(map(str, facts["shape"]))
         )
-        units = f" {glyphs.dot} {plain(facts['units'])}" if facts["units"] else ""
+        units = f" {glyphs.dot} {clean(facts['units'])}" if facts["units"] else ""
         yield Text(f"{facts['count']} inputs of {shape} {glyphs.dot} {facts['classes']} classes{units}")
         blocks = [
             self._block(n, colour=colour, width=options.max_width) for n in range(len(facts["pictures"]))
@@ -56,7 +56,7 @@ class Gallery:
         wrong = predicted != label
         answer = f"label {label}" if facts["labelled"] else f"class {predicted}"
         lines = [
-            Text(f"{number}  {plain(facts['names'][number])}"[: width - 2], style="dim"),
+            Text(f"{number}  {clean(facts['names'][number])}"[: width - 2], style="dim"),
             Text(
                 f"{answer}{f', model says {predicted}' if wrong else ''}",
                 style="bold red" if wrong else "bold",

@@ -9,7 +9,7 @@ from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.jsonable import as_number
-from falsefloor.report.glyphs import Glyphs, plain
+from falsefloor.report.text import clean, number
 from falsefloor.store.reader import RunReader, SeriesRow
 
 
@@ -71,7 +71,7 @@ def _located(reader: RunReader, one: Refutation) -> str:
     for seen in reader.observations(**place, input=one.input):
         found = seen["facts"].get("located")
         if isinstance(found, Mapping) and found.get("operation"):
-            return plain(str(found.get("words", "")))
+            return clean(str(found.get("words", "")))
     return ""
 
 
@@ -90,21 +90,21 @@ def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Count
     )
 
 
-def sentence(one: Refutation, *, glyphs: Glyphs) -> str:
+def sentence(one: Refutation) -> str:
     """For example: "input 0: 0.3000 is claimed, yet an input of class 8 lies at 0.0379 (FF201)." """
-    radius = "nothing" if one.radius is None else glyphs.number(one.radius)
+    radius = "nothing" if one.radius is None else number(one.radius)
     if one.distance is None:
-        return f"input {one.input}: {radius} is claimed. {plain(one.message)} ({plain(one.code)})"
+        return f"input {one.input}: {radius} is claimed. {clean(one.message)} ({clean(one.code)})"
     what = "an adversarial input" if one.predicted is None else f"an input of class {one.predicted}"
     return (
-        f"input {one.input}: {radius} is claimed, yet {what} lies at {glyphs.number(one.distance)}"
-        f" ({plain(one.code)})."
+        f"input {one.input}: {radius} is claimed, yet {what} lies at {number(one.distance)}"
+        f" ({clean(one.code)})."
     )
 
 
 def suspicions(one: Refutation) -> str:
     """For example: "also suspect: FF101 vanished gradient, FF103 graph cut"; empty where there is nothing."""
-    names = [f"{plain(c)} {CATALOGUE[c].info.name}" if c in CATALOGUE else plain(c) for c in one.suspicions]
+    names = [f"{clean(c)} {CATALOGUE[c].info.name}" if c in CATALOGUE else clean(c) for c in one.suspicions]
     return f"also suspect: {', '.join(names)}" if names else ""
 
 

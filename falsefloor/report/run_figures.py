@@ -15,8 +15,8 @@ from falsefloor.checks.verdicts import VERDICTS, rank
 from falsefloor.errors import UsageError
 from falsefloor.jsonable import as_number
 from falsefloor.report.drawings import values
-from falsefloor.report.glyphs import plain
 from falsefloor.report.html import COLOURS
+from falsefloor.report.text import clean
 from falsefloor.store.reader import RunReader
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def _comparison(points: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(radius, at, _marker(labels.index(point["name"])), color=colour, alpha=0.7, ms=5, lw=0)
     axes.set_xscale("log")
     axes.set_xlabel("radius, in the input's own units")
-    axes.set_yticks(range(len(subjects)), [plain(subject) for subject in subjects])
+    axes.set_yticks(range(len(subjects)), [clean(subject) for subject in subjects])
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     keys = [
-        Line2D([], [], color="0.3", marker=_marker(n), lw=0, label=plain(name))
+        Line2D([], [], color="0.3", marker=_marker(n), lw=0, label=clean(name))
         for n, name in enumerate(labels)
     ]
     keys += [Line2D([], [], color=COLOURS[v], marker="s", lw=0, label=v) for v in VERDICTS if v in COLOURS]
@@ -134,7 +134,7 @@ def _curves(reader: RunReader, record: Mapping[str, Any]) -> Figure | None:
             axes.set_xlabel("batches")
             axes.set_ylabel("score")
     words = (record["masker"], record["norm"], record["name"], f"input {record['input']}", record["verdict"])
-    figure.suptitle(plain(" · ".join(str(word) for word in words)))
+    figure.suptitle(clean(" · ".join(str(word) for word in words)))
     return figure
 
 

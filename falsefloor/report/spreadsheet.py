@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from falsefloor.report.comparison import label_of
-from falsefloor.report.glyphs import plain
+from falsefloor.report.text import clean
 
 COLUMNS = (
     "model", "masker", "norm", "name", "estimator", "gradient", "recovers", "input", "label", "predicted",
@@ -28,7 +28,7 @@ def safe(value: object) -> object:
     """A cell that no spreadsheet computes: text that begins like a formula gets an apostrophe before it."""
     if not isinstance(value, str):
         return "" if value is None else value
-    shown = plain(value)
+    shown = clean(value)
     return f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") and shown else shown
 
 

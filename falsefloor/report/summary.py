@@ -11,9 +11,9 @@ from rich.text import Text
 
 from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.report.comparison import Comparison
-from falsefloor.report.glyphs import STYLES, Glyphs, glyphs_for, plain
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
 from falsefloor.report.words import wrapped
 from falsefloor.store.reader import RunInfo
 
@@ -36,7 +36,7 @@ class Summary:
         yield Text("")
         yield from table_lines(self.comparison, width=width, glyphs=glyphs)
         if self.info.error:
-            yield from _fold(Text(f"error: {plain(self.info.error)}", style="bold red"), width)
+            yield from _fold(Text(f"error: {clean(self.info.error)}", style="bold red"), width)
         if not self.live:
             yield from _refuted(self.refuted, self.comparison, width=width, glyphs=glyphs)
             yield from _onwards(self.info, self.comparison, self.refuted)
@@ -45,14 +45,14 @@ class Summary:
 def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
     """ "run 7f3a · digits:mlp · linf · cpu · 24/24 units · 00:01:12 · 3 refuted · done"."""
     clock = time.strftime("%H:%M:%S", time.gmtime(info.seconds))
-    parts = [Text(f"run {plain(info.id)}", style="bold")]
-    parts += [Text(plain(name)) for name in ([info.tag] if info.tag else [])]
-    parts += [Text(plain(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
-    parts += [Text(plain(info.device)), Text(f"{info.units_done}/{info.units_total} units"), Text(clock)]
+    parts = [Text(f"run {clean(info.id)}", style="bold")]
+    parts += [Text(clean(name)) for name in ([info.tag] if info.tag else [])]
+    parts += [Text(clean(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
+    parts += [Text(clean(info.device)), Text(f"{info.units_done}/{info.units_total} units"), Text(clock)]
     for verdict in (*VERDICTS, "failed", "skipped", "cancelled"):
         if count := info.counts.get(verdict, 0):
             parts.append(Text(f"{count} {verdict}", style=STYLES.get(verdict, "")))
-    parts.append(Text(plain(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
+    parts.append(Text(clean(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
     return Text(f" {glyphs.dot} ").join(parts)
 
 
@@ -63,12 +63,12 @@ def _refuted(
         return
     yield Text("")
     for one in refuted[:SHOWN]:
-        model, masker, norm = plain(one.series.model), plain(one.series.masker), one.series.norm
+        model, masker, norm = clean(one.series.model), clean(one.series.masker), one.series.norm
         subject = [model] * (len(comparison.models) > 1) + [masker] + [norm] * (len(comparison.norms) > 1)
-        name = f"{' '.join(subject)} {glyphs.dot} {plain(one.series.label)}"
+        name = f"{' '.join(subject)} {glyphs.dot} {clean(one.series.label)}"
         many = f" {glyphs.dot} {one.count} inputs, the nearest:" if one.count > 1 else ""
         yield from _fold(Text.assemble(("REFUTED  ", STYLES["refuted"]), (name, "bold"), many), width)
-        yield from (Text(f"  {piece}") for piece in wrapped(sentence(one, glyphs=glyphs), width - 2))
+        yield from (Text(f"  {piece}") for piece in wrapped(sentence(one), width - 2))
         located = f"the gradient is lost at {one.located}" if one.located else ""
         yield from (Text(f"  {piece}") for piece in wrapped(located, width - 2))
         yield from (Text(f"  {piece}", style="dim") for piece in wrapped(suspicions(one), width - 2))
@@ -89,7 +89,7 @@ def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, .
     if info.status in ("lost", "failed", "cancelled") or info.units_failed:
         words.insert(0, f"falsefloor resume {info.id}")
     if codes:
-        words.insert(0, f"falsefloor explain {plain(codes[0])}")
+        words.insert(0, f"falsefloor explain {clean(codes[0])}")
     yield Text("")
     for at, word in enumerate(words):
         yield Text(("next: " if at == 0 else "      ") + word, style="dim")

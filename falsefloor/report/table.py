@@ -15,8 +15,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.report.comparison import Comparison, Row
-from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, glyphs_for, plain
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
 from falsefloor.report.words import (
     cell_text,
     changed_class,
@@ -131,7 +132,7 @@ def _table(
 def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[list[Line], list[Line]]:
     """Head lines, then a line a row: numbers, ratio, agreement, verdict."""
     agreement = agreement and any(row.agreement for row in comparison.rows)
-    heads = [_head(plain(column)) for column in comparison.columns]
+    heads = [_head(clean(column)) for column in comparison.columns]
     heads += [[glyphs.times, "none"]] * comparison.ratios + [["same", "class"]] * agreement
     heads.append(["verdict"])
     tall = max(map(len, heads))
@@ -151,13 +152,13 @@ def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[l
 def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: Glyphs) -> list[Text]:
     """One line an estimator, for narrow windows and for many or long names."""
     lines: list[Text] = []
-    label = min(max(cell_len(plain(c)) for c in comparison.columns), max(8, width - 26))
+    label = min(max(cell_len(clean(c)) for c in comparison.columns), max(8, width - 26))
     for row, name in zip(comparison.rows, names, strict=True):
         lines += [Text(part, style="bold") for part in _folded(name, width)]
         lines[-1] = _fitting(lines[-1], _tail(row, glyphs), width, lines)
         for entry in row.entries:
             if entry is not None:
-                line = Text(f"  {set_cell_size(plain(entry.series.label), label)}  ")
+                line = Text(f"  {set_cell_size(clean(entry.series.label), label)}  ")
                 line.append_text(cell_text(entry, glyphs=glyphs))
                 line.append(f"  {entry.cell.worst or ''}", style=STYLES.get(entry.cell.worst or "", ""))
                 line.truncate(width)
@@ -188,12 +189,16 @@ def _legend(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Text]:
     words = []
     if any(e.series.claim == "lower_estimate" and not e.cell.capped for e in shown):
         words.append(f"{glyphs.about} estimated floor")
-    if any(e.series.claim == "lower_bound" or e.cell.capped for e in shown):
-        words.append(f"{glyphs.least} at its cap, or certified")
+    if any(e.series.claim == "lower_estimate" and e.cell.capped for e in shown):
+        words.append(f"{glyphs.capped} estimated floor at its cap")
+    if any(e.series.claim == "lower_bound" for e in shown):
+        words.append(f"{glyphs.certified} certified floor")
     if any(not e.lower for e in shown):
         words.append(f"{glyphs.most} ceiling: an adversarial input was found there")
     seen = {entry.cell.worst for entry in shown}
-    words += [f"{mark} {verdict}" for verdict, mark in MARKS.items() if mark and verdict in seen]
+    words += [
+        f"{mark} {verdict}" for verdict in VERDICTS if (mark := glyphs.mark(verdict)) and verdict in seen
+    ]
     if any(entry.failed for entry in shown):
         words.append("! failed for some inputs")
     if comparison.ratios:

@@ -6,14 +6,14 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from falsefloor.report.comparison import Comparison, Entry, Row
-from falsefloor.report.glyphs import MARKS, STYLES, Glyphs, plain
+from falsefloor.report.text import STYLES, Glyphs, clean, verdict_word
 
 
 def subject_name(comparison: Comparison, row: Row) -> str:
     """A row's name, without what is the same in every row."""
     model, masker, norm = row.subject
     parts = [model if len(comparison.models) > 1 else "", masker, norm if len(comparison.norms) > 1 else ""]
-    return " ".join(plain(part) for part in parts if part)
+    return " ".join(clean(part) for part in parts if part)
 
 
 def cell_text(entry: Entry | None, *, glyphs: Glyphs) -> Text:
@@ -29,7 +29,7 @@ def cell_text(entry: Entry | None, *, glyphs: Glyphs) -> Text:
         state = next((s for s in ("failed", "skipped", "cancelled") if cell.verdicts.get(s)), "")
         return Text(state or glyphs.dash, style=STYLES.get(state, "dim"))
     shown = glyphs.radius(cell.radius, claim=entry.series.claim, capped=cell.capped)
-    mark = MARKS.get(cell.worst or "", "") + ("!" if entry.failed else "")
+    mark = glyphs.mark(cell.worst) + ("!" if entry.failed else "")
     return Text(f"{shown}{mark:<1}", style=STYLES.get(cell.worst or "", "") if mark else "")
 
 
@@ -42,12 +42,12 @@ def verdict_text(row: Row) -> Text:
     count = told.cell.verdicts.get(verdict, 0)
     partly = of > 1 and count < of
     word = f"{count}/{of} {verdict}" if partly else verdict
-    return Text(word if verdict != "refuted" or partly else word.upper(), style=STYLES.get(verdict, ""))
+    return Text(word if partly else verdict_word(verdict), style=STYLES.get(verdict, ""))
 
 
 def why(row: Row) -> str:
     """The reason of the row's verdict, in one line."""
-    return "" if row.told is None else plain(row.told.cell.reason)
+    return "" if row.told is None else clean(row.told.cell.reason)
 
 
 def recovered_words(comparison: Comparison, row: Row, *, glyphs: Glyphs) -> list[str]:
@@ -56,7 +56,7 @@ def recovered_words(comparison: Comparison, row: Row, *, glyphs: Glyphs) -> list
     for column, entry in zip(comparison.columns, row.entries, strict=True):
         if entry is not None and entry.series.recovers is not None and entry.cell.radius is not None:
             shown = cell_text(entry, glyphs=glyphs).plain.strip()
-            words.append(f"{plain(column)} {shown} {entry.cell.worst or ''}".rstrip())
+            words.append(f"{clean(column)} {shown} {entry.cell.worst or ''}".rstrip())
     return words
 
 

@@ -10,10 +10,10 @@ from typing import Literal
 from rich.cells import cell_len
 
 from falsefloor.checks.verdicts import LOWER, VERDICTS, rank
+from falsefloor.report.text import Glyphs, clean, verdict_word
 from falsefloor.store.reader import Cell as Summary
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import words
-from falsefloor.tui.glyphs import Glyphs, clean
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
 
@@ -60,11 +60,11 @@ def entry(snapshot: Snapshot, row: SeriesRow, number: int | None, glyphs: Glyphs
     if number is not None:
         brief = snapshot.briefs.get((row.id, number))
         if brief is None:
-            return Entry(row, None, False, None, 0, 1, "", glyphs.queued)
+            return Entry(row, None, False, None, 0, 1, "", glyphs.none)
         return Entry(row, brief.radius, brief.capped, brief.verdict, 1, 1, brief.reason, brief.status)
     cell = snapshot.cells.get(row.id)
     if cell is None:
-        return Entry(row, None, False, None, 0, 0, "", glyphs.queued)
+        return Entry(row, None, False, None, 0, 0, "", glyphs.none)
     judged = sum(cell.verdicts.get(v, 0) for v in VERDICTS)
     return Entry(
         row,
@@ -81,24 +81,21 @@ def entry(snapshot: Snapshot, row: SeriesRow, number: int | None, glyphs: Glyphs
 def _state(cell: Summary, snapshot: Snapshot, glyphs: Glyphs) -> str:
     if cell.live is not None and not snapshot.ended:
         return f"run {100 * cell.live[0]:.0f}%"
-    return next(
-        (word for word in ("failed", "skipped", "cancelled") if cell.verdicts.get(word)), glyphs.queued
-    )
+    return next((word for word in ("failed", "skipped", "cancelled") if cell.verdicts.get(word)), glyphs.none)
 
 
 def show_radius(snapshot: Snapshot, shown: Entry, glyphs: Glyphs, *, single: bool) -> Cell:
     """The cell of one estimate: its radius, or where it stands."""
     claim = shown.series.claim
     if shown.radius is not None:
-        text = words.radius(shown.radius, claim, shown.capped, glyphs)
-        mark = glyphs.mark(shown.verdict)
+        text = glyphs.radius(shown.radius, claim=claim, capped=shown.capped)
+        mark = glyphs.mark(shown.verdict) or " "
         return Cell(text + mark, (shown.verdict or "") if mark.strip() else "", shown.radius)
     cell = snapshot.cells.get(shown.series.id)
     if not single and cell is not None and cell.live is not None and not snapshot.ended:
         share, moving = cell.live
         if moving is not None and math.isfinite(moving):
-            relation = words.relation(claim, False, glyphs)
-            return Cell(f"{relation}{words.number(moving)} {100 * share:.0f}%", "live", moving)
+            return Cell(f"{glyphs.radius(moving, claim=claim)} {100 * share:.0f}%", "live", moving)
         return Cell(shown.state, "live")
     return Cell(shown.state, "error" if shown.state == "failed" else "dim")
 
@@ -213,7 +210,7 @@ def _numbers(
         # The number that moved most against the unmasked model, up or down.
         far = max(factors, key=lambda f: abs(math.log(f)) if f > 0 else math.inf)
         tone = "strong" if far <= 0 or abs(math.log(far)) > math.log(1.5) else ""
-        cells["ratio"] = Cell(words.ratio(far, glyphs), tone, far)
+        cells["ratio"] = Cell(glyphs.ratio(far), tone, far)
     worst = min(
         (shown for shown in entries if shown.verdict in VERDICTS),
         key=lambda shown: rank(shown.verdict),
@@ -221,9 +218,8 @@ def _numbers(
     )
     if worst is not None and worst.verdict:
         share = "" if worst.total <= 1 else f"{worst.count}/{worst.total} "
-        cells["verdict"] = Cell(
-            share + words.verdict(worst.verdict), worst.verdict, float(rank(worst.verdict))
-        )
+        place = float(rank(worst.verdict))
+        cells["verdict"] = Cell(share + verdict_word(worst.verdict), worst.verdict, place)
         cells["why"] = Cell(clean(worst.reason), "dim" if worst.verdict == "held" else "", worst.reason)
     else:
         failed = next((shown for shown in entries if shown.state == "failed"), None)

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
 from falsefloor.study.units import is_masked
-from falsefloor.tui import words
-from falsefloor.tui.glyphs import Glyphs, clean
 
 Line = tuple[str, str]
 """A sentence and its tone."""
@@ -36,11 +34,11 @@ def says(record: Mapping[str, Any]) -> str:
     if claim == "upper_bound":
         if math.isinf(value):
             return f"{who}: no input found that changes the answer at {where}. That is no proof."
-        return f"{who} found an input at {words.number(value)} that changes the answer at {where} ({how})."
+        return f"{who} found an input at {number(value)} that changes the answer at {where} ({how})."
     certain = {"lower_bound": "proves that", "lower_estimate": "estimates that"}.get(claim, "says that")
     about = "" if record["capped"] or claim == "lower_bound" else "about "
     end = "; its range ended there" if record["capped"] else ""
-    return f"{who} {certain} no change below {about}{words.number(value)} fools it at {where} ({how}){end}."
+    return f"{who} {certain} no change below {about}{number(value)} fools it at {where} ({how}){end}."
 
 
 def _subject(record: Mapping[str, Any]) -> str:
@@ -54,10 +52,9 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
     verdict = record["verdict"]
     if not verdict:
         return
-    yield (f"{words.verdict(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
+    yield (f"{verdict_word(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
     for warning in record["warnings"]:
-        tone = warning["severity"] if warning["severity"] in VERDICTS else "dim"
-        yield (f"{warning['code']} {clean(warning['message'])}", tone)
+        yield (f"{clean(warning['code'])} {clean(warning['message'])}", tone(warning["severity"]) or "dim")
     if verdict == "held" and record["reason"]:
         yield (clean(record["reason"]), "dim")
 

@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 from falsefloor.errors import UsageError
+from falsefloor.report.text import clean
 from falsefloor.study.grammar import parse_stack, show_value
-from falsefloor.tui.glyphs import Glyphs, clean
 
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
 NORMS = {"linf": "the largest change of a coordinate", "l2": "Euclidean length", "l1": "sum of changes"}
-
-
-def number(value: float) -> str:
-    """A radius in few letters: 0.0320, 1.2e-05, 12.5, inf."""
-    if not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf"
-    if value == 0:
-        return "0"
-    if 1e-3 <= abs(value) < 10:
-        return f"{value:.4f}"
-    return f"{value:.4g}" if 10 <= abs(value) < 1e5 else f"{value:.1e}"
-
-
-def relation(claim: str, capped: bool, glyphs: Glyphs) -> str:
-    """What a radius says of the distance: about at least, at least, at most."""
-    if claim == "upper_bound":
-        return glyphs.at_most
-    return glyphs.at_least if capped or claim == "lower_bound" else glyphs.about_at_least
-
-
-def radius(value: float, claim: str, capped: bool, glyphs: Glyphs) -> str:
-    """A radius with its relation; an upper bound that was not found is said in words."""
-    if claim == "upper_bound" and math.isinf(value):
-        return "none found"
-    return relation(claim, capped, glyphs) + number(value)
-
-
-def ratio(value: float, glyphs: Glyphs) -> str:
-    """How many times the unmasked number: ×9.38, ×1.00, ×0.01, ×1e-04."""
-    if value >= 1000 or 0 < value < 0.01:
-        return f"{glyphs.times}{value:.0e}"
-    return f"{glyphs.times}{value:.1f}" if value >= 10 else f"{glyphs.times}{value:.2f}"
-
-
-def verdict(word: str | None) -> str:
-    """The verdict as a word that needs no colour: the worst one in capitals."""
-    return "" if word is None else word.upper() if word == "refuted" else word
 
 
 def clock(seconds: float) -> str:
@@ -99,36 +58,3 @@ def short_labels(labels: list[str]) -> dict[str, str]:
     short = {label: short_spec(label) for label in labels}
     taken = list(short.values())
     return {label: s if taken.count(s) == 1 else clean(label) for label, s in short.items()}
-
-
-def value(given: Any) -> str:
-    """One stored fact as text: numbers short, lists by their beginning."""
-    if isinstance(given, bool) or given is None:
-        return {True: "yes", False: "no", None: "none"}[given]
-    if isinstance(given, int):
-        return f"{given:,}"
-    if isinstance(given, float):
-        return number(given)
-    if isinstance(given, Mapping):
-        return clean(", ".join(f"{key} {value(item)}" for key, item in given.items()))
-    if isinstance(given, list | tuple):
-        shown = ", ".join(value(item) for item in given[:6])
-        return clean(shown) + (f", and {len(given) - 6} more" if len(given) > 6 else "")
-    return clean(str(given))
-
-
-__all__ = [
-    "NORMS",
-    "clock",
-    "magnitude",
-    "many",
-    "number",
-    "radius",
-    "ratio",
-    "relation",
-    "roughly",
-    "short_labels",
-    "short_spec",
-    "value",
-    "verdict",
-]

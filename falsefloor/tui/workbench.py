@@ -15,11 +15,12 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from falsefloor.errors import FalsefloorError
+from falsefloor.report.text import ASCII, clean, glyphs_for
 from falsefloor.store.paths import RunDir, list_dirs
 from falsefloor.store.reader import ENDED, SeriesRow
 from falsefloor.tui import commands, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
-from falsefloor.tui.glyphs import ASCII, AsciiFilter, clean, glyphs
+from falsefloor.tui.glyphs import AsciiFilter
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import RunWatch, Snapshot
@@ -47,7 +48,7 @@ class Workbench(App[None]):
     def __init__(self, root: Path, run: RunDir | None = None) -> None:
         super().__init__()
         self.root = root
-        self.glyphs = glyphs()
+        self.glyphs = glyphs_for()
         self.per_input = False
         self.farewell = ""
         self.draft: Study | None = None

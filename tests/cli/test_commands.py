@@ -16,7 +16,7 @@ def test_show_prints_the_table_and_the_witness(command: Command, store: Path) ->
     run = sample(store)
     shown = command("show", run.id[:5])
     assert (shown.code, shown.err) == (0, "")
-    for word in (run.id, "≥0.3000x", "REFUTED", "FF201 floor above ceiling", "lies at 0.0379"):
+    for word in (run.id, "≥0.3000✗", "REFUTED", "FF201 floor above ceiling", "lies at 0.0379"):
         assert word in shown.out
 
 

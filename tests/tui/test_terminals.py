@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from falsefloor.errors import UsageError
+from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
 from falsefloor.store.paths import RunDir
 from falsefloor.tui.app import over_ssh, refusal, run_app, settle
-from falsefloor.tui.glyphs import ASCII, UNICODE, ascii_text, clean, glyphs
+from falsefloor.tui.glyphs import ascii_text
 from falsefloor.tui.themes import first_theme
 
 
@@ -92,7 +93,7 @@ def test_over_ssh_there_are_fifteen_frames_no_animation_and_no_mouse() -> None:
     ],
 )
 def test_the_glyphs_follow_the_locale(environ: dict[str, str], expected: object) -> None:
-    assert glyphs(environ) is expected
+    assert glyphs_for(environ=environ) is expected
 
 
 def test_a_terminal_of_sixteen_colours_gets_its_own_colours() -> None:

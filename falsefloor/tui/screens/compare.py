@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.errors import FalsefloorError
+from falsefloor.report.text import fact
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
@@ -190,8 +191,8 @@ class Compare(Page):
             yield (f"over {words.many(shown.total, 'input')}, the median is shown", "dim")
             yield (", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n), "")
         if (times := factor(snapshot, shown, number, g)) is not None:
-            yield (f"{words.ratio(times, g)} the unmasked model's number", "strong")
-        params = ", ".join(f"{k}={words.value(v)}" for k, v in row.params.items())
+            yield (f"{g.ratio(times)} the unmasked model's number", "strong")
+        params = ", ".join(f"{k}={fact(v)}" for k, v in row.params.items())
         yield (f"{row.claim.replace('_', ' ')} by {self.bench.clean(row.estimator)}", "heading")
         yield (params, "dim")
         yield (f"gradient {row.gradient}", "dim")

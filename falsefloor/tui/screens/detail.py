@@ -14,10 +14,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.report.text import fact, number, tone, verdict_word
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import SeriesRow
-from falsefloor.tui import sentences, words
+from falsefloor.tui import sentences
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.detail import Detail, picture, read_detail
 from falsefloor.tui.screens.page import Page, styled
@@ -102,7 +102,7 @@ class DetailPage(Page):
                 (self.bench.clean(str(record["name"])), "quiet"),
                 (self.bench.clean(str(record["masker"])), "quiet"),
                 (str(record["norm"]), "quiet"),
-                (words.verdict(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
+                (verdict_word(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
             ]
         )
         self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
@@ -131,7 +131,7 @@ class DetailPage(Page):
         if panels and not after:
             note = "No adversarial input is attached."
         elif isinstance(distance := detail.seen.get("distance"), float | int):
-            note = f"distance {words.number(float(distance))}"
+            note = f"distance {number(float(distance))}"
         self.query_one("#pictures .note", Static).update(styled([(note, "dim")]))
 
     def _legend(self, figure: Figure) -> Content:
@@ -148,14 +148,14 @@ class DetailPage(Page):
         yield from lines[:1]
         yield ("", "")
         for warning in record["warnings"]:
-            tone = warning["severity"] if warning["severity"] in VERDICTS else "dim"
-            yield (f"{warning['code']} {warning['severity']}", f"{tone}")
+            style = tone(warning["severity"]) or "dim"
+            yield (f"{warning['code']} {warning['severity']}", style)
             yield (f"  {self.bench.clean(warning['message'])}", "")
             for key, value in warning["evidence"].items():
-                yield (f"  {self.bench.clean(key)} {g.dash} {words.value(value)}", "dim")
+                yield (f"  {self.bench.clean(key)} {g.dash} {fact(value)}", "dim")
             if warning["witness"]:
                 distance = warning["witness"].get("distance")
-                shown = f" at {words.number(float(distance))}" if isinstance(distance, float | int) else ""
+                shown = f" at {number(float(distance))}" if isinstance(distance, float | int) else ""
                 replay = f"falsefloor replay {self._run.id} {warning['id']}"
                 yield (f"  a point{shown} replays this: {replay}", "dim")
             yield ("", "")
@@ -174,11 +174,11 @@ class DetailPage(Page):
         for other in detail.siblings:
             radius = other["radius"]
             shown = (
-                words.radius(radius, other["claim"], other["capped"], g)
+                g.radius(radius, claim=other["claim"], capped=other["capped"])
                 if radius is not None
                 else other["status"]
             )
-            text = f"{shown:>11}  {self.bench.clean(str(other['name']))}  {words.verdict(other['verdict'])}"
+            text = f"{shown:>11}  {self.bench.clean(str(other['name']))}  {verdict_word(other['verdict'])}"
             yield (text, "strong" if other["id"] == record["id"] else "")
 
     def _facts(self, detail: Detail) -> Iterator[Line]:
@@ -269,7 +269,7 @@ def _pairs(facts: object) -> Iterator[Line]:
     for key, value in facts.items() if isinstance(facts, dict) else ():
         if isinstance(value, float) and math.isnan(value):
             continue
-        yield (f"  {words.value(key):<24} {words.value(value)}", "")
+        yield (f"  {fact(key):<24} {fact(value)}", "")
 
 
 __all__ = ["DetailPage"]

@@ -45,13 +45,14 @@ class Help(Page):
         yield ("What the table says", "heading")
         yield ("  A row is a model behind a masker, measured in one norm; a column is an estimator.", "")
         signs = (
-            (g.about_at_least, "an estimate from below: probably no closer input changes the answer"),
-            (g.at_least, "at least this much: the estimator's range ended there, or it is certified"),
-            (g.at_most, "an input at this distance does change the answer"),
+            (g.about, "an estimate from below: probably no closer input changes the answer"),
+            (g.capped, "an estimate at its cap: as far as the estimator looked, and it saw nothing"),
+            (g.certified, "a certified bound: no closer input changes the answer"),
+            (g.most, "an input at this distance does change the answer"),
             (f"{g.times}none", "the number as a multiple of the same model's without a masker"),
             (g.mark("refuted"), "beside a number: refuted; ? suspect, ~ vacuous"),
             ("rec.", "the same estimator with a repaired gradient, run where the raw number is suspect"),
-            (g.queued, "not computed yet"),
+            (g.none, "not computed yet"),
         )
         for sign, meaning in signs:
             yield (f"  {sign:<8}{meaning}", "")

@@ -13,8 +13,8 @@ from textual.widgets import Static
 
 from falsefloor.options import show
 from falsefloor.plugins import Catalogue, Described, catalogue
+from falsefloor.report.text import clean, clean_lines
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.glyphs import clean, clean_lines
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.sentences import Line
 from falsefloor.tui.widgets.live_table import Cell, Column, LiveTable, Row

@@ -15,8 +15,8 @@ from textual.widgets.option_list import Option as Choice
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.options import Option, fill
 from falsefloor.plugins import Catalogue, Described
+from falsefloor.report.text import clean
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack
-from falsefloor.tui.glyphs import clean
 from falsefloor.tui.widgets.option_form import OptionForm
 
 AT = Option(

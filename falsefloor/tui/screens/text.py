@@ -10,8 +10,8 @@ from textual.widget import Widget
 from textual.widgets import Log
 
 from falsefloor.errors import FalsefloorError
+from falsefloor.report.text import clean_lines
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.glyphs import clean_lines
 from falsefloor.tui.screens.page import Page
 
 

@@ -11,7 +11,8 @@ from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from falsefloor.checks.verdicts import VERDICTS, rank
+from falsefloor.checks.verdicts import rank
+from falsefloor.report.text import fact, tone, verdict_word
 from falsefloor.store.paths import RunDir
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
@@ -86,10 +87,10 @@ class Warnings(Page):
             row = series.get(warning["series"])
             severity = warning["severity"]
             counts[severity] = counts.get(severity, 0) + 1
-            tone = severity if severity in VERDICTS else "error" if severity == "error" else "dim"
+            style = tone(severity) or ("error" if severity == "error" else "dim")
             cells = (
-                Cell(self.bench.clean(warning["code"]), tone, warning["code"]),
-                Cell(words.verdict(severity), tone, float(rank(severity))),
+                Cell(self.bench.clean(warning["code"]), style, warning["code"]),
+                Cell(verdict_word(severity), style, float(rank(severity))),
                 Cell(words.short_spec(row.masker) if row else "", "", row.masker if row else None),
                 Cell(words.short_spec(row.label) if row else "", "", row.label if row else None),
                 Cell(str(warning["input"]), "dim", warning["input"]),
@@ -122,7 +123,7 @@ class Warnings(Page):
         yield (f"{clean(code)} {entry.info.name if entry else ''}".strip(), "heading")
         yield (clean(warning["message"]), "strong")
         for key, value in warning["evidence"].items():
-            yield (f"{clean(key)}: {words.value(value)}", "dim")
+            yield (f"{clean(key)}: {fact(value)}", "dim")
         if warning["witness"]:
             yield (f"replay it: falsefloor replay {self._run.id} {warning['id']}", "dim")
         if entry is None:
@@ -161,6 +162,3 @@ class Warnings(Page):
             self.bench.copy(f"falsefloor replay {self._run.id} {warning['id']}", "the command")
         else:
             self.bench.say("No point is attached to this warning: there is nothing to replay.")
-
-
-__all__ = ["Warnings"]

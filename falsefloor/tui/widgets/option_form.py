@@ -13,8 +13,8 @@ from textual.widgets import Checkbox, Input, Select, Static
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
 from falsefloor.options import Option
+from falsefloor.report.text import clean
 from falsefloor.study.grammar import parse_value, show_value
-from falsefloor.tui.glyphs import clean
 from falsefloor.tui.widgets.tick import Tick
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
+from falsefloor.report.text import number
 from falsefloor.tui.detail import Detail
-from falsefloor.tui.words import number
 
 MOST_TICKS = 5
 

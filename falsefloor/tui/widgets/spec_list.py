@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from falsefloor.tui.glyphs import clean
+from falsefloor.report.text import clean
 
 ADD = "add"
 
