@@ -28,10 +28,10 @@ from detection_studies import CLEAN, FAMILIES, NORMS, Family, computed, finished
 from detection_truth import Row, rows_of
 
 from falsefloor.engine.session import Session
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.writer import RunWriter
-from falsefloor.worker.judging import make_judge
 
 QUICK = (
     Family(CLEAN, {"digits:mlp": "mlp"}),
@@ -112,7 +112,7 @@ def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], Flags, dic
 
 def _judge(run: RunDir) -> None:
     """With the checks as they are now, whatever they were when it was computed."""
-    with make_judge() as judge:
+    with RunJudge() as judge:
         writer = RunWriter(run.db, judge, durable=False)
         try:
             writer.judge_all()

@@ -50,17 +50,16 @@ def study(estimators: Sequence[str], inputs: str = "digits:0-499") -> Any:
 def drive(folder: Path, given: Any, executor: Any, *, every: bool = False) -> tuple[float, int]:
     """Seconds from the first unit to the last, as stored, and how many units there were."""
     from falsefloor.plugins import catalogue
+    from falsefloor.plugins.judging import RunJudge
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.units import series_of
     from falsefloor.worker.drive import Drive
-    from falsefloor.worker.judging import make_judge
-    from falsefloor.worker.planning import Planner
 
     path = folder / f"{random.randrange(10**9)}.db"
-    with make_judge() as ours:
+    with RunJudge() as ours:
         writer = RunWriter(path, ours)
         writer.set_meta(status="running", created=time.time(), in_process=True)
-        series = series_of(given, Planner(catalogue()))
+        series = series_of(given, catalogue())
         Drive(writer, given, series, executor).run()
         writer.close()
     executor.close()
@@ -155,12 +154,11 @@ def empty(folder: Path, quick: bool) -> dict[str, Any]:
 def readers(folder: Path, quick: bool) -> dict[str, Any]:
     """The rate with readers and without, in turn; the driver's own CPU time beside it."""
     from falsefloor.plugins import catalogue
+    from falsefloor.plugins.judging import RunJudge
     from falsefloor.store.paths import RunDir
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.units import series_of
     from falsefloor.worker.drive import Drive
-    from falsefloor.worker.judging import make_judge
-    from falsefloor.worker.planning import Planner
 
     count = 3000 if quick else 10000
     given = study(waits(count, 0.0))
@@ -169,7 +167,7 @@ def readers(folder: Path, quick: bool) -> dict[str, Any]:
         for viewers in (0, 20) if round_ % 2 else (20, 0):
             run = RunDir(folder / f"watched-{round_}-{viewers}")
             run.path.mkdir()
-            with make_judge() as judge:
+            with RunJudge() as judge:
                 writer = RunWriter(run.db, judge)
                 writer.set_meta(status="running", created=time.time(), in_process=True)
                 looking = [
@@ -181,7 +179,7 @@ def readers(folder: Path, quick: bool) -> dict[str, Any]:
                 time.sleep(3.0 if viewers else 0.0)
                 executor = answering()
                 cpu, start = time.process_time(), time.perf_counter()
-                Drive(writer, given, series_of(given, Planner(catalogue())), executor).run()
+                Drive(writer, given, series_of(given, catalogue()), executor).run()
                 seconds = time.perf_counter() - start
                 rates[viewers].append(((count + 500) / seconds, (time.process_time() - cpu) / count * 1e6))
                 executor.close()
@@ -244,24 +242,23 @@ def dask(folder: Path, quick: bool) -> dict[str, Any]:
 
 def million(folder: Path, quick: bool) -> dict[str, Any]:
     from falsefloor.plugins import catalogue
+    from falsefloor.plugins.judging import RunJudge
     from falsefloor.report.comparison import read_comparison
     from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.file import study_from
     from falsefloor.study.units import plan, series_of
-    from falsefloor.worker.judging import make_judge
-    from falsefloor.worker.planning import Planner
 
     total = 100_000 if quick else 1_000_000
     maskers = ["none", *(f"staircase:c={c}" for c in (2, 4, 8, 16, 32, 64, 128, 255, 511))]
     given = study_from({"models": ["digits:mlp"], "inputs": "digits:0-9", "maskers": maskers, "chunk": 32})
-    series = series_of(given, Planner(catalogue()))
+    series = series_of(given, catalogue())
     inputs = total // len(series)
     run = RunDir(folder / "million")
     run.path.mkdir()
     run.study.touch()
-    with make_judge() as judge:
+    with RunJudge() as judge:
         writer = RunWriter(run.db, judge, durable=False)
         writer.set_meta(status="running", created=time.time(), id="million")
         writer.add_series(series)

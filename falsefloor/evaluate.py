@@ -25,6 +25,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.report.live import Progress
 from falsefloor.report.results import Results
 from falsefloor.store.paths import RunDir
@@ -34,8 +35,6 @@ from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
-from falsefloor.worker.judging import make_judge
-from falsefloor.worker.planning import Planner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,8 +100,8 @@ def evaluate(
             "device": device,
         }
     )
-    planner = Planner(catalogue())
-    series = series_of(study, planner)
+    installed = catalogue()
+    series = series_of(study, installed)
     chosen = usable_device(device)
     session = Session(device=chosen)
     for name, module in named.items():
@@ -110,7 +109,7 @@ def evaluate(
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
     run = RunDir(folder)
-    judge = make_judge()
+    judge = RunJudge()
     writer = RunWriter(run.db, judge, durable=False)
     writer.set_meta(
         id="in-process",
@@ -126,7 +125,7 @@ def evaluate(
     try:
         with Progress(run, show=_watched() if progress is None else progress) as shown:
             executor = InProcess(session, run_unit, shown.moved)
-            status = Drive(writer, study, series, executor, follow_up=follow_ups(planner)).run()
+            status = Drive(writer, study, series, executor, follow_up=follow_ups(installed)).run()
         writer.finish(status)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

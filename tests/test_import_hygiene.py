@@ -40,7 +40,7 @@ def test_screens_commands_and_storage_load_nothing_heavy(module: str) -> None:
 
 
 def test_the_judge_of_a_run_loads_nothing_heavy() -> None:
-    modules = loaded("from falsefloor.worker.judging import make_judge; make_judge()")
+    modules = loaded("from falsefloor.plugins.judging import RunJudge; RunJudge()")
     assert "falsefloor.checks.contradiction" in modules
     assert not modules & set(HEAVY)
 

@@ -118,14 +118,14 @@ def resume(
 def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     """Judge a stored run again with the checks of this version, and print it. Computes nothing."""
     from falsefloor.cli.show import print_run
+    from falsefloor.plugins.judging import RunJudge
     from falsefloor.store.writer import RunWriter
-    from falsefloor.worker.judging import make_judge
 
     found = find(ctx, run)
     if found.is_alive():
         raise UsageError(f"run {found.id} is being computed and judged; wait: falsefloor watch {found.id}")
     before = _row(found)["counts"]
-    writer = RunWriter(found.db, make_judge())
+    writer = RunWriter(found.db, RunJudge())
     try:
         writer.judge_all()
     finally:

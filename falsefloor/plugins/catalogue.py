@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from falsefloor.errors import PluginError
+from falsefloor.api import Scalar
+from falsefloor.errors import PluginError, UsageError
+from falsefloor.options import fill
 from falsefloor.plugins.describe import describe
 from falsefloor.plugins.described import Described
 from falsefloor.plugins.names import Plugin, discover, resolve, trace
@@ -56,6 +58,31 @@ class Catalogue:
                 f" `falsefloor plugins show {row.spec}` tells more."
             )
         return row
+
+    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The plugin's parameters with its defaults filled in. Raises `UsageError` that names the nearest."""
+        return fill(self.find(kind, name).options, given, owner=name)
+
+    def accepts(self, estimator: str, params: Mapping[str, Scalar]) -> bool:
+        """Whether the estimator's options allow these parameters."""
+        try:
+            self.params("estimator", estimator, params)
+        except UsageError:
+            return False
+        return True
+
+    def claim(self, estimator: str) -> str:
+        """What the estimator says its radius is."""
+        return self.find("estimator", estimator).claim or "lower_estimate"
+
+    def origin(self, kind: str, name: str) -> dict[str, str]:
+        """The distribution and version that offer a plugin, as stored beside its estimates."""
+        found = self.find(kind, name)
+        return {"dist": found.dist, "version": found.version}
+
+    def is_own(self, kind: str, name: str) -> bool:
+        """Whether the plugin is this package's."""
+        return self.find(kind, name).plugin.own
 
 
 def catalogue(wanted: Iterable[tuple[str, str]] | None = None, *, refresh: bool = False) -> Catalogue:

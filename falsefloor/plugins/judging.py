@@ -1,4 +1,4 @@
-"""Third-party checks, run in a child of their own: facts in, findings out, a time limit.
+"""The judge of a run: our own checks in this process, third-party ones in a child: facts in, findings out.
 
 The supervisor judges in its own process and must not load a stranger's code, so each foreign check stands
 there as a `ForeignCheck`, which the judge asks as it asks ours.
@@ -10,15 +10,18 @@ import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from falsefloor.api import API_VERSION, CodeInfo, Facts, Finding, Record
+from falsefloor.api import API_VERSION, Check, CodeInfo, Facts, Finding, Record
+from falsefloor.checks.judge import Judgement, judge
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
+from falsefloor.plugins.catalogue import catalogue
 from falsefloor.plugins.describe import time_limit
 from falsefloor.plugins.described import Described, printable, qualified
 from falsefloor.plugins.inside import settle_in
 from falsefloor.plugins.loading import load
+from falsefloor.plugins.names import discover
 from falsefloor.plugins.process import Child, GoneError, SilentError
 
 LIMIT = 5.0
@@ -126,6 +129,40 @@ def foreign_checks(rows: Sequence[Described], child: JudgingChild) -> list[Forei
     ]
 
 
+class RunJudge:
+    """All checks, ours and others', for as long as a run is judged.
+
+    Nothing of a stranger's is started before the first estimate is judged, and no child at all where nobody
+    else's check is installed. Close it, or use it as a context manager.
+    """
+
+    def __init__(self) -> None:
+        found = [plugin for plugin in discover() if plugin.kind == "check"]
+        self._own: list[Check] = [load("check", plugin.name) for plugin in found if plugin.own]
+        self._others = [(plugin.kind, plugin.spec) for plugin in found if not plugin.own]
+        self._child = JudgingChild()
+        self._checks: list[Check] | None = None
+
+    def __enter__(self) -> RunJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, if there is one. A later judgement starts another."""
+        self._child.close()
+
+    def __call__(self, facts: Facts, notes: Sequence[Finding]) -> Judgement:
+        """What `falsefloor.checks.judge.judge` says with every usable check."""
+        if self._checks is None:
+            # Describing costs a look at the cache: not where there is nothing to describe.
+            rows = catalogue(self._others).plugins if self._others else ()
+            # Theirs declare codes an instance and not a class: the judge reads them alike.
+            self._checks = [*self._own, *cast("list[Check]", foreign_checks(rows, self._child))]
+        return judge(facts, self._checks, notes=notes)
+
+
 def main(out: int) -> None:
     """The child: answer each request with findings or an error, until the parent closes its end."""
     requests, send = settle_in(out)
@@ -160,6 +197,3 @@ def _facts(data: Mapping[str, Any]) -> Facts:
         others=tuple(Record(**record) for record in data["others"]),
         observed=data["observed"],
     )
-
-
-__all__ = ["LIMIT", "ForeignCheck", "JudgingChild", "foreign_checks", "main"]

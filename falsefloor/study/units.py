@@ -11,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
+from falsefloor.plugins import Catalogue
 from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study
 
 FORMAT = 1
@@ -134,14 +135,6 @@ def stack_json(stack: StackSpec) -> list[dict[str, Any]]:
 def is_masked(stack: Iterable[Mapping[str, Any]]) -> bool:
     """Whether anything of a stack, as `stack_json` writes it, stands between a model and its gradients."""
     return any(layer.get("use") != "none" for layer in stack)
-
-
-class Catalogue(Protocol):
-    """What planning asks of the plugins: complete parameters, or a `UsageError` that names the nearest."""
-
-    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]: ...
-    def claim(self, name: str) -> str: ...
-    def origin(self, kind: str, name: str) -> dict[str, str]: ...
 
 
 def resolve(study: Study, catalogue: Catalogue) -> Study:

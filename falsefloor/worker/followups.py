@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from falsefloor.plugins import Catalogue
 from falsefloor.store.asked import Floor, Place
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
-from falsefloor.worker.planning import Planner, runs
+from falsefloor.worker.planning import runs
 from falsefloor.worker.resamples import CODES, resamples
 from falsefloor.worker.traps import traps
 
@@ -18,13 +19,15 @@ RECOVERED = "{} (recovered)"
 DOUBTED = frozenset(("refuted", "suspect"))
 
 
-def follow_ups(planner: Planner) -> Callable[[RunWriter, Study, Sequence[Series]], list[Unit]]:
+def follow_ups(installed: Catalogue) -> Callable[[RunWriter, Study, Sequence[Series]], list[Unit]]:
     """The rule as `falsefloor.worker.drive.drive` asks it. What it asks for twice is planned once."""
 
     def rule(writer: RunWriter, study: Study, series: Sequence[Series]) -> list[Unit]:
         asked = writer.asked
-        trapped = traps(asked.first_judged(), study, series, own=planner.is_own)
-        again = resamples(asked.fired(CODES), study, series, accepts=planner.accepts, done=asked.resampled())
+        trapped = traps(asked.first_judged(), study, series, own=installed.is_own)
+        again = resamples(
+            asked.fired(CODES), study, series, accepts=installed.accepts, done=asked.resampled()
+        )
         if again:
             # first: more samples may take the doubt away that a repair would be asked for
             return [*again, *trapped]

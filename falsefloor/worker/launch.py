@@ -12,6 +12,7 @@ from pathlib import Path
 from falsefloor import __version__
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.filesystem import filesystem, is_network, make_file, private_or_shared
 from falsefloor.store.lock import take_lock
 from falsefloor.store.paths import RunDir, create_run
@@ -21,8 +22,6 @@ from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, series_of
-from falsefloor.worker.judging import make_judge
-from falsefloor.worker.planning import Planner
 
 START_LIMIT = 30.0
 """Seconds within which a supervisor takes its lock."""
@@ -39,12 +38,12 @@ def check(study: Study) -> tuple[list[Series], list[str]]:
     Everything that can be known without loading a model is checked here: names, parameters, ranges. Raises
     `UsageError` and `PluginError`.
     """
-    planner = Planner(catalogue())
+    installed = catalogue()
     for model in study.models:
-        planner.plugins.find("model", split_ref(model.use)[0])
+        installed.find("model", split_ref(model.use)[0])
     if study.inputs:
-        planner.plugins.find("input", split_ref(study.inputs)[0])
-    series = series_of(study, planner)
+        installed.find("input", split_ref(study.inputs)[0])
+    series = series_of(study, installed)
     added = dict.fromkeys(one.label for one in series if not one.asked)
     return series, [
         f"added the estimator {name}: without an upper bound nothing could be refuted (--no-ceiling)"
@@ -84,7 +83,7 @@ def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
         run.study.write_text(write_study(study), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {run.study}: {error.strerror or error}.") from error
-    writer = RunWriter(run.db, make_judge())
+    writer = RunWriter(run.db, RunJudge())
     writer.set_meta(
         id=run.id,
         status="queued",
@@ -154,7 +153,7 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
             raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
         time.sleep(0.02)
     # Held while the queue is made, so that nobody else goes on with the run from half of it.
-    with take_lock(run), closing(RunWriter(run.db, make_judge())) as writer:
+    with take_lock(run), closing(RunWriter(run.db, RunJudge())) as writer:
         study_from(writer.meta().get("study", {}))
         writer.requeue((*retry, "running"))
         waiting = len(writer.queued())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.lock import take_lock
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reuse import Stored
@@ -27,9 +28,7 @@ from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.executor import Executor
 from falsefloor.worker.followups import follow_ups
-from falsefloor.worker.judging import make_judge
 from falsefloor.worker.local import LocalExecutor, devices
-from falsefloor.worker.planning import Planner
 
 LOOK = 0.2
 """Seconds between looks for `kill`, which is obeyed at any moment."""
@@ -50,7 +49,7 @@ def supervise(run: RunDir) -> int:
     stop = threading.Event()
     threading.Thread(target=_beat, args=(run, stop), daemon=True).start()
     try:
-        with make_judge() as judge, closing(RunWriter(run.db, judge)) as writer:
+        with RunJudge() as judge, closing(RunWriter(run.db, judge)) as writer:
             return _compute(run, writer)
     except StoreError as error:
         # Nothing can be stored, not even that: the run reads `lost`, and the log says why.
@@ -70,12 +69,12 @@ def _compute(run: RunDir, writer: RunWriter) -> int:
         writer.set_meta(
             status="running", pid=os.getpid(), started=meta.get("started", time.time()), error=None
         )
-        planner = Planner(catalogue())
-        series = series_of(study, planner)
+        installed = catalogue()
+        series = series_of(study, installed)
         executor = _executor(str(meta.get("on", "local")), study)
         reuse = _reused(writer, meta.get("reuse"))
         status = Drive(
-            writer, study, series, executor, lambda: _commands(run), follow_ups(planner), reuse
+            writer, study, series, executor, lambda: _commands(run), follow_ups(installed), reuse
         ).run()
         kept = writer.meta()
         writer.finish(status, error=kept.get("error"), exit_code=int(kept.get("exit_code", 0)))

@@ -15,6 +15,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.writer import RunWriter
@@ -23,8 +24,6 @@ from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
-from falsefloor.worker.judging import make_judge
-from falsefloor.worker.planning import Planner
 
 STUDY = {
     "models": ["digits:mlp"],
@@ -38,14 +37,14 @@ STUDY = {
 
 def computed(folder: Path) -> RunDir:
     """A run in this process, stored as a worker would."""
-    study, planner = study_from(STUDY), Planner(catalogue())
-    series = series_of(study, planner)
+    study, installed = study_from(STUDY), catalogue()
+    series = series_of(study, installed)
     run = RunDir(folder)
-    with make_judge() as judge:
+    with RunJudge() as judge:
         writer = RunWriter(run.db, judge, durable=False)
         writer.set_meta(id="test", in_process=True, study=study.to_json(), cwd=str(folder))
         executor = InProcess(Session(), run_unit, lambda moved: ignore_progress(0, 0, {}))
-        writer.finish(Drive(writer, study, series, executor, follow_up=follow_ups(planner)).run())
+        writer.finish(Drive(writer, study, series, executor, follow_up=follow_ups(installed)).run())
         writer.close()
     return run
 

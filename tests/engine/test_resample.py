@@ -12,6 +12,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.task import Task
 from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import EstimateResult
@@ -22,8 +23,6 @@ from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
-from falsefloor.worker.judging import make_judge
-from falsefloor.worker.planning import Planner
 
 DELTA = 0.01
 RAMP = f"ramp:c=64,delta={DELTA}"
@@ -40,13 +39,13 @@ STUDY = {
 
 def drive(run: RunDir, *, follow: bool = True, **changes: Any) -> None:
     """Compute what is missing of the study in this process, as a worker would."""
-    study, planner = study_from({**STUDY, **changes}), Planner(catalogue())
-    with make_judge() as judge:
+    study, installed = study_from({**STUDY, **changes}), catalogue()
+    with RunJudge() as judge:
         writer = RunWriter(run.db, judge, durable=False)
         writer.set_meta(id="test", in_process=True, study=study.to_json())
         executor = InProcess(Session(), run_unit, lambda moved: None)
-        rule = follow_ups(planner) if follow else None
-        writer.finish(Drive(writer, study, series_of(study, planner), executor, follow_up=rule).run())
+        rule = follow_ups(installed) if follow else None
+        writer.finish(Drive(writer, study, series_of(study, installed), executor, follow_up=rule).run())
         writer.close()
 
 

@@ -12,9 +12,9 @@ from plugin_site import Install
 
 from falsefloor.api import Facts, Record
 from falsefloor.plugins import judging
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.plugins.process import Child
 from falsefloor.store.verdicts import Curves
-from falsefloor.worker.judging import make_judge
 
 SOURCE = '''
 import os
@@ -55,7 +55,7 @@ def test_no_child_is_started_where_nobody_elses_check_is_installed(
     install: Install, started: list[Child]
 ) -> None:
     install("only-an-estimator")
-    with make_judge() as judge:
+    with RunJudge() as judge:
         assert judge(facts(), ()).checks > 0
     assert started == []
 
@@ -63,7 +63,7 @@ def test_no_child_is_started_where_nobody_elses_check_is_installed(
 @pytest.mark.usefixtures("cache")
 def test_one_child_serves_a_run_and_ends_with_it(install: Install, started: list[Child]) -> None:
     install("who-judges", SOURCE, checks={"who": "who_judges:Who"})
-    judge = make_judge()
+    judge = RunJudge()
     assert started == []
     found = [judge(facts(), ()).findings for _ in range(3)]
     pids = {f.evidence["pid"] for findings in found for f in findings if f.code == "who-judges:PID"}
@@ -81,7 +81,7 @@ def test_curves_that_lie_in_the_database_reach_the_check(install: Install) -> No
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE array (name TEXT, data BLOB)")
     db.execute("INSERT INTO array VALUES ('cell/0/curve-c', ?)", (array.array("f", [1.0, 2.5]).tobytes(),))
-    with make_judge() as judge:
+    with RunJudge() as judge:
         findings = judge(facts(Curves(db, "cell/0/curve-")), ()).findings
     (mine,) = [f for f in findings if f.code == "who-reads:PID"]
     assert mine.evidence["curve"] == 3.5

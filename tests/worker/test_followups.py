@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.asked import Floor
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
@@ -13,7 +14,6 @@ from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, plan, series_of
 from falsefloor.worker.followups import recoveries
-from falsefloor.worker.judging import make_judge
 
 
 class Installed:
@@ -118,7 +118,7 @@ def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
     """The first chunk of the masked subject: observed, with a ceiling and a floor far above it."""
     given = study()
     series = cells(given)
-    writer = RunWriter(tmp_path / "run.db", make_judge(), durable=False)
+    writer = RunWriter(tmp_path / "run.db", RunJudge(), durable=False)
     writer.add_series(series)
     writer.add_units(plan(given, series, {"digits:mlp": 4}))
     for unit, spec in writer.queued():

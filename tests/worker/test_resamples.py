@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan, series_of
 from falsefloor.worker.followups import follow_ups, recovered
-from falsefloor.worker.judging import make_judge
-from falsefloor.worker.planning import Planner
 from falsefloor.worker.resamples import CODES, Place, resamples
 
-PLANNER = Planner(catalogue())
+INSTALLED = catalogue()
 RAMP = "ramp:c=64,delta=0.01"
 BASE = {
     "models": ["digits:mlp"],
@@ -36,12 +35,12 @@ def place(number: int = 3, label: str = "clever", masker: str = RAMP) -> Place:
 
 def cells(**changes: Any) -> tuple[Study, list[Series]]:
     study = study_from({**BASE, **changes})
-    return study, series_of(study, PLANNER)
+    return study, series_of(study, INSTALLED)
 
 
 def asked(*fired: Place, done: Any = (), **changes: Any) -> list[Unit]:
     study, series = cells(**changes)
-    return resamples(fired, study, series, accepts=PLANNER.accepts, done=done)
+    return resamples(fired, study, series, accepts=INSTALLED.accepts, done=done)
 
 
 def test_what_fired_is_estimated_again_with_four_times_its_own_samples() -> None:
@@ -85,7 +84,7 @@ def test_what_is_planned_is_not_asked_for_again() -> None:
 def test_a_repaired_estimate_is_not_made_again() -> None:
     study, series = cells(estimators=["clever"], maskers=[RAMP])
     again = [recovered(one) for one in series]
-    assert resamples([place(label=again[0].label)], study, again, accepts=PLANNER.accepts) == []
+    assert resamples([place(label=again[0].label)], study, again, accepts=INSTALLED.accepts) == []
     by_hand = {"use": "clever", "label": "by hand", "gradient": "auto"}
     assert asked(place(label="by hand"), estimators=[by_hand]) == []
 
@@ -128,7 +127,7 @@ def stored(path: Path, **found: dict[str, float]) -> tuple[RunWriter, Study, lis
     """Estimates of one input behind a ramp, observed unless ``unseen`` is among the labels."""
     named = [{"use": "clever", "label": label, "batches": 50 + n} for n, label in enumerate(found)]
     study, series = cells(estimators=named, maskers=[RAMP], ceiling=False)
-    writer = RunWriter(path / "run.db", make_judge(), durable=False)
+    writer = RunWriter(path / "run.db", RunJudge(), durable=False)
     writer.add_series(series)
     writer.add_units(plan(study, series, {"digits:mlp": 1}))
     for unit, spec in writer.queued():
@@ -147,7 +146,7 @@ def test_the_rule_reads_the_warnings_that_are_stored_and_plans_once(tmp_path: Pa
     assert writer.asked.fired(CODES) == [place(0, "spiky"), place(0, "grown")]
     for expected in (2, 0):
         units = resamples(
-            writer.asked.fired(CODES), study, series, accepts=PLANNER.accepts, done=writer.asked.resampled()
+            writer.asked.fired(CODES), study, series, accepts=INSTALLED.accepts, done=writer.asked.resampled()
         )
         assert len(units) == expected
         writer.add_units(units)
@@ -169,7 +168,7 @@ def test_a_repair_is_asked_for_only_where_more_samples_leave_the_doubt(
     tmp_path: Path, radius: float, verdict: str, repaired: list[str]
 ) -> None:
     writer, study, series = stored(tmp_path, grown=GROWN)
-    rule = follow_ups(PLANNER)
+    rule = follow_ups(INSTALLED)
     (unit,) = rule(writer, study, series)
     assert [floor.verdict for floor in writer.asked.floors()] == ["suspect"]
     assert "resample" in unit.spec()["extra"]

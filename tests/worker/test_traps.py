@@ -8,10 +8,9 @@ from falsefloor.plugins import catalogue
 from falsefloor.study.file import study_from
 from falsefloor.study.units import Series, Unit, series_of
 from falsefloor.worker.followups import recovered
-from falsefloor.worker.planning import Planner
 from falsefloor.worker.traps import traps
 
-PLANNER = Planner(catalogue())
+INSTALLED = catalogue()
 BASE = {
     "models": ["digits:mlp"],
     "inputs": "digits:0-9",
@@ -22,9 +21,9 @@ BASE = {
 FIRST = {("digits:mlp", "none", "linf"): 0, ("digits:mlp", "staircase:c=255", "linf"): 3}
 
 
-def asked(*, own: Any = PLANNER.is_own, repaired: bool = False, **changes: Any) -> list[Unit]:
+def asked(*, own: Any = INSTALLED.is_own, repaired: bool = False, **changes: Any) -> list[Unit]:
     study = study_from({**BASE, **changes})
-    series: list[Series] = series_of(study, PLANNER)
+    series: list[Series] = series_of(study, INSTALLED)
     if repaired:
         series = [recovered(one) for one in series]
     return traps(FIRST, study, series, own=own)
