@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from falsefloor.worker.judging import make_judge
 from recorded_runs import restored
 
 from falsefloor.cli.app import run_command
@@ -21,7 +22,6 @@ from falsefloor.store.damage import damage
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.writer import RunWriter
-from falsefloor.worker.judging import make_judge
 from falsefloor.worker.launch import resume
 
 
