@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from falsefloor.worker.judging import make_judge
 from recorded_runs import restored
 
 from falsefloor.cli.app import run_command
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.damage import damage
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
@@ -46,7 +46,7 @@ def test_it_opens_with_every_estimate_as_it_was(run: RunDir) -> None:
 
 def test_it_is_judged_again_to_the_same_verdicts_and_findings(run: RunDir) -> None:
     before = estimates(run)
-    with make_judge() as judge, closing(RunWriter(run.db, judge)) as writer:
+    with RunJudge() as judge, closing(RunWriter(run.db, judge)) as writer:
         assert writer.judge_all() == 12
     after = estimates(run)
     for name in ("verdict", "reason", "warnings"):
