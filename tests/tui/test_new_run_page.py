@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from conftest import shows, until
 from stored import Installed, StoredRun
+from textual.widgets import Input, Select
 
 from falsefloor.options import Option
-from falsefloor.plugins import Catalogue, Described, Plugin
+from falsefloor.plugins import Catalogue, Described, Plugin, catalogue
 from falsefloor.store.paths import RunDir
 from falsefloor.study.file import read_study
+from falsefloor.study.grammar import show_value
 from falsefloor.study.units import series_of
 from falsefloor.tui.costs import count_inputs, expect
 from falsefloor.tui.screens.new_run import FIRST, NewRun
@@ -58,6 +60,10 @@ async def form(pilot: Any) -> NewRun:
     return pilot.app.screen
 
 
+def shown_forms(pilot: Any) -> int:
+    return sum(bool(form.display) for form in pilot.app.screen.query(OptionForm))
+
+
 async def test_the_form_begins_with_the_smallest_study_that_refutes_something(
     opened: Any, run: RunDir
 ) -> None:
@@ -98,9 +104,9 @@ async def test_a_stack_of_maskers_has_a_form_for_each_layer(opened: Any, run: Ru
         page = await form(pilot)
         page.query_one("#maskers", SpecList).focus()
         await pilot.press("down", "enter")
-        await until(pilot, lambda: len(pilot.app.screen.query(OptionForm)) == 1)
+        await until(pilot, lambda: shown_forms(pilot) == 1)
         await pilot.press("ctrl+n", *"ra", "enter")
-        await until(pilot, lambda: len(pilot.app.screen.query(OptionForm)) == 2)
+        await until(pilot, lambda: shown_forms(pilot) == 2)
         await shows(pilot, "1. staircase", "2. ramp", "where it stands")
         await pilot.press("enter")
         await until(pilot, lambda: pilot.app.screen is page)
@@ -204,6 +210,57 @@ async def test_a_form_left_by_mistake_is_there_when_it_is_opened_again(opened: A
         await pilot.pause()
         page = await form(pilot)
         assert page.study().tag == "mine"
+
+
+async def editor(pilot: Any, kind: str, text: str) -> SpecEditor:
+    """The editor of one spec, with what is really installed."""
+    page = SpecEditor(kind, text, catalogue())
+    pilot.app.push_screen(page)
+    await until(pilot, lambda: pilot.app.screen is page and bool(page.query("#forms")))
+    await pilot.pause()
+    return page
+
+
+def typed(option: Option) -> list[str]:
+    """What somebody may write for an option: its choices, a number and what is no value."""
+    return [*map(show_value, (*(option.choices or ()), *option.words)), "-1.5", "'[b'"]
+
+
+@pytest.mark.parametrize("kind", ["masker", "estimator"])
+async def test_any_option_of_any_plugin_can_be_typed_and_deleted_letter_by_letter(
+    opened: Any, kind: str
+) -> None:
+    async with opened() as pilot:
+        page = await editor(pilot, kind, "")
+        spec = page.query_one("#spec", Input)
+        seen: set[Option] = set()
+        for row in catalogue().of(kind):
+            for option in page._options(row) if row.usable else ():
+                head = f"{row.name}:{option.name}="
+                # What every plugin takes is typed once.
+                for text in () if option in seen else typed(option):
+                    for end in (*range(len(text) + 1), *reversed(range(len(text)))):
+                        with spec.prevent(Input.Changed):
+                            spec.value = head + text[:end]
+                        await page._read(spec.value)
+                    await pilot.pause(0)
+                    assert pilot.app.screen is page, head + text
+                seen.add(option)
+            for end in reversed(range(len(row.name) + 2)):
+                spec.value = f"{row.name}:"[:end]
+                await pilot.pause(0)
+
+
+async def test_half_a_choice_is_an_error_beside_its_field_and_cannot_be_accepted(opened: Any) -> None:
+    async with opened(size=(120, 30)) as pilot:
+        page = await editor(pilot, "masker", "staircase:mode=r")
+        screen = await shows(pilot, "mode='r' is not possible", "not possible: expected one of 'ceil'")
+        assert " r " in next(line for line in screen.splitlines() if "not possible: expected" in line)
+        await pilot.press("ctrl+r")
+        assert pilot.app.screen is page
+        page.query_one("#o-mode", Select).value = "floor"
+        await until(pilot, lambda: page.query_one("#spec", Input).value == "staircase:mode=floor")
+        assert "not possible" not in await shows(pilot, "how a value is put")
 
 
 def test_inputs_are_counted_only_where_the_reference_says_how_many() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
@@ -40,7 +41,8 @@ class SpecEditor(ModalScreen[str | None]):
     def __init__(self, kind: str, text: str, catalogue: Catalogue) -> None:
         super().__init__()
         self._kind, self._text, self._catalogue = kind, text, catalogue
-        self._quiet = False
+        self._made: dict[tuple[int, str], OptionForm] = {}
+        self._forms: list[OptionForm] = []
 
     def compose(self) -> ComposeResult:
         what = "A masker, or several joined by +" if self._kind == "masker" else "An estimator"
@@ -64,25 +66,38 @@ class SpecEditor(ModalScreen[str | None]):
 
     @on(Input.Changed, "#spec")
     async def _typed(self, event: Input.Changed) -> None:
-        if not self._quiet:
-            await self._read(event.value)
-        self._quiet = False
+        await self._read(event.value)
 
     async def _read(self, text: str) -> None:
         """Show the names that fit, and forms for the specs that are complete."""
         last = text.rpartition("+")[2] if self._kind == "masker" else text
         self._offer(last.partition(":")[0].strip() if ":" not in last else "", complete=":" in last)
-        forms, problem = self.query_one("#forms", VerticalScroll), ""
-        await forms.remove_children()
         try:
-            for n, spec in enumerate(self._specs(text) if text.strip() else ()):
-                row = self._catalogue.find(self._kind, spec.name)
-                await forms.mount(
-                    OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n))
-                )
+            specs = self._specs(text) if text.strip() else ()
+            rows = [self._catalogue.find(self._kind, spec.name) for spec in specs]
         except FalsefloorError as error:
-            problem = str(error)
-        self._say(problem or self._wrong(text))
+            await self._lay((), ())
+            self._say(str(error))
+            return
+        await self._lay(specs, rows)
+        self._say(self._wrong(text))
+
+    async def _lay(self, specs: Sequence[Spec], rows: Sequence[Described]) -> None:
+        """A form a spec. One that is not needed is hidden: it is quick to show again while letters change."""
+        stand = self.query_one("#forms", VerticalScroll)
+        self._forms = []
+        for n, (spec, row) in enumerate(zip(specs, rows, strict=True)):
+            if (n, spec.name) in self._made:
+                self._made[n, spec.name].put(spec.params)
+            else:
+                form = OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n))
+                self._made[n, spec.name] = form
+                await stand.mount(form)
+            self._forms.append(self._made[n, spec.name])
+        for form in self._made.values():
+            form.display = form in self._forms
+        places = {form: n for (n, _), form in self._made.items()}
+        stand.sort_children(key=lambda form: places.get(form, 0))  # type: ignore[call-overload]
 
     def _offer(self, begun: str, *, complete: bool) -> None:
         names = self.query_one("#names", OptionList)
@@ -129,14 +144,14 @@ class SpecEditor(ModalScreen[str | None]):
     @on(OptionForm.Changed)
     def _filled(self) -> None:
         parts, problem = [], ""
-        for form in self.query(OptionForm):
+        for form in self._forms:
             try:
                 parts.append(str(Spec(form.owner, form.values)))
             except UsageError as error:
                 problem = str(error)
         if not problem:
-            self._quiet = True
-            self.query_one("#spec", Input).value = "+".join(parts)
+            with self.prevent(Input.Changed):
+                self.query_one("#spec", Input).value = "+".join(parts)
         self._say(problem)
 
     # Choosing and leaving
@@ -174,7 +189,7 @@ class SpecEditor(ModalScreen[str | None]):
 
     def action_done(self) -> None:
         text = self.query_one("#spec", Input).value.strip()
-        wrong = self._wrong(text) or next((p for form in self.query(OptionForm) if (p := form.problem)), "")
+        wrong = self._wrong(text) or next((p for form in self._forms if (p := form.problem)), "")
         if wrong:
             line = self.query_one("#problem-line", Static)
             line.display = True

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.markup import escape
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Select, Static
@@ -45,6 +46,25 @@ class OptionForm(Vertical):
         """The plugin whose options these are."""
         return self._owner
 
+    def put(self, given: Mapping[str, Scalar]) -> None:
+        """Other parameters, in the fields that stand here; those that are as they were are left alone."""
+        self._given = dict(given)
+        for option in self._options:
+            text = show_value(given.get(option.name, option.default))
+            if text == self._texts[option.name]:
+                continue
+            field = self.query_one(f"#o-{option.name}")
+            self._texts[option.name] = text
+            with self.prevent(Input.Changed, Checkbox.Changed, Select.Changed):
+                if isinstance(field, Select):
+                    field.set_options(_choices(option, text))
+                    field.value = text
+                elif isinstance(field, Tick):
+                    field.value = text == "true"
+                elif isinstance(field, Input):
+                    field.value = text
+            self._judge(option)
+
     def compose(self) -> ComposeResult:
         yield Static(clean(self._title), markup=False, classes="heading")
         if not self._options:
@@ -53,19 +73,21 @@ class OptionForm(Vertical):
             yield Horizontal(
                 Static(clean(option.name), markup=False, classes="label"),
                 self._field(option),
-                Static(_told(option), markup=False, classes="help"),
+                Static(id=f"h-{option.name}", markup=False, classes="help"),
                 classes="row",
             )
 
+    def on_mount(self) -> None:
+        for option in self._options:
+            self._judge(option)
+
     def _field(self, option: Option) -> Widget:
-        value = self._given.get(option.name, option.default)
+        text, name = self._texts[option.name], f"o-{option.name}"
         if option.kinds == ("bool",) and not option.words:
-            return Tick("", bool(value), id=f"o-{option.name}", compact=True)
-        closed = option.choices or (option.words if not option.kinds else ())
-        if closed:
-            known = [(clean(str(choice)), choice) for choice in closed]
-            return Select(known, value=value, allow_blank=False, id=f"o-{option.name}", compact=True)
-        return Input(self._texts[option.name], id=f"o-{option.name}", compact=True)
+            return Tick("", text == "true", id=name, compact=True)
+        if _closed(option):
+            return Select(_choices(option, text), value=text, allow_blank=False, id=name, compact=True)
+        return Input(text, id=name, compact=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -77,15 +99,22 @@ class OptionForm(Vertical):
 
     def on_select_changed(self, event: Select.Changed) -> None:
         event.stop()
-        if isinstance(event.value, bool | int | float | str):
-            self._set(event.select, show_value(event.value))
+        self._set(event.select, str(event.value))
 
     def _set(self, field: Widget, text: str) -> None:
-        name = (field.id or "").removeprefix("o-")
-        if self._texts.get(name) != text:
-            self._texts[name] = text
-            field.set_class(self._problem_of(name) is not None, "-wrong")
+        option = next(option for option in self._options if field.id == f"o-{option.name}")
+        if self._texts[option.name] != text:
+            self._texts[option.name] = text
+            self._judge(option)
             self.post_message(self.Changed(self))
+
+    def _judge(self, option: Option) -> None:
+        """Say beside the field what it is for, or what it must be."""
+        wrong = self._problem_of(option.name) is not None
+        self.query_one(f"#o-{option.name}").set_class(wrong, "-wrong")
+        told = self.query_one(f"#h-{option.name}", Static)
+        told.set_class(wrong, "-wrong")
+        told.update(clean(f"not possible: expected {option.expects()}" if wrong else _told(option)))
 
     def _problem_of(self, name: str) -> str | None:
         option = next(option for option in self._options if option.name == name)
@@ -119,9 +148,16 @@ def _parsed(text: str) -> Scalar:
     return parse_value(text.strip())
 
 
+def _closed(option: Option) -> tuple[Scalar, ...]:
+    """The only values it takes, where they can be counted."""
+    return option.choices or (option.words if not option.kinds else ())
+
+
+def _choices(option: Option, text: str) -> list[tuple[str, str]]:
+    """What a list of choices offers: what was typed and is none of them stands there too, as it is."""
+    known = [show_value(choice) for choice in _closed(option)]
+    return [(escape(clean(one)), one) for one in dict.fromkeys((*known, text))]
+
+
 def _told(option: Option) -> str:
-    help_ = clean(option.help)
-    return f"{help_} ({option.expects()})" if help_ else option.expects()
-
-
-__all__ = ["OptionForm"]
+    return f"{option.help} ({option.expects()})" if option.help else option.expects()
