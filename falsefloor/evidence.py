@@ -9,11 +9,10 @@ unit of input. Flags are 0 or 1. No torch: what is stored is one number or word 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+from falsefloor import jsonable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,24 +109,7 @@ class Evidence:
 
         Infinities may be the words "inf" and "-inf". True is no number.
         """
-        known = {
-            name: (_word if name in WORDS else _number)(stored[name]) for name in NAMES if name in stored
-        }
-        return cls(**known)  # type: ignore[arg-type]  # by each field's own kind
+        return jsonable.read(cls, stored)
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Evidence))
-WORDS = frozenset(field.name for field in dataclasses.fields(Evidence) if field.type == "str | None")
-"""The names whose facts are words; the others' are numbers."""
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, str):
-        value = _NUMBERS.get(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        return None
-    return float(value)

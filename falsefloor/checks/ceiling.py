@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
-from falsefloor.api import CodeInfo, Facts, Finding
-from falsefloor.checks.reading import evidence, follows_gradient
-from falsefloor.checks.rule import Rules, codes_of, found, run
+from falsefloor.api import Facts, Finding
+from falsefloor.checks.reading import follows_gradient, said
+from falsefloor.checks.rule import Family, found
+from falsefloor.evidence import Evidence
 
 ORDER = 0.9
 GAIN = 0.05
@@ -30,8 +28,11 @@ def wrong_order(facts: Facts) -> list[Finding] | None:
         return None
     ran = False
     for record in facts.others:
-        white, black = evidence(record, "whitebox"), evidence(record, "blackbox")
-        if record.claim != "upper_bound" or white is None or black is None:
+        if record.claim != "upper_bound":
+            continue
+        own = Evidence.read(record.evidence)
+        white, black = own.whitebox, own.blackbox
+        if white is None or black is None:
             continue
         ran = True
         if black < ORDER * white:
@@ -42,7 +43,7 @@ def wrong_order(facts: Facts) -> list[Finding] | None:
 
 def not_converged(facts: Facts) -> list[Finding] | None:
     """FF503."""
-    gain = evidence(facts.judged, "last_tenth_gain")
+    gain = said(facts.judged).last_tenth_gain
     if facts.judged.claim != "upper_bound" or gain is None:
         return None
     if gain <= GAIN:
@@ -71,27 +72,14 @@ def _dropped(facts: Facts) -> bool:
     A radius of 0 needs none: the input itself is the point.
     """
     judged = facts.judged
-    return evidence(judged, "unsettled") == 1 or (0 < judged.radius < math.inf and judged.witness is None)
+    return said(judged).unsettled == 1 or (0 < judged.radius < math.inf and judged.witness is None)
 
 
-RULES: Rules = {
-    "FF501": found_nothing,
-    "FF502": wrong_order,
-    "FF503": not_converged,
-    "FF504": unstable_witness,
-}
-
-
-@dataclass(frozen=True)
-class CeilingCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = CeilingCheck()
+check = Family(
+    {
+        "FF501": found_nothing,
+        "FF502": wrong_order,
+        "FF503": not_converged,
+        "FF504": unstable_witness,
+    }
+)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.api import Facts, Finding
 from falsefloor.checks.reading import (
     Ceiling,
-    array,
     attack_ceiling,
     ball,
-    evidence,
     is_lower,
-    part,
+    said,
     secants,
+    seen,
     seen_ceiling,
 )
-from falsefloor.checks.rule import Rules, codes_of, found, run
-from falsefloor.jsonable import number
+from falsefloor.checks.rule import Family, found
+from falsefloor.observed import Planted, Secant
 
 DISTANCE = 1e-6
 """Relative: two distances nearer than this are the same distance."""
@@ -68,12 +63,12 @@ def secant_beats_constant(facts: Facts) -> list[Finding] | None:
 
     Not asked of an estimate that says it measured across steps: a staircase has no constant at its edges.
     """
-    constant = evidence(facts.judged, "lipschitz")
-    if constant is None or not is_lower(facts.judged) or (evidence(facts.judged, "levels") or 0.0) > 0:
+    constant = said(facts.judged).lipschitz
+    if constant is None or not is_lower(facts.judged) or (said(facts.judged).levels or 0.0) > 0:
         return None
     radius = ball(facts.judged) * (1 + DISTANCE)
-    target = evidence(facts.judged, "target")
-    steepest: tuple[float, Mapping[str, Any]] | None = None
+    target = said(facts.judged).target
+    steepest: tuple[float, Secant] | None = None
     for row in secants(facts):
         slope = _slope(row, target=target, radius=radius)
         if slope is not None and (steepest is None or slope > steepest[0]):
@@ -83,74 +78,53 @@ def secant_beats_constant(facts: Facts) -> list[Finding] | None:
     slope, row = steepest
     if not slope > constant * (1 + SLOPE):
         return []
-    same = target is None or number(row.get("target")) == target
+    same = target is None or row.target == target
     return [
         found(
             "FF202",
             f"two points inside the ball have a slope of {slope:.4g} between them, above the constant"
             f" {constant:.4g} that the claim rests on",
-            witness=array(facts, row.get("array")) if same else None,
+            witness=seen(facts).array(row.array) if same else None,
             slope=slope,
             lipschitz=constant,
         )
     ]
 
 
-def _slope(row: Mapping[str, Any], *, target: float | None, radius: float) -> float | None:
+def _slope(row: Secant, *, target: float | None, radius: float) -> float | None:
     """The slope this scale contributes: of the claim's target, or the least of all where it names none."""
-    scale, distance = number(row.get("radius")), number(row.get("distance"))
-    own = number(row.get("target"))
-    if scale is not None and scale <= radius:
-        ratios = row.get("ratios")
-        table = ratios if isinstance(ratios, Mapping) else {}
+    if row.radius is not None and row.radius <= radius:
         if target is not None:
-            return number(table.get(str(int(target))))
-        known = [value for ratio in table.values() if (value := number(ratio)) is not None]
-        return min(known, default=None)
+            return row.ratios.get(str(int(target)))
+        return min(row.ratios.values(), default=None)
     # the scale reaches beyond the ball, but its pair need not
-    if distance is not None and distance <= radius and own is not None and own == target:
-        return number(row.get("ratio"))
-    return None
+    near = row.distance is not None and row.distance <= radius
+    return row.ratio if near and row.target is not None and row.target == target else None
 
 
 def trap_missed(facts: Facts) -> list[Finding] | None:
     """FF205: facts of the planted subject, by estimator."""
-    caught = part(facts, "trap").get(facts.judged.estimator)
-    if not isinstance(caught, Mapping):
-        return None
-    radius, distance = number(caught.get("radius")), number(caught.get("distance"))
+    caught = seen(facts).trap.get(facts.judged.estimator, Planted())
+    radius, distance = caught.radius, caught.distance
     if radius is None or distance is None:
         return None
-    lower, slack = is_lower(facts.judged), number(caught.get("slack")) or 0.0
+    lower, slack = is_lower(facts.judged), caught.slack or 0.0
     if not radius > (distance + slack) * (BLIND if lower else MISSED):
         return []
     message = (
         f"with a class change planted at {distance:.4g} behind the same maskers, the same estimator"
         f" {'claims' if lower else 'finds nothing nearer than'} {radius:.4g}"
     )
-    witness = array(facts, caught.get("array"))
+    witness = seen(facts).array(caught.array)
     return [found("FF205", message, witness=witness, planted=distance, claimed=radius)]
 
 
-RULES: Rules = {
-    "FF201": floor_above_ceiling,
-    "FF202": secant_beats_constant,
-    "FF203": counterexample_inside,
-    "FF204": sandwich_broken,
-    "FF205": trap_missed,
-}
-
-
-@dataclass(frozen=True)
-class ContradictionCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = ContradictionCheck()
+check = Family(
+    {
+        "FF201": floor_above_ceiling,
+        "FF202": secant_beats_constant,
+        "FF203": counterexample_inside,
+        "FF204": sandwich_broken,
+        "FF205": trap_missed,
+    }
+)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
-from falsefloor.api import CodeInfo, Facts, Finding
-from falsefloor.checks.reading import ceiling, is_lower
-from falsefloor.checks.rule import Rules, codes_of, found, run
-from falsefloor.jsonable import number
+from falsefloor.api import Facts, Finding
+from falsefloor.checks.reading import ceiling, is_lower, seen
+from falsefloor.checks.rule import Family, found
 
 USELESS = 5.0
 
 
 def misclassified(facts: Facts) -> list[Finding] | None:
     """FF601."""
-    wrong = facts.observed.get("misclassified")
-    if not isinstance(wrong, bool):
+    known = seen(facts)
+    if known.misclassified is None:
         return None
-    if not wrong:
+    if not known.misclassified:
         return []
-    label, answer = facts.observed.get("label"), facts.observed.get("predicted")
-    if facts.observed.get("tied") is True:
+    label, answer = known.label, known.predicted
+    if known.tied:
         return [found("FF601", f"classes {label} and {answer} tie: the distance is 0")]
     return [found("FF601", f"the model answers {answer}, the label is {label}: the distance is 0")]
 
@@ -32,7 +28,7 @@ def outside(facts: Facts) -> list[Finding] | None:
     """FF602."""
     if not facts.observed:
         return None
-    if facts.observed.get("outside") is not True:
+    if not seen(facts).outside:
         return []
     return [found("FF602", "the input lies outside the domain's bounds, so no distance in it is defined")]
 
@@ -41,7 +37,7 @@ def training(facts: Facts) -> list[Finding] | None:
     """FF603."""
     if not facts.observed:
         return None
-    if facts.observed.get("training") is not True:
+    if not seen(facts).training:
         return []
     return [found("FF603", "the model came in training mode; it was put into evaluation mode")]
 
@@ -49,9 +45,9 @@ def training(facts: Facts) -> list[Finding] | None:
 def vacuous(facts: Facts) -> list[Finding] | None:
     """FF701, by the nearest adversarial input known, whoever found it."""
     judged = facts.judged
-    if not is_lower(judged) or facts.observed.get("misclassified") is True:
+    if not is_lower(judged) or seen(facts).misclassified:
         return None
-    top, grey = ceiling(facts), number(facts.observed.get("grey_level"))
+    top, grey = ceiling(facts), seen(facts).grey_level
     if top is None and grey is None:
         return None
     if top is not None and top.distance > USELESS * judged.radius:
@@ -68,19 +64,4 @@ def vacuous(facts: Facts) -> list[Finding] | None:
     return []
 
 
-RULES: Rules = {"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous}
-
-
-@dataclass(frozen=True)
-class DomainCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = DomainCheck()
+check = Family({"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous})

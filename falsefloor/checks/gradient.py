@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from falsefloor.api import CodeInfo, Facts, Finding
+from falsefloor.api import Facts, Finding
 from falsefloor.checks.reading import (
     ball,
     ceiling,
     differing_pair,
-    evidence,
     follows_gradient,
     inner_row,
     nearest_row,
-    part,
+    said,
     secants,
+    seen,
 )
 from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
-from falsefloor.checks.rule import Rules, codes_of, found, run
-from falsefloor.jsonable import number
+from falsefloor.checks.rule import Family, found
+from falsefloor.observed import Gradients, Step
 
 VANISHED_SHARE = 0.1
 AGREE = (0.75, 1.33)
@@ -36,13 +32,13 @@ SHIFT = 1e-4
 
 def vanished_share(facts: Facts) -> float | None:
     """The share of samples whose gradient vanished: the estimator's own, else the observed one."""
-    own = evidence(facts.judged, "vanished_share", "zero_share")
-    if own is not None:
-        return own
+    own = said(facts.judged)
+    if own.vanished_share is not None or own.zero_share is not None:
+        return own.zero_share if own.vanished_share is None else own.vanished_share
     if not follows_gradient(facts.judged):
         return None
     row = nearest_row(facts, ball(facts.judged))
-    return None if row is None else number(row.get("vanished"))
+    return None if row is None else row.vanished
 
 
 def vanished(facts: Facts) -> list[Finding] | None:
@@ -78,23 +74,16 @@ def scales_disagree(facts: Facts) -> list[Finding] | None:
     if not rows:
         return None
     for row in rows:
-        for step in _steps(row):
+        # coarse half steps first: they are the scales that a perturbation lives on
+        for step in sorted(row.steps, key=lambda step: -(step.h or 0.0)):
             finding = _disagreement(row, step)
             if finding is not None:
                 return [finding]
     return []
 
 
-def _steps(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Coarse half steps first: they are the scales that a perturbation lives on."""
-    steps = row.get("steps")
-    table = [s for s in steps if isinstance(s, Mapping)] if isinstance(steps, Sequence) else []
-    yield from sorted(table, key=lambda s: -(number(s.get("h")) or 0.0))
-
-
-def _disagreement(row: Mapping[str, Any], step: Mapping[str, Any]) -> Finding | None:
-    share, ratio = number(step.get("h")), number(step.get("ratio"))
-    correlation, radius = number(step.get("correlation")), number(row.get("radius"))
+def _disagreement(row: Gradients, step: Step) -> Finding | None:
+    share, ratio, correlation, radius = step.h, step.ratio, step.correlation, row.radius
     if share is None or ratio is None or radius is None:
         return None
     low, high = AGREE_FINE if share < FINE else AGREE
@@ -118,11 +107,10 @@ def _disagreement(row: Mapping[str, Any], step: Mapping[str, Any]) -> Finding | 
 
 def graph_cut(facts: Facts) -> list[Finding] | None:
     """FF103."""
-    connected = facts.observed.get("connected")
-    judged = facts.judged
-    if not isinstance(connected, bool) or not follows_gradient(judged) or judged.gradient != "autograd":
+    connected, judged = seen(facts).connected, facts.judged
+    if connected is None or not follows_gradient(judged) or judged.gradient != "autograd":
         return None
-    if not any(True for _ in secants(facts)):
+    if not secants(facts):
         return None
     pair = differing_pair(facts)
     if connected or pair is None:
@@ -136,10 +124,10 @@ def spiky(facts: Facts) -> list[Finding] | None:
     judged = facts.judged
     if judged.claim != "lower_estimate":
         return None
-    median, largest = evidence(judged, "gradient_norm_median"), evidence(judged, "gradient_norm_max")
+    median, largest = said(judged).gradient_norm_median, said(judged).gradient_norm_max
     if median is None or largest is None:
         row = nearest_row(facts, ball(judged)) if follows_gradient(judged) else None
-        median, largest = (None, None) if row is None else (number(row.get("median")), number(row.get("max")))
+        median, largest = (None, None) if row is None else (row.median, row.max)
     if median is None or largest is None:
         return None
     if largest <= 0 or (median > 0 and largest <= SPIKE * median):
@@ -164,10 +152,9 @@ def spiky(facts: Facts) -> list[Finding] | None:
 
 def _regime(facts: Facts, more: Resampled) -> Regime | None:
     """By the share of samples that met no steep piece: of the larger sample where both are of one ball."""
-    radius = number(more.facts.get("sampling_radius"))
-    if radius is not None and radius == evidence(facts.judged, "sampling_radius"):
-        for name in ("vanished_share", "zero_share"):
-            share = number(more.facts.get(name))
+    again = more.facts
+    if again.sampling_radius is not None and again.sampling_radius == said(facts.judged).sampling_radius:
+        for share in (again.vanished_share, again.zero_share):
             if share is not None:
                 return regime(more, share, times=more.times)
     return regime(more, vanished_share(facts))
@@ -175,39 +162,26 @@ def _regime(facts: Facts, more: Resampled) -> Regime | None:
 
 def non_deterministic(facts: Facts) -> list[Finding] | None:
     """FF105. Any change between repeats counts on a CPU; elsewhere, and between batches, 1e-4 does."""
-    repeats, batch = part(facts, "repeats"), part(facts, "batch")
-    moved, mixed = number(repeats.get("shift")), number(batch.get("shift"))
+    repeats, batch = seen(facts).repeats, seen(facts).batch
+    moved, mixed = repeats.shift, batch.shift
     if moved is None or mixed is None:
         return None
-    limit = 0.0 if facts.observed.get("device") == "cpu" else SHIFT
-    if moved > limit or repeats.get("label") is True:
+    limit = 0.0 if seen(facts).device == "cpu" else SHIFT
+    if moved > limit or repeats.label:
         message = f"asked again, the model answers differently: logits move by {moved:.2g}, relative"
         return [found("FF105", message, repeat_shift=moved, batch_shift=mixed)]
-    if mixed > SHIFT or batch.get("label") is True:
+    if mixed > SHIFT or batch.label:
         message = f"alone and in a batch the model answers differently: logits move by {mixed:.2g}, relative"
         return [found("FF105", message, repeat_shift=moved, batch_shift=mixed)]
     return []
 
 
-RULES: Rules = {
-    "FF101": vanished,
-    "FF102": scales_disagree,
-    "FF103": graph_cut,
-    "FF104": spiky,
-    "FF105": non_deterministic,
-}
-
-
-@dataclass(frozen=True)
-class GradientCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = GradientCheck()
+check = Family(
+    {
+        "FF101": vanished,
+        "FF102": scales_disagree,
+        "FF103": graph_cut,
+        "FF104": spiky,
+        "FF105": non_deterministic,
+    }
+)

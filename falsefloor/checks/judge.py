@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks.catalogue import CATALOGUE
-from falsefloor.checks.reading import part
+from falsefloor.checks.reading import seen
 from falsefloor.checks.rule import found
 from falsefloor.checks.verdicts import SEVERITIES, Verdict, rank
-from falsefloor.jsonable import number
 
 TELLING = (
     *("FF204", "FF201", "FF203", "FF403"),
@@ -45,16 +44,12 @@ def judge(
     checks: Sequence[Check],
     *,
     notes: Sequence[Finding] = (),
-    complete: bool = True,
-    queries: int | None = None,
 ) -> Judgement:
     """Judge one estimate.
 
-    notes: findings from elsewhere, such as the estimator's own warnings. complete: whether everything that
-    was planned for the same subject, norm and input has run. queries: how many the whole took, for the
-    reason; those of the observation otherwise. A check that raises becomes FF901 and never reaches the
-    caller. A refutation without a stored witness counts as suspicion, and so does one of a subject whose
-    answers change when it is asked again: its points need not replay.
+    notes: findings from elsewhere, such as the estimator's own warnings. A check that raises becomes FF901
+    and never reaches the caller. A refutation without a stored witness counts as suspicion, and so does one
+    of a subject whose answers change when it is asked again: its points need not replay.
     """
     gathered: list[Finding] = []
     ran, broken = 0, False
@@ -72,29 +67,24 @@ def judge(
     unique = {(f.code, f.severity, f.message, f.witness or ""): f for f in gathered}
     ranked = tuple(unique[key] for key in sorted(unique, key=lambda key: _rank(unique[key])))
     gravest = ranked[0] if ranked else None
-    if gravest is not None and gravest.severity in ("refuted", "suspect", "vacuous"):
-        verdict: Verdict = "refuted"
-        if gravest.severity != "refuted":
-            verdict = "suspect" if gravest.severity == "suspect" else "vacuous"
-        return Judgement(verdict, ranked, _phrase(gravest), ran)
+    if gravest is not None and gravest.severity != "error" and gravest.severity != "note":
+        return Judgement(gravest.severity, ranked, _phrase(gravest), ran)
     stopped = next((f for f in ranked if f.severity == "error" and f.code not in REPAIRED), None)
-    missing = _phrase(stopped) if stopped else _missing(facts, complete=complete, broken=broken)
+    missing = _phrase(stopped) if stopped else _missing(facts, broken=broken)
     if missing:
         return Judgement("unchecked", ranked, missing, ran)
-    if facts.observed.get("misclassified") is True:
+    if seen(facts).misclassified:
         return Judgement("held", ranked, "FF601 misclassified", ran)
-    if queries is None:
-        counted = part(facts, "queries")
-        queries = int((number(counted.get("forward")) or 0) + (number(counted.get("backward")) or 0))
-    return Judgement("held", ranked, f"{ran} checks, {queries:,} queries", ran)
+    spent = seen(facts).queries
+    return Judgement("held", ranked, f"{ran} checks, {spent.forward + spent.backward:,.0f} queries", ran)
 
 
-def _missing(facts: Facts, *, complete: bool, broken: bool) -> str:
+def _missing(facts: Facts, *, broken: bool) -> str:
     """What would check the claim and did not run; nothing where all did."""
     judged = facts.judged
     if not facts.observed:
         return "not observed"
-    if facts.observed.get("misclassified") is True:
+    if seen(facts).misclassified:
         return ""
     if "error" in facts.observed:
         return "the observation failed"
@@ -102,11 +92,8 @@ def _missing(facts: Facts, *, complete: bool, broken: bool) -> str:
         return "FF901 check failed"
     if judged.claim == "upper_bound":
         return "" if judged.witness is not None and math.isfinite(judged.radius) else "nothing to verify"
-    if not any(
-        _ran(record.radius, record.witness) for record in facts.others if record.claim == "upper_bound"
-    ):
-        return "no upper bound"
-    return "" if complete else "not all has run yet"
+    ceilings = [record for record in facts.others if record.claim == "upper_bound"]
+    return "" if any(_ran(record.radius, record.witness) for record in ceilings) else "no upper bound"
 
 
 def _ran(radius: float, witness: str | None) -> bool:
@@ -165,8 +152,9 @@ def _bounded(facts: Facts, finding: Finding) -> Finding:
     """A refutation carries a stored point, or it is suspicion."""
     if finding.severity != "refuted":
         return finding
-    stored = {name for name in part(facts, "arrays").values() if isinstance(name, str)}
-    stored |= {record.witness for record in (facts.judged, *facts.others) if record.witness is not None}
+    stored = {*seen(facts).arrays.values()} | {
+        record.witness for record in (facts.judged, *facts.others) if record.witness is not None
+    }
     return finding if finding.witness in stored else dataclasses.replace(finding, severity="suspect")
 
 

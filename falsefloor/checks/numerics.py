@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
-from falsefloor.api import CodeInfo, Facts, Finding, Severity
-from falsefloor.checks.reading import array, evidence, follows_gradient, is_lower, nearest_row, part
-from falsefloor.checks.reading import ball as ball_of
-from falsefloor.checks.rule import Rules, codes_of, found, run
-from falsefloor.jsonable import number
+from falsefloor.api import Facts, Finding, Severity
+from falsefloor.checks.reading import ball, follows_gradient, is_lower, nearest_row, said, seen
+from falsefloor.checks.rule import Family, found
+from falsefloor.observed import Seen
 
 MOVED = 0.01
 SUBNORMAL = 0.5
@@ -20,11 +15,11 @@ SATURATED = 0.1
 
 def precision_matters(facts: Facts) -> list[Finding] | None:
     """FF401. The measured gradient is autograd's: it counts only against estimates that follow that one."""
-    ladder = part(facts, "precision")
-    margin = number(ladder.get("margin_shift"))
+    ladder = seen(facts).precision
+    margin = ladder.margin_shift
     follows = follows_gradient(facts.judged) and facts.judged.gradient == "autograd"
-    gradient = number(ladder.get("gradient_shift")) if follows else None
-    subnormal = number(ladder.get("subnormal")) if follows else None
+    gradient = ladder.gradient_shift if follows else None
+    subnormal = ladder.subnormal if follows else None
     if margin is None and gradient is None and subnormal is None:
         return None
     if margin is not None and margin > MOVED:
@@ -41,15 +36,15 @@ def precision_matters(facts: Facts) -> list[Finding] | None:
 
 def saturated(facts: Facts) -> list[Finding] | None:
     """FF402: suspect where saturation meets an estimate that follows gradients, else a note."""
-    seen = part(facts, "outputs")
-    share = number(seen.get("saturated"))
+    outputs = seen(facts).outputs
+    share = outputs.saturated
     if share is None:
         return None
     if share > SATURATED:
         message = f"{share:.0%} of the outputs around the input are stuck at one extreme value"
         severity: Severity = "suspect" if follows_gradient(facts.judged) else "note"
         return [found("FF402", message, severity=severity, saturated=share)]
-    if seen.get("probabilities") is True:
+    if outputs.probabilities:
         message = "the outputs are probabilities: margins saturate where the model is certain"
         return [found("FF402", message, severity="note")]
     return []
@@ -60,38 +55,23 @@ def non_finite(facts: Facts) -> list[Finding] | None:
     judged = facts.judged
     if not facts.observed or not is_lower(judged):
         return None
-    seen, raised = part(facts, "nonfinite"), part(facts, "raises")
-    distance, name = number(seen.get("distance")), array(facts, seen.get("array"))
+    broken, raised = seen(facts).nonfinite or Seen(), seen(facts).raises or Seen()
+    distance, name = broken.distance, seen(facts).array(broken.array)
     if distance is not None and name is not None and distance <= judged.radius:
         message = f"at distance {distance:.4g}, inside the claim, the logits are not finite"
         return [found("FF403", message, witness=name, distance=distance)]
-    failed = number(raised.get("distance"))
+    failed = raised.distance
     if failed is not None and failed <= judged.radius:
-        message = f"at distance {failed:.4g}, inside the claim, the model raises {raised.get('message')}"
+        message = f"at distance {failed:.4g}, inside the claim, the model raises {raised.message}"
         return [found("FF403", message, severity="suspect", distance=failed)]
-    share = evidence(judged, "nonfinite_share")
+    share = said(judged).nonfinite_share
     if share is None and follows_gradient(judged):
-        row = nearest_row(facts, ball_of(judged))
-        share = None if row is None else number(row.get("nonfinite"))
+        row = nearest_row(facts, ball(judged))
+        share = None if row is None else row.nonfinite
     if share:
         message = f"{share:.0%} of the sampled gradients are not finite"
         return [found("FF403", message, severity="suspect", nonfinite_share=share)]
     return []
 
 
-RULES: Rules = {"FF401": precision_matters, "FF402": saturated, "FF403": non_finite}
-
-
-@dataclass(frozen=True)
-class NumericsCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = NumericsCheck()
+check = Family({"FF401": precision_matters, "FF402": saturated, "FF403": non_finite})

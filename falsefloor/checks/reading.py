@@ -1,4 +1,4 @@
-"""Reading stored facts: numbers that may be words, the ceiling over a claim, the scale nearest to a radius.
+"""Reading stored facts: as typed values, the ceiling over a claim, the scale nearest to a radius.
 
 Facts come from a database and from other people's plugins, so nothing here takes a key, a type or a finite
 number for granted.
@@ -7,13 +7,12 @@ number for granted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from falsefloor.api import Facts, Record
 from falsefloor.checks import verdicts
-from falsefloor.jsonable import number
+from falsefloor.evidence import Evidence
+from falsefloor.observed import Gradients, Observed, Secant, Seen
 
 
 @dataclass(frozen=True)
@@ -25,25 +24,24 @@ class Ceiling:
     witness: str
 
 
-def evidence(record: Record, *names: str) -> float | None:
-    """The first of the named facts that the estimator gave as a number."""
-    for name in names:
-        known = number(record.evidence.get(name))
-        if known is not None:
-            return known
-    return None
+def seen(facts: Facts) -> Observed:
+    """What was observed, as typed values. Siblings share it, and are judged one after the other."""
+    global _seen  # the last one: reading it costs as much as all rules together
+    if _seen[0] is not facts.observed:
+        _seen = facts.observed, Observed.read(facts.observed)
+    return _seen[1]
 
 
-def part(facts: Facts, name: str) -> Mapping[str, Any]:
-    """A mapping among the observed facts, empty where there is none."""
-    value = facts.observed.get(name)
-    return value if isinstance(value, Mapping) else {}
+def said(record: Record) -> Evidence:
+    """An estimate's evidence, as typed values."""
+    global _said  # the same: some thirty rules ask it of one record
+    if _said[0] is not record.evidence:
+        _said = record.evidence, Evidence.read(record.evidence)
+    return _said[1]
 
 
-def array(facts: Facts, role: object) -> str | None:
-    """The stored name of an observed array."""
-    name = part(facts, "arrays").get(role) if isinstance(role, str) else None
-    return name if isinstance(name, str) else None
+_seen: tuple[object, Observed] = (None, Observed())
+_said: tuple[object, Evidence] = (None, Evidence())
 
 
 def is_lower(record: Record) -> bool:
@@ -71,9 +69,11 @@ def attack_ceiling(facts: Facts) -> Ceiling | None:
 
 def seen_ceiling(facts: Facts) -> Ceiling | None:
     """The nearest settled counterexample of the observation."""
-    seen = part(facts, "counterexample")
-    distance, name = number(seen.get("distance")), array(facts, seen.get("array"))
-    return None if distance is None or name is None else Ceiling(distance, "the observation", name)
+    point = seen(facts).counterexample or Seen()
+    name = seen(facts).array(point.array)
+    if point.distance is None or name is None:
+        return None
+    return Ceiling(point.distance, "the observation", name)
 
 
 def ceiling(facts: Facts) -> Ceiling | None:
@@ -84,20 +84,17 @@ def ceiling(facts: Facts) -> Ceiling | None:
 
 def ball(record: Record) -> float:
     """The radius of the ball on which the claim's constants hold: the sampling radius, else the claim's."""
-    given = evidence(record, "sampling_radius")
+    given = said(record).sampling_radius
     return record.radius if given is None else given
 
 
-def gradient_rows(facts: Facts) -> list[tuple[float, Mapping[str, Any]]]:
+def gradient_rows(facts: Facts) -> list[tuple[float, Gradients]]:
     """The observed gradients of the judged record's gradient source, by radius of observation."""
-    table = part(facts, "gradients").get(facts.judged.gradient)
-    if not isinstance(table, Sequence):
-        return []
-    rows = [(number(row.get("radius")), row) for row in table if isinstance(row, Mapping)]
-    return [(radius, row) for radius, row in rows if radius is not None and radius > 0]
+    rows = seen(facts).gradients.get(facts.judged.gradient, ())
+    return [(row.radius, row) for row in rows if row.radius is not None and row.radius > 0]
 
 
-def nearest_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
+def nearest_row(facts: Facts, radius: float) -> Gradients | None:
     """The observed gradients at the scale nearest to ``radius``, in the logarithm."""
     rows = gradient_rows(facts)
     if not rows or not 0 < radius < math.inf:
@@ -105,7 +102,7 @@ def nearest_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
     return min(rows, key=lambda row: abs(math.log(row[0] / radius)))[1]
 
 
-def inner_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
+def inner_row(facts: Facts, radius: float) -> Gradients | None:
     """The observed gradients at the widest scale inside ``radius``, or at the narrowest of all.
 
     A wider scale than the claim's own sees curvature that the claim is not about: with the nearest scale
@@ -116,18 +113,15 @@ def inner_row(facts: Facts, radius: float) -> Mapping[str, Any] | None:
     return inside[-1] if inside else (rows[0][1] if rows else None)
 
 
-def secants(facts: Facts) -> Iterator[Mapping[str, Any]]:
+def secants(facts: Facts) -> list[Secant]:
     """The observed secants, smallest scale first."""
-    table = facts.observed.get("secants")
-    rows = [row for row in table if isinstance(row, Mapping)] if isinstance(table, Sequence) else []
-    yield from sorted(rows, key=lambda row: number(row.get("radius")) or 0.0)
+    return sorted(seen(facts).secants, key=lambda row: row.radius or 0.0)
 
 
-def differing_pair(facts: Facts, *, within: float = math.inf) -> str | None:
+def differing_pair(facts: Facts) -> str | None:
     """The stored pair, from the nearest scale, whose margins differ by more than rounding."""
     for row in secants(facts):
-        slope, distance = number(row.get("ratio")), number(row.get("distance"))
-        name = array(facts, row.get("array"))
-        if slope and distance is not None and distance <= within and name is not None:
+        name = seen(facts).array(row.array)
+        if row.ratio and row.distance is not None and name is not None:
             return name
     return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from falsefloor.api import Facts, Finding
-from falsefloor.checks.reading import part
-from falsefloor.jsonable import number
+from falsefloor.checks.reading import said, seen
+from falsefloor.observed import MoreSamples
 
 STABLE = 0.01
 """A score that moves by less than this share with more samples did not depend on them."""
@@ -34,7 +33,7 @@ class Resampled:
     before: float
     after: float
     capped: bool
-    facts: Mapping[str, Any]
+    facts: MoreSamples
 
     @property
     def moved(self) -> float:
@@ -56,7 +55,7 @@ class Resampled:
 
     def evidence(self) -> dict[str, float]:
         """For a finding, beside its own numbers."""
-        largest = number(self.facts.get("gradient_norm_max"))
+        largest = self.facts.gradient_norm_max
         return {
             "samples": self.samples,
             "dimension": self.dimension,
@@ -69,16 +68,13 @@ class Resampled:
 
 def resampled(facts: Facts) -> Resampled | None:
     """Of the judged estimate; None where it was not resampled, or that failed."""
-    found = part(facts, "resampled").get(facts.judged.estimator)
-    if not isinstance(found, Mapping):
-        return None
-    given = [number(found.get(name)) for name in ("times", "samples", "dimension", "radius")]
-    times, samples, dimension, radius = given
+    found = seen(facts).resampled.get(facts.judged.estimator, MoreSamples())
+    times, samples, dimension, radius = found.times, found.samples, found.dimension, found.radius
     if times is None or samples is None or dimension is None or radius is None:
         return None
     if min(times, samples, dimension) < 1:
         return None
-    capped = 1.0 in (number(facts.judged.evidence.get("capped")), number(found.get("capped")))
+    capped = 1.0 in (said(facts.judged).capped, found.capped)
     return Resampled(times, samples, dimension, facts.judged.radius, radius, capped, found)
 
 

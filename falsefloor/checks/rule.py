@@ -7,7 +7,8 @@ checks that ran and not the checks that exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
 
 from falsefloor.api import CodeInfo, Facts, Finding, Severity
 from falsefloor.checks.catalogue import CATALOGUE
@@ -17,15 +18,20 @@ Rule: TypeAlias = Callable[[Facts], Sequence[Finding] | None]
 Rules: TypeAlias = Mapping[str, Rule]
 
 
-def codes_of(rules: Rules) -> Mapping[str, CodeInfo]:
-    """The catalogue's rows of a family's rules."""
-    return {code: CATALOGUE[code].info for code in rules}
+@dataclass(frozen=True)
+class Family:
+    """Rules that belong together, as one check: what an entry point names."""
 
+    rules: Rules
+    api_version: ClassVar[int] = 1
 
-def run(rules: Rules, facts: Facts) -> Iterator[Finding]:
-    """All that the rules find."""
-    for rule in rules.values():
-        yield from rule(facts) or ()
+    @property
+    def codes(self) -> Mapping[str, CodeInfo]:
+        return {code: CATALOGUE[code].info for code in self.rules}
+
+    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+        for rule in self.rules.values():
+            yield from rule(facts) or ()
 
 
 def found(
@@ -44,6 +50,3 @@ def found(
         evidence=evidence,
         witness=witness,
     )
-
-
-__all__ = ["Rule", "Rules", "codes_of", "found", "run"]

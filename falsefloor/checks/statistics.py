@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
-from falsefloor.api import CodeInfo, Facts, Finding, Severity
+from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
-from falsefloor.checks.reading import ceiling, evidence, follows_gradient, is_lower
+from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, said, seen
 from falsefloor.checks.resampling import resampled, with_evidence
-from falsefloor.checks.rule import Rules, codes_of, found, run
-from falsefloor.jsonable import number
+from falsefloor.checks.rule import Family, found
 
 SAME = 1e-6
 GROWTH = 1.25
@@ -23,18 +18,17 @@ flagged 7 of 469 sound estimates on unmasked models (curved activations, few bat
 def fit_replaced(facts: Facts) -> list[Finding] | None:
     """FF301: a note where the sample maximum stands in for the fit, suspect where the fit is impossible."""
     judged = facts.judged
-    fit = judged.evidence.get("fit")
-    if not isinstance(fit, str) or judged.claim != "lower_estimate":
+    own = said(judged)
+    if own.fit is None or judged.claim != "lower_estimate":
         return None
-    constant, largest = evidence(judged, "lipschitz"), evidence(judged, "gradient_norm_max")
+    constant, largest = own.lipschitz, own.gradient_norm_max
     if constant is not None and largest is not None and constant < largest * (1 - SAME):
         message = f"the constant {constant:.4g} lies below a gradient norm {largest:.4g} that was sampled"
         return [found("FF301", message, severity="suspect", lipschitz=constant, largest=largest)]
-    if fit != "max":
+    if own.fit != "max":
         return []
-    reason = judged.evidence.get("fit_reason")
-    because = f": {reason}" if isinstance(reason, str) and reason else ""
-    return [found("FF301", f"the largest sample stands in for the fit{because}", fit=fit)]
+    because = f": {own.fit_reason}" if own.fit_reason else ""
+    return [found("FF301", f"the largest sample stands in for the fit{because}", fit=own.fit)]
 
 
 def unstable(facts: Facts) -> list[Finding] | None:
@@ -45,12 +39,12 @@ def unstable(facts: Facts) -> list[Finding] | None:
     half met nothing at all and a few samples decide.
     """
     judged = facts.judged
-    half, full = evidence(judged, "maximum_half"), evidence(judged, "maximum", "lipschitz")
+    own = said(judged)
+    half, full = own.maximum_half, own.lipschitz if own.maximum is None else own.maximum
     if half is None or full is None or not is_lower(judged):
         return None
-    half = max(half, evidence(judged, "directed_maximum") or 0.0)
-    constant = evidence(judged, "lipschitz") or 0.0
-    if not follows_gradient(judged) and constant > full:
+    half = max(half, own.directed_maximum or 0.0)
+    if not follows_gradient(judged) and (own.lipschitz or 0.0) > full:
         # differences are measured without a fit: a larger constant is a directed point's
         return []
     if full <= half * GROWTH:
@@ -72,11 +66,11 @@ def unstable(facts: Facts) -> list[Finding] | None:
 def capped(facts: Facts) -> list[Finding] | None:
     """FF303: a score at the end of its range says "at least"; with a vanished gradient it says nothing."""
     judged = facts.judged
-    cap = evidence(judged, "cap", "sampling_radius")
+    own = said(judged)
+    cap = own.sampling_radius if own.cap is None else own.cap
     if cap is None or judged.claim != "lower_estimate":
         return None
-    flag = evidence(judged, "capped")
-    if not (flag == 1 if flag is not None else judged.radius >= cap * (1 - SAME)):
+    if not (own.capped == 1 if own.capped is not None else judged.radius >= cap * (1 - SAME)):
         return []
     share, top = vanished_share(facts), ceiling(facts)
     blind = share is not None and share > VANISHED_SHARE
@@ -100,8 +94,7 @@ def capped(facts: Facts) -> list[Finding] | None:
 
 def targets_missing(facts: Facts) -> list[Finding] | None:
     """FF305."""
-    covered = evidence(facts.judged, "targets_covered")
-    classes = number(facts.observed.get("classes"))
+    covered, classes = said(facts.judged).targets_covered, seen(facts).classes
     if covered is None or classes is None or not is_lower(facts.judged):
         return None
     if covered >= classes - 1:
@@ -110,19 +103,4 @@ def targets_missing(facts: Facts) -> list[Finding] | None:
     return [found("FF305", message, covered=covered, classes=classes)]
 
 
-RULES: Rules = {"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing}
-
-
-@dataclass(frozen=True)
-class StatisticsCheck:
-    """The family as a plugin sees it."""
-
-    api_version: ClassVar[int] = 1
-    codes: ClassVar[Mapping[str, CodeInfo]] = codes_of(RULES)
-    rules: ClassVar[Rules] = RULES
-
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        return run(RULES, facts)
-
-
-check = StatisticsCheck()
+check = Family({"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing})

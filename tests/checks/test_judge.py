@@ -42,18 +42,14 @@ def verdict(given: Facts, **options: Any) -> str:
 
 
 def test_a_sound_estimate_is_held_and_says_how_hard_it_was_tried() -> None:
-    judged = judge(facts(), OURS, queries=48213)
+    judged = judge(facts(), OURS)
     assert (judged.verdict, judged.findings) == ("held", ())
-    assert judged.reason == f"{judged.checks} checks, 48,213 queries"
+    assert judged.reason == f"{judged.checks} checks, 3,174 queries"
     assert 15 <= judged.checks <= 24
 
 
 def test_a_settled_attack_is_held() -> None:
     assert verdict(facts(attack(), estimate())) == "held"
-
-
-def test_the_observation_counts_the_queries_where_nobody_else_does() -> None:
-    assert judge(facts(), OURS).reason.endswith("checks, 3,174 queries")
 
 
 def test_only_checks_that_had_their_facts_are_counted() -> None:
@@ -83,11 +79,6 @@ def test_unchecked_says_what_did_not_run(given: Facts, reason: str) -> None:
 
 def test_an_attack_that_found_nothing_has_run() -> None:
     assert verdict(facts(estimate(), attack(math.inf, None))) == "held"
-
-
-def test_a_run_that_is_not_complete_holds_nothing() -> None:
-    assert verdict(facts(), complete=False) == "unchecked"
-    assert verdict(facts(estimate(0.2)), complete=False) == "refuted"
 
 
 def test_a_late_attack_refutes_an_early_floor() -> None:
