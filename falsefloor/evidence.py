@@ -113,3 +113,5 @@ class Evidence:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Evidence))
+WORDS = frozenset(field.name for field in dataclasses.fields(Evidence) if field.type == "str | None")
+"""The names whose facts are words; the others' are numbers."""
