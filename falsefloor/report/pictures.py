@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,41 @@ Planes = Sequence[Sequence[Sequence[float]]]
 
 RAMP = " .:-=+*#%@"
 """Grey levels where there are neither colours nor half blocks."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An input as channels of rows: (C, H, W) numbers in the input's own units."""
+
+    channels: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return len(self.channels[0]), len(self.channels[0][0])
+
+    def planes(self, low: float, high: float) -> Planes:
+        """The same in [0, 1], the domain's low end black."""
+        span = (high - low) or 1.0
+        return [
+            [[min(1.0, max(0.0, (v - low) / span)) for v in row] for row in channel]
+            for channel in self.channels
+        ]
+
+
+def picture(values: Sequence[float], shape: Sequence[int]) -> Picture | None:
+    """Values as an image: (H, W), (C, H, W) with 1, 3 or 4 channels, or a flat square; None for others."""
+    sides = tuple(int(side) for side in shape if side != 1) or (1,)
+    if len(sides) == 1:
+        side = math.isqrt(sides[0])
+        sides = (side, side) if side * side == sides[0] and side > 1 else ()
+    if len(sides) == 2:
+        sides = (1, *sides)
+    if len(sides) != 3 or sides[0] not in (1, 3, 4) or math.prod(sides) != len(values):
+        return None
+    channels, height, width = sides
+    rows = [tuple(values[at : at + width]) for at in range(0, len(values), width)]
+    return Picture(tuple(tuple(rows[c * height : (c + 1) * height]) for c in range(min(channels, 3))))
 
 
 @dataclass(frozen=True)
@@ -138,6 +174,3 @@ def _side_by_side(blocks: Sequence[Sequence[Text]]) -> Iterator[Text]:
             line.append_text(piece).append(" " * (wide - cell_len(piece.plain) + 2))
         line.rstrip()
         yield line
-
-
-__all__ = ["Gallery", "ascii_levels", "half_blocks", "png", "png_url"]

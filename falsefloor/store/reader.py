@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from falsefloor.checks.verdicts import SEVERITIES, VERDICTS, rank
+from falsefloor.checks.verdicts import ORDER, SEVERITIES, VERDICTS, rank
 from falsefloor.errors import StoreError
 from falsefloor.jsonable import finite
 from falsefloor.store.forms import (
@@ -158,8 +158,11 @@ class RunReader:
         return Cell(series, total, radius, capped, counts, worst, counts.get(worst or "", 0), reason, live)
 
     def estimates(self, **where: Any) -> Iterator[dict[str, Any]]:
-        """Records as in the JSON of a run, in the table's order. ``where``: series=, input=, unit=, id=."""
-        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
+        """Records as in the JSON of a run, in the table's order, a few hundred at a time.
+
+        ``where``: series=, input=, unit=, id=, model=, masker=, norm=.
+        """
+        clause = " AND ".join(f"{_owner(name)}.{_column(name)} = ?" for name in where)
         rows = self._db.execute(
             "SELECT e.*, u.key AS unit_key, u.cell AS unit_cell, s.model, s.masker, s.stack, s.norm,"
             " s.estimator, s.label AS cell, s.params, s.gradient, s.recovers, s.claim, s.plugin"
@@ -169,23 +172,39 @@ class RunReader:
             + " ORDER BY e.series, e.input",
             tuple(where.values()),
         )
-        warnings = self._warnings(where)
-        for row in rows:
-            yield estimate_record(row, warnings.get(row["id"], []))
+        while some := rows.fetchmany(500):
+            warnings = self._warnings([row["id"] for row in some])
+            for row in some:
+                yield estimate_record(row, warnings.get(row["id"], []))
 
-    def _warnings(self, where: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
-        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
+    def _warnings(self, estimates: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         made: dict[int, list[dict[str, Any]]] = {}
         rows = self._db.execute(
-            "SELECT f.*, a.facts AS seen FROM finding f JOIN estimate e ON e.id = f.estimate"
-            " LEFT JOIN array a ON a.name = f.witness" + (f" WHERE {clause}" if clause else ""),
-            tuple(where.values()),
+            "SELECT f.*, a.facts AS seen FROM finding f LEFT JOIN array a ON a.name = f.witness"
+            f" WHERE f.estimate IN ({', '.join('?' * len(estimates))})",
+            estimates,
         )
         for row in rows:
             made.setdefault(row["estimate"], []).append(warning_record(row))
         for found in made.values():
             found.sort(key=lambda w: (rank(w["severity"]), w["code"], w["id"]))
         return made
+
+    def ranked(self, **where: Any) -> Iterator[tuple[int, int, int]]:
+        """(id, series, input) of every estimate, the worst verdicts first, by input among equals.
+
+        From an index alone, so that the worst of a million are found without reading the others.
+        ``where``: series=.
+        """
+        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
+        order = " ".join(f"WHEN '{word}' THEN {at}" for at, word in enumerate(ORDER))
+        rows = self._db.execute(
+            "SELECT e.id, e.series, e.input FROM estimate e"
+            + (f" WHERE {clause}" if clause else "")
+            + f" ORDER BY CASE coalesce(e.verdict, e.status) {order} ELSE {len(ORDER)} END, e.input, e.series",
+            tuple(where.values()),
+        )
+        yield from map(tuple, rows)
 
     def findings(self) -> Iterator[dict[str, Any]]:
         """Every warning of the run with its series and input, worst first."""
@@ -332,6 +351,11 @@ def _column(name: str) -> str:
     if name not in _COLUMNS:
         raise StoreError(f"cannot select by {name!r}")
     return name
+
+
+def _owner(name: str) -> str:
+    """The table of an estimate's column: what is planned stands in its series."""
+    return "s" if name in ("model", "masker", "norm") else "e"
 
 
 def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -127,7 +127,9 @@ class StoredRun:
     def result(self, unit: Unit) -> UnitResult:
         numbers = range(*unit.inputs)
         if unit.series is None:
-            facts = {"margin": 2.5, "connected": True}
+            level = 0.0 if unit.stack.name == "staircase:c=255" else 131.5
+            seen_gradients = {"autograd": [{"radius": 0.1, "median": level}]}
+            facts = {"margin": 2.5, "connected": True, "gradients": seen_gradients}
             arrays = {"input": floats(PIXELS, (64,))}
             seen = [ObservationResult(n, True, facts, arrays) for n in numbers]
             return UnitResult(unit.key, observations=seen, seconds=0.5)
@@ -151,7 +153,10 @@ class StoredRun:
             capped = masker == "staircase:c=255"
             arrays["curve-maxima"] = floats([1.0 + n / 50 for n in range(20)])
             arrays["curve-score"] = floats([radius * (1 + 1 / (n + 1)) for n in range(20)])
-        evidence: dict[str, float | str] = {"gradient_norm_median": 0.0 if capped else 131.5}
+        evidence: dict[str, float | str] = {
+            "gradient_norm_median": 0.0 if capped else 131.5,
+            "sampling_radius": 0.1,
+        }
         if label == "clever" and not capped:
             evidence |= {"fit_location": 1.4, "fit_shape": 2.0, "fit_scale": 0.2}
         return EstimateResult(

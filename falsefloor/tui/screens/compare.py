@@ -143,21 +143,21 @@ class Compare(Page):
             says.update(styled([(name, "strong"), (sentences.wait(shown.state), "dim")]))
             more.update("")
             return
-        self.set_timer(REST, lambda: self._read(fresh, row, number, shown.verdict))
+        self.set_timer(REST, lambda: self._read(fresh, row, number))
 
-    def _read(
-        self, fresh: tuple[object, ...], row: SeriesRow, number: int | None, verdict: str | None
-    ) -> None:
+    def _read(self, fresh: tuple[object, ...], row: SeriesRow, number: int | None) -> None:
         snapshot = self.bench.snapshot
         if fresh != self._seen or snapshot is None:
             return
         run = snapshot.run
 
         def read() -> None:
-            from falsefloor.tui.detail import worst_record
+            from falsefloor.report.detail import worst_record
+            from falsefloor.tui.snapshot import reading
 
             try:
-                record = worst_record(run, row.id, number, verdict)
+                with reading(run) as reader:
+                    record = worst_record(reader, row.id, number)
             except FalsefloorError as error:
                 self.app.call_from_thread(self._untold, fresh, str(error))
                 return

@@ -14,17 +14,19 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.report.detail import Detail, read_detail
+from falsefloor.report.figure import FIGURES, Figure
+from falsefloor.report.pictures import picture
 from falsefloor.report.text import fact, number, tone, verdict_word
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.detail import Detail, picture, read_detail
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.sentences import Line
-from falsefloor.tui.snapshot import Snapshot
+from falsefloor.tui.snapshot import Snapshot, reading
 from falsefloor.tui.widgets.pictures import Panel, Pictures, difference, image
-from falsefloor.tui.widgets.plots import FIGURES, Figure, Plot
+from falsefloor.tui.widgets.plots import Plot, ink, sign
 
 PANELS = ("story", "spectrum", "fit", "score", "pictures", "facts")
 NAMES = ("Warnings", "Scales", "Fit", "Score", "Pictures", "Facts")
@@ -88,7 +90,11 @@ class DetailPage(Page):
             if self.standing:
                 self._show(detail)
 
-        self.bench.do(lambda: read_detail(self._run, self._row.id, self._number), then)
+        def read() -> Detail:
+            with reading(self._run) as reader:
+                return read_detail(reader, self._row.id, self._number)
+
+        self.bench.do(read, then)
 
     def _show(self, detail: Detail) -> None:
         self._detail, self._number = detail, int(detail.record["input"])
@@ -108,11 +114,12 @@ class DetailPage(Page):
         self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
         self.query_one("#warnings", Static).update(styled(self._story(detail)))
         self.query_one("#evidence", Static).update(styled(self._facts(detail)))
-        for name, figure in zip(PANELS[1:4], (make(detail) for make in FIGURES), strict=True):
+        for name, make in FIGURES.items():
+            figure = make(detail)
             panel = self.query_one(f"#{name}")
             title, note = panel.query_one(".title", Static), panel.query_one(".note", Static)
             title.update(self._legend(figure) if figure else styled([(_ABSENT[name], "dim")]))
-            note.update(styled([(figure.note if figure else "", "dim")]))
+            note.update(styled([(self.bench.clean(" ".join(figure.notes)) if figure else "", "dim")]))
             self.query_one(f"#{name} Plot", Plot).draw(figure)
         self._draw(detail)
 
@@ -136,8 +143,10 @@ class DetailPage(Page):
 
     def _legend(self, figure: Figure) -> Content:
         """The title, and in a second line what each colour is."""
-        mark = self.bench.glyphs.bar
-        pieces = [(f"{mark} {curve.label}   ", curve.tone) for curve in figure.curves]
+        bar = self.bench.glyphs.bar
+        pieces = [
+            (f"{sign(one) * 2 or bar} {self.bench.clean(one.name)}   ", ink(one)) for one in figure.legend
+        ]
         return styled([(figure.title, "heading")]) + "\n" + styled(pieces, joint="")
 
     # Texts

@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from falsefloor.tui.detail import Picture
+from falsefloor.report.pictures import Picture
 
 SHADES = " .:-=+*#%@"
 """Dark to light where half blocks or colours are not to be had."""
@@ -30,11 +30,7 @@ class Panel:
 def image(picture: Picture, caption: str, *, low: float, high: float) -> Panel:
     """Grey or colour, the domain's low end black."""
     height, width = picture.size
-    span = (high - low) or 1.0
-    scaled = [
-        [[min(1.0, max(0.0, (v - low) / span)) for v in row] for row in channel]
-        for channel in picture.channels
-    ]
+    scaled = picture.planes(low, high)
     channels = scaled if len(scaled) == 3 else [scaled[0]] * 3
     pixels = tuple(
         tuple(

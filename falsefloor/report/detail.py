@@ -1,0 +1,152 @@
+"""One estimate with everything that was stored around it, read once for the app, the page and the figures."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from falsefloor.errors import StoreError
+from falsefloor.jsonable import revive
+from falsefloor.store.reader import RunReader
+from falsefloor.store.records import Array
+
+_CODES = {
+    "float64": "d",
+    "float32": "f",
+    "float16": "e",
+    "int64": "q",
+    "int32": "i",
+    "uint8": "B",
+    "bool": "B",
+}
+
+
+@dataclass(frozen=True)
+class Detail:
+    """An estimate, its siblings on the same subject, norm and input, its curves and its pictures.
+
+    record and siblings (the record among them) are as in the JSON of a run, infinities revived; observed are
+    the facts of the subject there. input and witness are flat numbers as stored.
+    """
+
+    record: Mapping[str, Any]
+    siblings: Sequence[Mapping[str, Any]]
+    observed: Mapping[str, Any]
+    curves: Mapping[str, Sequence[float]]
+    """the record's own"""
+    scales: tuple[Mapping[str, Any], Sequence[float], Sequence[float]] | None = None
+    """the estimate that looked at the scales of this subject, the scales and the slopes over them"""
+    shape: tuple[int, ...] = ()
+    input: Sequence[float] = ()
+    witness: Sequence[float] = ()
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    """what was measured at the witness: distance, predicted"""
+    bounds: tuple[float, float] = (0.0, 1.0)
+    name: str = ""
+    inputs: tuple[int, ...] = ()
+    """all inputs that the record's series has an estimate for, where they were asked for"""
+
+    def curve(self, name: str) -> list[float]:
+        """A curve without what was filled up with NaN."""
+        return [value for value in self.curves.get(name, ()) if not math.isnan(value)]
+
+
+def worst_record(reader: RunReader, series: int, number: int | None) -> Mapping[str, Any] | None:
+    """The estimate that speaks for a cell: of one input, or the first with the cell's worst verdict."""
+    if number is None:
+        number = next((place[2] for place in reader.ranked(series=series)), -1)
+    return next(map(_revived, reader.estimates(series=series, input=number)), None)
+
+
+def read_detail(reader: RunReader, series: int, number: int | None) -> Detail:
+    """Everything about one estimate of a series, the worst where no input is named. Raises `StoreError`."""
+    ranked = list(reader.ranked(series=series))
+    if not ranked:
+        raise StoreError("this estimate is not there yet; it appears when its unit is finished.")
+    inputs = [place[2] for place in ranked]
+    asked = number if number in inputs else inputs[0]
+    record = next(iter(reader.estimates(series=series, input=asked)))
+    return detail_of(reader, record, inputs=tuple(sorted(inputs)))
+
+
+def detail_of(
+    reader: RunReader,
+    record: Mapping[str, Any],
+    *,
+    inputs: tuple[int, ...] = (),
+    models: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Detail:
+    """What lies around a record of this run. ``models``: `reader.models()`, where many details are read."""
+    record, at = _revived(record), int(record["input"])
+    place = {"model": record["model"], "masker": record["masker"], "norm": record["norm"], "input": at}
+    siblings = [_revived(one) for one in reader.estimates(**place)]
+    observed: Mapping[str, Any] = {}
+    for one in reader.observations(**place):
+        observed = revive(one["facts"]) | {"agreement": one["agreement"]}
+    facts = (reader.models() if models is None else models).get(record["model"], {})
+    stored = reader.array(str(observed.get("arrays", {}).get("input", "")))
+    witness = _witness(reader, record, siblings, stored)
+    names, bounds = facts.get("names") or (), facts.get("bounds") or (0.0, 1.0)
+    return Detail(
+        record=record,
+        siblings=siblings,
+        observed=observed,
+        curves={name: _curve(reader, record, name) for name in record["curves"]},
+        scales=_scales(reader, record, siblings),
+        shape=stored.shape if stored else tuple(facts.get("shape", ())),
+        input=numbers(stored),
+        witness=numbers(witness),
+        seen=dict(witness.facts) if witness else {},
+        bounds=(float(bounds[0]), float(bounds[1])),
+        name=str(names[at]) if at < len(names) else str(at),
+        inputs=inputs,
+    )
+
+
+def _revived(record: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: revive(record[key]) for key in ("radius", "interval", "evidence")}
+    warnings = [{**one, "evidence": revive(one["evidence"])} for one in record["warnings"]]
+    return {**record, **known, "warnings": warnings}
+
+
+def _witness(
+    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]], point: Array | None
+) -> Array | None:
+    """The estimate's own point, else one that a warning attached, else the nearest that a sibling found.
+
+    Some warnings attach a pair of points: that is no other input.
+    """
+    bounds = [s for s in siblings if s["claim"] == "upper_bound" and s["witness"] and s["radius"] is not None]
+    nearest = min(bounds, key=lambda s: s["radius"], default=None)
+    attached = [w["witness"]["array"] for w in record["warnings"] if w["witness"]]
+    for name in (record["witness"], *attached, nearest["witness"] if nearest else None):
+        found = reader.array(name) if name else None
+        if found and (point is None or math.prod(found.shape) == math.prod(point.shape)):
+            return found
+    return None
+
+
+def _scales(
+    reader: RunReader, record: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], Sequence[float], Sequence[float]] | None:
+    """The record's own scale spectrum, or a sibling's: it is the subject's."""
+    for one in (record, *siblings):
+        if {"scales", "spectrum"} <= set(one["curves"]):
+            return one, _curve(reader, one, "scales"), _curve(reader, one, "spectrum")
+    return None
+
+
+def _curve(reader: RunReader, record: Mapping[str, Any], name: str) -> Sequence[float]:
+    return numbers(reader.array(f"{record['arrays']}/curve-{name}"))
+
+
+def numbers(stored: Array | None) -> Sequence[float]:
+    """A stored tensor's values, flat; none for none, and for a type that is not drawn."""
+    code = _CODES.get(stored.dtype) if stored else None
+    if stored is None or code is None:
+        return ()
+    count = len(stored.data) // struct.calcsize(code)
+    return [float(v) for v in struct.unpack_from(f"<{count}{code}", stored.data)]

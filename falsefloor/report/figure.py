@@ -1,0 +1,299 @@
+"""What a picture shows, decided once: its curves, its levels, its sides and its notes, as values.
+
+The page, the files and the app paint these, each with its own means, and decide nothing. Above all the level
+of autograd's gradient is found here and nowhere else: the size that the observation measured in a ball
+comparable to the one the curve is from. A gradient of another ball, or the differences' own slopes, accuses
+an honest model or defends a masked one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from falsefloor.checks.verdicts import VERDICTS, is_lower
+from falsefloor.report import scale
+from falsefloor.report.detail import Detail
+from falsefloor.report.glyphs import UNICODE, as_number, plain
+from falsefloor.report.scale import Scale
+from falsefloor.report.text import clean, number
+
+ACCUSE = ("FF101", "FF102", "FF103", "FF104", "FF202")
+"""The warnings that say what a curve off autograd's level shows: without one the picture accuses nobody."""
+COMPARABLE = 2.0
+"""Two balls are comparable up to this factor of their radii: the observation's are a factor of four apart."""
+COMPARED = 5000
+"""Points in a comparison: more are one blot."""
+MARKERS = ("circle", "square", "triangle", "diamond", "cross", "plus")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points in order, joined by a line or not. role: what it is, or a verdict; marker: one of `MARKERS`."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    role: str
+    marker: str = ""
+    line: bool = True
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value: a dashed line across, or upright."""
+
+    name: str
+    value: float
+    role: str
+    upright: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """keys: what the legend names, curves and levels as they are drawn; all of them where it is empty.
+
+    rows: how many places the side y has, 0 where it is a measure. accuses: whether its notes do.
+    """
+
+    title: str
+    x: Scale
+    y: Scale
+    curves: tuple[Curve, ...]
+    levels: tuple[Level, ...] = ()
+    notes: tuple[str, ...] = ()
+    keys: tuple[Curve, ...] = ()
+    rows: int = 0
+    accuses: bool = False
+
+    @property
+    def legend(self) -> tuple[Curve | Level, ...]:
+        return self.keys or (*self.curves, *self.levels)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The median size of autograd's gradient at points of a ball."""
+
+    radius: float
+    median: float
+
+
+def autograd(detail: Detail) -> Gradient | None:
+    """Autograd's level beside the scale spectrum, of the ball that is comparable to the spectrum's.
+
+    Both are dual norms of the runner-up margin's slope, medians over points around the same input.
+    """
+    if detail.scales is None:
+        return None
+    ball = _ball(detail.scales[0])
+    found = [
+        Gradient(radius, median)
+        for row in (detail.observed.get("gradients") or {}).get("autograd") or ()
+        if (radius := _finite(row.get("radius"))) and (median := _finite(row.get("median"))) is not None
+    ]
+    if ball is None or not found:
+        return None
+    nearest = min(found, key=lambda one: abs(math.log(one.radius / ball)))
+    far = max(nearest.radius / ball, ball / nearest.radius)
+    return nearest if far <= COMPARABLE * (1 + 1e-6) else None
+
+
+def _ball(record: Mapping[str, Any]) -> float | None:
+    """The radius of the ball that the spectrum's points lie in: see `estimators.scale_search.choose_scale`.
+
+    A fixed radius is the ball; for an auto radius it is twice the first, coarse crossing, and what the search
+    ended at stands for that.
+    """
+    given, ended = _finite(record["params"].get("radius")), _finite(record["evidence"].get("sampling_radius"))
+    if given is None and ended is not None:
+        cap = _finite(record["evidence"].get("cap"))
+        given = 2 * ended if cap is None else min(2 * ended, cap)
+    return given if given is not None and given > 0 else None
+
+
+def spectrum(detail: Detail) -> Figure | None:
+    """How steep the function is through steps of each width, and how steep autograd says that it is."""
+    if detail.scales is None:
+        return None
+    of, scales, slopes = detail.scales
+    pairs = [(h, v) for h, v in zip(scales, slopes, strict=False) if h > 0 and math.isfinite(h) and v >= 0]
+    if len(pairs) < 2:
+        return None
+    xs, ys = [h for h, _ in pairs], [v for _, v in pairs]
+    curves = (Curve("the function, over steps of h", xs, ys, "function", "circle"),)
+    level = autograd(detail)
+    levels: tuple[Level, ...] = ()
+    if level is not None:
+        levels = (Level(f"autograd: {number(level.median)}", level.median, "gradient"),)
+    codes = _fired(detail)
+    return Figure(
+        "Scale spectrum: slope by step width",
+        scale.logarithmic("step width h", xs),
+        scale.logarithmic(
+            f"slope ({_DUAL.get(str(of['norm']), 'dual')} norm)", [*ys, *(one.value for one in levels)]
+        ),
+        curves,
+        levels,
+        (_spectrum_note(level, codes),),
+        accuses=bool(codes),
+    )
+
+
+_DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+
+
+def _spectrum_note(level: Gradient | None, codes: Sequence[str]) -> str:
+    told = ", ".join(codes)
+    if level is None:
+        why = (
+            "Autograd is not drawn: it was not observed in a ball like the one that the differences are from."
+        )
+        return f"{why} Warnings doubt the gradient here: {told}." if codes else why
+    where = f"Medians over points around the input; autograd's within {number(level.radius)}."
+    if codes:
+        accused = "Where the curve leaves autograd's level, the gradient does not describe the function"
+        return f"{accused} ({told}). {where}"
+    return where
+
+
+def _fired(detail: Detail) -> list[str]:
+    """Which of `ACCUSE` any estimate of this subject and input carries, as evidence against it."""
+    fired = {
+        warning["code"]
+        for one in (detail.record, *detail.siblings)
+        for warning in one["warnings"]
+        if warning["severity"] in ("refuted", "suspect")
+    }
+    return [code for code in ACCUSE if code in fired]
+
+
+def fit(detail: Detail) -> Figure | None:
+    """How the batch maxima are spread, and the reverse Weibull fitted to them."""
+    maxima = sorted(v for v in detail.curve("maxima") if math.isfinite(v))
+    if len(maxima) < 3:
+        return None
+    shares = [(n + 0.5) / len(maxima) for n in range(len(maxima))]
+    curves = [Curve(f"{len(maxima)} batch maxima", maxima, shares, "function", "circle", line=False)]
+    levels: tuple[Level, ...] = ()
+    evidence = detail.record["evidence"]
+    parts = [_finite(evidence.get(f"fit_{name}")) for name in ("location", "shape", "scale")]
+    location, shape, width = (math.nan if part is None else part for part in parts)
+    note = f"No curve is fitted: {clean(str(evidence.get('fit_reason') or 'the maximum itself is used'))}."
+    if width > 0 and not math.isnan(location + shape):
+        low, high = maxima[0], max(location, maxima[-1])
+        xs = [low + (high - low) * n / 60 for n in range(61)]
+        ys = [reverse_weibull(x, location, shape, width) for x in xs]
+        curves.append(Curve("fit", xs, ys, "fit"))
+        levels = (Level(f"it ends at {number(location)}", location, "fit", upright=True),)
+        note = f"Reverse Weibull: location {number(location)}, shape {number(shape)}, scale {number(width)}."
+        if reason := evidence.get("fit_reason"):
+            note += f" It is not used: {clean(str(reason))}."
+    elif maxima[0] == maxima[-1]:
+        note = f"All {len(maxima)} maxima are {number(maxima[0])}: there is nothing to fit."
+    along = [*maxima, *(one.value for one in levels)]
+    return Figure(
+        "Batch maxima of the slope, and the fit",
+        scale.linear("largest slope of a batch", along),
+        scale.linear("share at or below", [0.0, 1.0], zero=True),
+        tuple(curves),
+        levels,
+        (note,),
+    )
+
+
+def reverse_weibull(x: float, location: float, shape: float, width: float) -> float:
+    """Its distribution function: exp(-((location - x)/width)^shape) below the location."""
+    return 1.0 if x >= location else math.exp(-(((location - x) / width) ** shape))
+
+
+def score(detail: Detail) -> Figure | None:
+    """The number as it was computed, with the interval of the fit and the upper bound beside it."""
+    record = detail.record
+    values, side = detail.curve("score"), "batches"
+    last = (_finite(record["params"].get("batches")) or len(values)) if values else 1.0
+    if not values:
+        values, side = detail.curve("radius"), "share of the steps done"
+    points = [(last * (n + 1) / len(values), v) for n, v in enumerate(values) if math.isfinite(v)]
+    if not points:
+        return None
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    levels = []
+    for name, end in zip(("interval from", "interval to"), record["interval"] or (), strict=False):
+        if (known := _finite(end)) is not None:
+            levels.append(Level(f"{name} {number(known)}", known, "interval"))
+    ceiling = upper_bound(detail) if is_lower(record["claim"]) else None
+    if ceiling is not None:
+        levels.append(Level(f"upper bound {number(ceiling)}", ceiling, "bound"))
+    return Figure(
+        "The number as it was computed",
+        scale.linear(side, [0.0, *xs]),
+        scale.linear("radius", [*ys, *(one.value for one in levels)], zero=True),
+        (Curve("the number so far", xs, ys, "function", "" if len(xs) > 1 else "circle"),),
+        tuple(levels),
+        ("A floor above the upper bound is false.",) if ceiling is not None else (),
+    )
+
+
+def upper_bound(detail: Detail) -> float | None:
+    """The smallest settled upper bound at this input."""
+    found = [
+        radius
+        for one in detail.siblings
+        if one["claim"] == "upper_bound" and one["witness"] and (radius := _finite(one["radius"])) is not None
+    ]
+    return min(found, default=None)
+
+
+FIGURES: Mapping[str, Callable[[Detail], Figure | None]] = {"spectrum": spectrum, "fit": fit, "score": score}
+
+
+def comparison(records: Iterable[Mapping[str, Any]]) -> Figure:
+    """All radii: a row a subject, a marker an estimator, the colour its verdict."""
+    points: list[tuple[str, str, str, float]] = []
+    unbounded = more = 0
+    for record in records:
+        radius = as_number(record["radius"]) if record["status"] == "ok" else None
+        if radius is None or radius < 0 or math.isnan(radius):
+            continue
+        if math.isinf(radius):
+            unbounded += 1
+        elif len(points) < COMPARED:
+            subject = " ".join(str(record[key]) for key in ("model", "masker", "norm"))
+            points.append((clean(subject), clean(str(record["name"])), str(record["verdict"]), radius))
+        else:
+            more += 1
+    subjects = list(dict.fromkeys(point[0] for point in points))
+    names = list(dict.fromkeys(point[1] for point in points))
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for subject, name, verdict, radius in points:
+        lower = 0.6 * ((names.index(name) + 0.5) / len(names) - 0.5)
+        groups.setdefault((name, verdict), []).append((radius, -subjects.index(subject) - lower))
+    marks = {name: MARKERS[n % len(MARKERS)] for n, name in enumerate(names)}
+    curves = tuple(
+        Curve(f"{name}, {verdict}", [x for x, _ in at], [y for _, y in at], verdict, marks[name], line=False)
+        for (name, verdict), at in groups.items()
+    )
+    keys = [Curve(name, (), (), "quiet", mark, line=False) for name, mark in marks.items()]
+    present = {point[2] for point in points}
+    keys += [
+        Curve(verdict, (), (), verdict, "square", line=False) for verdict in VERDICTS if verdict in present
+    ]
+    notes = [f"{unbounded} without a bound are not drawn."] * bool(unbounded)
+    notes += [f"{more} more are not drawn."] * bool(more)
+    return Figure(
+        "Radii of all subjects",
+        scale.logarithmic("radius, in the input's own units", [point[3] for point in points]),
+        scale.named("", subjects),
+        curves,
+        notes=tuple(notes),
+        keys=tuple(keys),
+        rows=max(1, len(subjects)),
+    )
+
+
+def _finite(value: object) -> float | None:
+    known = as_number(value) if isinstance(value, str | int | float) else None
+    return known if known is not None and math.isfinite(known) else None
