@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS, is_lower
+from falsefloor.jsonable import as_number
 from falsefloor.report import scale
 from falsefloor.report.detail import Detail
-from falsefloor.report.glyphs import UNICODE, as_number, plain
+from falsefloor.report.glyphs import UNICODE, plain
 from falsefloor.report.scale import Scale
 from falsefloor.report.text import clean, number
 
@@ -295,5 +296,5 @@ def comparison(records: Iterable[Mapping[str, Any]]) -> Figure:
 
 
 def _finite(value: object) -> float | None:
-    known = as_number(value) if isinstance(value, str | int | float) else None
+    known = as_number(value)
     return known if known is not None and math.isfinite(known) else None

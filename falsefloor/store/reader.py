@@ -201,7 +201,8 @@ class RunReader:
         rows = self._db.execute(
             "SELECT e.id, e.series, e.input FROM estimate e"
             + (f" WHERE {clause}" if clause else "")
-            + f" ORDER BY CASE coalesce(e.verdict, e.status) {order} ELSE {len(ORDER)} END, e.input, e.series",
+            + f" ORDER BY CASE coalesce(e.verdict, e.status) {order} ELSE {len(ORDER)} END,"
+            " e.input, e.series",
             tuple(where.values()),
         )
         yield from map(tuple, rows)
