@@ -17,7 +17,6 @@ from falsefloor.checks.verdicts import VERDICTS, is_lower
 from falsefloor.jsonable import as_number
 from falsefloor.report import scale
 from falsefloor.report.detail import Detail
-from falsefloor.report.glyphs import UNICODE, plain
 from falsefloor.report.scale import Scale
 from falsefloor.report.text import clean, number
 
