@@ -33,7 +33,6 @@ from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
-from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def evaluate(
     try:
         with Progress(run, show=_watched() if progress is None else progress) as shown:
             executor = InProcess(session, run_unit, shown.moved)
-            status = Drive(writer, study, series, executor, follow_up=follow_ups(installed)).run()
+            status = Drive(writer, study, series, executor, installed=installed).run()
         writer.finish(status)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

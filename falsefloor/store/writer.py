@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from falsefloor.jsonable import finite
-from falsefloor.store.asked import Asked
+from falsefloor.store.asked import known
 from falsefloor.store.filesystem import is_network, make_file, private_or_shared
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.refusals import said_plainly
 from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import Group, Judge, rejudge, tally
+from falsefloor.study.followups import Known
 from falsefloor.study.units import Series, Unit, stack_json
 
 UNFINISHED = ("queued", "running")
@@ -143,10 +144,9 @@ class RunWriter:
         rows = self._db.execute("SELECT id, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id")
         return [(id_, json.loads(spec)) for id_, spec in rows]
 
-    @property
-    def asked(self) -> Asked:
-        """What follow-up rules ask of the run."""
-        return Asked(self._db)
+    def known(self) -> Known:
+        """What follow-up rules look at."""
+        return known(self._db)
 
     def requeue(self, statuses: Sequence[str]) -> int:
         """Put units of these statuses back in the queue, forgetting what they stored. Returns how many.

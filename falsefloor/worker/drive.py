@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from falsefloor.plugins import Catalogue
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
+from falsefloor.study.followups import follow_ups
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
@@ -28,7 +30,6 @@ WAIT = 0.25
 """Seconds to wait for the next event; commands are looked at in between."""
 
 Commands = Callable[[], Iterable[str]]
-FollowUp = Callable[[RunWriter, Study, Sequence[Series]], list[Unit]]
 
 
 def no_commands() -> Iterable[str]:
@@ -38,14 +39,14 @@ def no_commands() -> Iterable[str]:
 
 @dataclass
 class Drive:
-    """One run's loop. ``follow_up`` says which further units the stored facts ask for."""
+    """One run's loop. installed: what follow-ups are planned with; without it there are none."""
 
     writer: RunWriter
     study: Study
     series: Sequence[Series]
     executor: Executor
     commands: Commands = no_commands
-    follow_up: FollowUp | None = None
+    installed: Catalogue | None = None
     reuse: Stored | None = None
     _queue: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
     _flight: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -107,9 +108,9 @@ class Drive:
 
     def _follow(self) -> bool:
         """Whether the stored facts ask for more."""
-        if self._cancelled or self.follow_up is None:
+        if self._cancelled or self.installed is None:
             return False
-        more = self.follow_up(self.writer, self.study, self.series)
+        more = follow_ups(self.writer.known(), self.study, self.series, self.installed)
         return bool(more) and self._add(more, [unit.series for unit in more if unit.series])
 
     def _obey(self, command: str) -> None:

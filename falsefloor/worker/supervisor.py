@@ -27,7 +27,6 @@ from falsefloor.study.study import Study
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.executor import Executor
-from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.local import LocalExecutor, devices
 
 LOOK = 0.2
@@ -73,9 +72,7 @@ def _compute(run: RunDir, writer: RunWriter) -> int:
         series = series_of(study, installed)
         executor = _executor(str(meta.get("on", "local")), study)
         reuse = _reused(writer, meta.get("reuse"))
-        status = Drive(
-            writer, study, series, executor, lambda: _commands(run), follow_ups(installed), reuse
-        ).run()
+        status = Drive(writer, study, series, executor, lambda: _commands(run), installed, reuse).run()
         kept = writer.meta()
         writer.finish(status, error=kept.get("error"), exit_code=int(kept.get("exit_code", 0)))
         return 0

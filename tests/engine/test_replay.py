@@ -22,7 +22,6 @@ from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
-from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
 
 STUDY = {
@@ -44,7 +43,7 @@ def computed(folder: Path) -> RunDir:
         writer = RunWriter(run.db, judge, durable=False)
         writer.set_meta(id="test", in_process=True, study=study.to_json(), cwd=str(folder))
         executor = InProcess(Session(), run_unit, lambda moved: ignore_progress(0, 0, {}))
-        writer.finish(Drive(writer, study, series, executor, follow_up=follow_ups(installed)).run())
+        writer.finish(Drive(writer, study, series, executor, installed=installed).run())
         writer.close()
     return run
 

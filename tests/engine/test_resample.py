@@ -21,7 +21,6 @@ from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
-from falsefloor.worker.followups import follow_ups
 from falsefloor.worker.inprocess import InProcess
 
 DELTA = 0.01
@@ -44,8 +43,8 @@ def drive(run: RunDir, *, follow: bool = True, **changes: Any) -> None:
         writer = RunWriter(run.db, judge, durable=False)
         writer.set_meta(id="test", in_process=True, study=study.to_json())
         executor = InProcess(Session(), run_unit, lambda moved: None)
-        rule = follow_ups(installed) if follow else None
-        writer.finish(Drive(writer, study, series_of(study, installed), executor, follow_up=rule).run())
+        rules = installed if follow else None
+        writer.finish(Drive(writer, study, series_of(study, installed), executor, installed=rules).run())
         writer.close()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from falsefloor.plugins import catalogue
+from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.study.file import study_from
+from falsefloor.study.followups import Known, recovered, traps
 from falsefloor.study.units import Series, Unit, series_of
-from falsefloor.worker.followups import recovered
-from falsefloor.worker.traps import traps
 
 INSTALLED = catalogue()
 BASE = {
@@ -21,12 +20,19 @@ BASE = {
 FIRST = {("digits:mlp", "none", "linf"): 0, ("digits:mlp", "staircase:c=255", "linf"): 3}
 
 
-def asked(*, own: Any = INSTALLED.is_own, repaired: bool = False, **changes: Any) -> list[Unit]:
+class Strange(Catalogue):
+    """Where the staircase is somebody else's."""
+
+    def is_own(self, kind: str, name: str) -> bool:
+        return name != "staircase"
+
+
+def asked(*, installed: Catalogue = INSTALLED, repaired: bool = False, **changes: Any) -> list[Unit]:
     study = study_from({**BASE, **changes})
     series: list[Series] = series_of(study, INSTALLED)
     if repaired:
         series = [recovered(one) for one in series]
-    return traps(FIRST, study, series, own=own)
+    return traps(Known(first=FIRST), study, series, installed)
 
 
 def test_each_estimator_is_trapped_once_on_each_subject_at_its_first_judged_input() -> None:
@@ -48,7 +54,7 @@ def test_the_chunk_does_not_decide_what_is_trapped() -> None:
 
 
 def test_strangers_maskers_are_not_trapped_behind() -> None:
-    found = asked(own=lambda kind, name: name != "staircase")
+    found = asked(installed=Strange(INSTALLED.plugins, INSTALLED.installed))
     assert {unit.stack.name for unit in found} == {"none"}
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.asked import Floor
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
+from falsefloor.study.followups import Floor, Known, recoveries
 from falsefloor.study.study import Study
-from falsefloor.study.units import Series, plan, series_of
-from falsefloor.worker.followups import recoveries
+from falsefloor.study.units import Series, Unit, plan, series_of
 
 
 class Installed:
@@ -42,6 +41,10 @@ def cells(given: Study) -> list[Series]:
     return series_of(given, Installed())
 
 
+def asked(known: Known, given: Study) -> list[Unit]:
+    return recoveries(known, given, cells(given), Installed())  # type: ignore[arg-type]
+
+
 def floor(**changes: object) -> Floor:
     given = {
         "model": "digits:mlp",
@@ -52,8 +55,6 @@ def floor(**changes: object) -> Floor:
         "recovers": None,
         "input": 0,
         "verdict": "refuted",
-        "first": 0,
-        "stop": 2,
         "backward": 900,
     }
     return Floor(**{**given, **changes})  # type: ignore[arg-type]
@@ -61,9 +62,8 @@ def floor(**changes: object) -> Floor:
 
 def test_a_refuted_floor_is_estimated_again_on_its_chunk_with_the_same_parameters() -> None:
     given = study(estimators=["clever:samples=7", "attack"])
-    (unit,) = recoveries(
-        [floor(label="clever:samples=7"), floor(label="clever:samples=7", input=1)], given, cells(given)
-    )
+    floors = [floor(label="clever:samples=7"), floor(label="clever:samples=7", input=1)]
+    (unit,) = asked(Known(floors), given)
     spec = unit.spec()
     assert (unit.kind, unit.inputs, spec["seed"]) == ("follow-up", (0, 2), given.seed)
     assert spec["estimator"] == {"use": "clever", "params": {"samples": 7}, "gradient": "auto"}
@@ -77,14 +77,14 @@ def test_exactly_the_doubted_inputs_are_estimated_again_whatever_the_chunk() -> 
     for chunk in (1, 3, 32):
         given = study(inputs="digits:0-9", chunk=chunk)
         floors = [floor(input=n, verdict="suspect" if n in doubted else "held") for n in range(10)]
-        units = recoveries(floors, given, cells(given))
+        units = asked(Known(floors), given)
         assert [n for unit in units for n in range(*unit.inputs)] == sorted(doubted)
         assert all(unit.inputs[1] - unit.inputs[0] <= chunk for unit in units)
 
 
 def test_an_input_that_is_doubted_later_is_added_to_what_is_planned() -> None:
-    place = ("digits:mlp", "staircase:c=255", "linf", "clever (recovered)")
-    units = recoveries([floor(), floor(input=1)], study(), cells(study()), done={(*place, 0)})
+    known = Known([floor(), floor(input=1)], asked={"recover": {floor().place}})
+    units = asked(known, study())
     assert [unit.inputs for unit in units] == [(1, 2)]
 
 
@@ -100,7 +100,7 @@ def test_an_input_that_is_doubted_later_is_added_to_what_is_planned() -> None:
     ],
 )
 def test_what_is_not_doubted_or_did_not_follow_autograd_is_left_alone(changes: dict[str, object]) -> None:
-    assert recoveries([floor(**changes)], study(), cells(study())) == []
+    assert asked(Known([floor(**changes)]), study()) == []
 
 
 def test_off_asks_for_nothing_and_on_for_every_floor_that_followed_autograd() -> None:
@@ -110,8 +110,8 @@ def test_off_asks_for_nothing_and_on_for_every_floor_that_followed_autograd() ->
         floor(label="other", backward=0),
     ]
     off, on = study(recover="off"), study(recover="on")
-    assert recoveries(floors, off, cells(off)) == []
-    assert [unit.stack.name for unit in recoveries(floors, on, cells(on))] == ["none", "staircase:c=255"]
+    assert asked(Known(floors), off) == []
+    assert [unit.stack.name for unit in asked(Known(floors), on)] == ["none", "staircase:c=255"]
 
 
 def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
@@ -141,19 +141,19 @@ def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
 
 def test_the_rule_reads_what_is_stored_and_asks_for_nothing_twice(tmp_path: Path) -> None:
     writer, given = _stored(tmp_path)
-    units = recoveries(writer.asked.floors(), given, cells(given))
+    units = asked(writer.known(), given)
     assert [(unit.stack.name, unit.inputs) for unit in units] == [("staircase:c=255", (0, 2))]
     writer.add_series([unit.series for unit in units if unit.series])
     writer.add_units(units)
     before = len(writer.queued())
-    writer.add_units(recoveries(writer.asked.floors(), given, cells(given)))
+    writer.add_units(asked(writer.known(), given))
     assert len(writer.queued()) == before
     writer.close()
 
 
 def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_to_do(tmp_path: Path) -> None:
     writer, given = _stored(tmp_path)
-    units = recoveries(writer.asked.floors(), given, cells(given))
+    units = asked(writer.known(), given)
     writer.add_series([unit.series for unit in units if unit.series])
     writer.add_units(units)
     id_ = next(id_ for id_, spec in writer.queued() if spec["kind"] == "follow-up")
@@ -161,7 +161,7 @@ def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_
     seen = [ObservationResult(0, None, {"gradients": {"auto": rows}})]
     done = [EstimateResult(n, 1, 1, radius=0.1, evidence={"sampling_radius": 0.1}) for n in range(2)]
     writer.store(id_, UnitResult("", estimates=done, observations=seen))
-    again = {(f.input, f.verdict) for f in writer.asked.floors() if f.recovers}
+    again = {(f.input, f.verdict) for f in writer.known().floors if f.recovers}
     assert (0, "suspect") in again  # three times what the function does: FF102 is asked of the repair as well
     assert (1, "suspect") not in again
     writer.close()

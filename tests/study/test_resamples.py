@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from falsefloor.plugins import catalogue
+from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
+from falsefloor.study.followups import Known, Place, follow_ups, recovered, resamples
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan, series_of
-from falsefloor.worker.followups import follow_ups, recovered
-from falsefloor.worker.resamples import CODES, Place, resamples
 
 INSTALLED = catalogue()
 RAMP = "ramp:c=64,delta=0.01"
@@ -27,6 +26,13 @@ BASE = {
     "estimators": ["clever", "finite-difference", "attack"],
     "ceiling": False,
 }
+
+
+class Permissive(Catalogue):
+    """Every estimator takes every parameter."""
+
+    def accepts(self, estimator: str, params: Any) -> bool:
+        return True
 
 
 def place(number: int = 3, label: str = "clever", masker: str = RAMP) -> Place:
@@ -40,7 +46,7 @@ def cells(**changes: Any) -> tuple[Study, list[Series]]:
 
 def asked(*fired: Place, done: Any = (), **changes: Any) -> list[Unit]:
     study, series = cells(**changes)
-    return resamples(fired, study, series, accepts=INSTALLED.accepts, done=done)
+    return resamples(Known(fired=fired, asked={"resample": done}), study, series, INSTALLED)
 
 
 def test_what_fired_is_estimated_again_with_four_times_its_own_samples() -> None:
@@ -84,7 +90,7 @@ def test_what_is_planned_is_not_asked_for_again() -> None:
 def test_a_repaired_estimate_is_not_made_again() -> None:
     study, series = cells(estimators=["clever"], maskers=[RAMP])
     again = [recovered(one) for one in series]
-    assert resamples([place(label=again[0].label)], study, again, accepts=INSTALLED.accepts) == []
+    assert resamples(Known(fired=[place(label=again[0].label)]), study, again, INSTALLED) == []
     by_hand = {"use": "clever", "label": "by hand", "gradient": "auto"}
     assert asked(place(label="by hand"), estimators=[by_hand]) == []
 
@@ -107,7 +113,7 @@ def test_a_strangers_estimator_takes_part_by_its_whole_number_of_samples(
     study, series = cells(estimators=["clever"], maskers=[RAMP])
     estimator = replace(series[0].estimator, use="theirs", label="theirs")
     theirs = replace(series[0], estimator=estimator, params=params)
-    units = resamples([place(label="theirs")], study, [theirs], accepts=lambda name, params: True)
+    units = resamples(Known(fired=[place(label="theirs")]), study, [theirs], Permissive((), ()))
     assert [unit.spec()["extra"]["resample"]["params"]["samples"] for unit in units] == (
         [] if wanted is None else [wanted]
     )
@@ -143,21 +149,18 @@ def stored(path: Path, **found: dict[str, float]) -> tuple[RunWriter, Study, lis
 
 def test_the_rule_reads_the_warnings_that_are_stored_and_plans_once(tmp_path: Path) -> None:
     writer, study, series = stored(tmp_path, spiky=SPIKY, calm=CALM, grown=GROWN)
-    assert writer.asked.fired(CODES) == [place(0, "spiky"), place(0, "grown")]
+    assert writer.known().fired == [place(0, "spiky"), place(0, "grown")]
     for expected in (2, 0):
-        units = resamples(
-            writer.asked.fired(CODES), study, series, accepts=INSTALLED.accepts, done=writer.asked.resampled()
-        )
+        units = resamples(writer.known(), study, series, INSTALLED)
         assert len(units) == expected
         writer.add_units(units)
-    assert writer.asked.resampled() == {place(0, "spiky"), place(0, "grown")}
-    assert writer.asked.followed() == set(), "a repair of the same cell is still to be asked for"
+    assert writer.known().asked == {"resample": {place(0, "spiky"), place(0, "grown")}}
     writer.close()
 
 
 def test_a_subject_that_was_not_observed_has_no_place_for_the_facts(tmp_path: Path) -> None:
     writer, _, _ = stored(tmp_path, unseen=SPIKY)
-    assert writer.asked.fired(CODES) == []
+    assert writer.known().fired == []
     writer.close()
 
 
@@ -168,14 +171,14 @@ def test_a_repair_is_asked_for_only_where_more_samples_leave_the_doubt(
     tmp_path: Path, radius: float, verdict: str, repaired: list[str]
 ) -> None:
     writer, study, series = stored(tmp_path, grown=GROWN)
-    rule = follow_ups(INSTALLED)
-    (unit,) = rule(writer, study, series)
-    assert [floor.verdict for floor in writer.asked.floors()] == ["suspect"]
+    (unit,) = follow_ups(writer.known(), study, series, INSTALLED)
+    assert [floor.verdict for floor in writer.known().floors] == ["suspect"]
     assert "resample" in unit.spec()["extra"]
     writer.add_units([unit])
     facts = {"times": 4, "samples": 1000, "dimension": 64, "radius": radius}
     seen = [ObservationResult(0, None, {"resampled": {"grown": facts}})]
     writer.store(writer.queued()[-1][0], UnitResult("", observations=seen))
-    assert [floor.verdict for floor in writer.asked.floors()] == [verdict], "judged again; no ceiling ran"
-    assert [unit.series.label for unit in rule(writer, study, series) if unit.series] == repaired
+    assert [floor.verdict for floor in writer.known().floors] == [verdict], "judged again; no ceiling ran"
+    more = follow_ups(writer.known(), study, series, INSTALLED)
+    assert [unit.series.label for unit in more if unit.series] == repaired
     writer.close()
