@@ -19,10 +19,10 @@ from detection_studies import CLEAN, FAMILIES, Family
 from torch import Tensor
 
 from falsefloor.engine.session import Session
-from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.subjects.settle import settle
 
 FARTHER = (1.0, 1.02, 1.1, 1.3)
 """A masker moves the boundary: the unmasked model's point is also tried at these multiples of its way."""

@@ -4,8 +4,8 @@ Prints, for an MLP and a CNN with ten classes, the time of the whole estimator (
 fit, interval, directed points) over the time of one forward and ten class backwards on as many points and
 nothing else; then the cost against the number of classes, with the race of targets, against the number of
 points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either
-side, and runs in the same process after the subject has settled its allocator (`falsefloor.subjects.memory`):
-left alone it would be slower.
+side, and runs in the same process after the subject has settled its allocator
+(`falsefloor.subjects.subject`): left alone it would be slower.
 Medians of several interleaved runs, in processor time, which other programs disturb less; written as
 JSON with --json FILE.
 

@@ -22,10 +22,9 @@ from falsefloor.estimators.scale_search import Scales, choose_scale, domain_widt
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.plugins.loading import make
-from falsefloor.subjects.counterexample import Sighting, nearest_counterexample
-from falsefloor.subjects.scale_agreement import scale_agreement
-from falsefloor.subjects.secant_pairs import secant_pairs
-from falsefloor.subjects.site import SCALES, Site
+from falsefloor.subjects.observe.agreement import scale_agreement
+from falsefloor.subjects.observe.counterexample import nearest_by_secants
+from falsefloor.subjects.observe.site import SCALES, Site
 from falsefloor.subjects.subject import ModelSubject
 
 AUTO = "auto"
@@ -129,8 +128,7 @@ def _site(
 
 def _flip(site: Site) -> float:
     """The distance at which the function was seen to change class; a fifth of the domain where it was not."""
-    pairs = secant_pairs(site)
-    found = nearest_counterexample(site, [Sighting(pairs.points, pairs.margins.amin(2) < 0, pairs.distance)])
+    found = nearest_by_secants(site)
     return float(found.radius[0]) if bool(found.ok[0]) else 0.2 * site.diameter
 
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from falsefloor.engine.session import Prepared, Session
-from falsefloor.engine.settle import settle
 from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.engine.trap import planted_at
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
@@ -27,6 +26,7 @@ from falsefloor.numerics.margins import margins
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
 
 SAME = 1e-6

@@ -13,13 +13,13 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.engine.gradient import Through
 from falsefloor.engine.session import Session
-from falsefloor.engine.settle import settle
 from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import pack_tensor
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import make
 from falsefloor.store.records import ObservationResult
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.settle import settle
 from falsefloor.subjects.trap import Trap, plant
 
 ROLE = "trap"

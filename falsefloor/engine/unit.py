@@ -25,7 +25,6 @@ from falsefloor.engine.recover import Choice, choose
 from falsefloor.engine.resample import resampled_inputs
 from falsefloor.engine.room import is_out_of_memory, less_room
 from falsefloor.engine.session import Session
-from falsefloor.engine.settle import settle
 from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
 from falsefloor.engine.trap import trap_inputs
@@ -36,7 +35,8 @@ from falsefloor.store.records import Array, EstimateResult, ObservationResult, U
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest, estimator_of, kind_of
 from falsefloor.subjects.guarded import Guarded
-from falsefloor.subjects.stability import shift
+from falsefloor.subjects.observe.repeats import shift
+from falsefloor.subjects.settle import settle
 
 SHIFT = 1e-4
 """Relative move of the logits that is more than a device's own order of sums (FF105's)."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, FalsefloorError, UsageError, did_you_mean
-from falsefloor.models.selection import select
+from falsefloor.models.refs import select
 
 DATA = Path(__file__).parent / "data"
 SHAPE = (1, 8, 8)

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
-from falsefloor.models.files import existing_file
-from falsefloor.models.selection import select
+from falsefloor.models.refs import existing_file, select
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.files import existing_file
-from falsefloor.models.selection import select
+from falsefloor.models.refs import existing_file, select
 
 INPUT_KEYS = ("inputs", "x")
 LABEL_KEYS = ("labels", "y")

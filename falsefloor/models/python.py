@@ -22,7 +22,7 @@ from torch import nn
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
 from falsefloor.models.declaration import described
-from falsefloor.models.files import existing_file
+from falsefloor.models.refs import existing_file
 
 FORM = "python:FILE.py:factory or python:package.module:factory"
 DEFAULT_FACTORY = "build"

@@ -67,6 +67,3 @@ class Guarded:
         left, left_errors = self._survive(points[:half], filled=filled)
         right, right_errors = self._survive(points[half:], filled=filled)
         return torch.cat([left, right]), left_errors + right_errors
-
-
-__all__ = ["Guarded"]

@@ -20,11 +20,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from falsefloor.api import Masker
-from falsefloor.engine.settle import settle
 from falsefloor.subjects.compose import compose
-from falsefloor.subjects.counterexample import Sighting, nearest_counterexample
-from falsefloor.subjects.secant_pairs import secant_pairs
-from falsefloor.subjects.site import Site
+from falsefloor.subjects.observe.counterexample import nearest_by_secants
+from falsefloor.subjects.observe.site import Site
+from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
 
 REACHES = (0.25, 0.35, 0.5)
@@ -113,8 +112,7 @@ def plant(
     with torch.no_grad():
         logits = subject(inputs)
     site = Site(subject, inputs, labels, logits, norm, [generator], rows)
-    pairs = secant_pairs(site)
-    found = nearest_counterexample(site, [Sighting(pairs.points, pairs.margins.amin(2) < 0, pairs.distance)])
+    found = nearest_by_secants(site)
     if not bool(found.ok[0]):
         return None
     natural = float(found.radius[0])
@@ -198,6 +196,3 @@ def _verified(
     if not bool(settled.ok[0]) or distance < STEEPEST * reach / RISE:
         return None
     return settled.points[0], distance, int(settled.predicted[0])
-
-
-__all__ = ["Planted", "Trap", "plant"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from falsefloor.api import Cancelled, Estimate, Estimator, Norm
 from falsefloor.engine.context import ROWS, RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.settle import settle
+from falsefloor.subjects.settle import settle
 from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
 from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import Problem, Watched, linear

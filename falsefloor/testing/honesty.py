@@ -14,12 +14,12 @@ from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.settle import Settled, settle
 from falsefloor.engine.tensors import scalar
 from falsefloor.errors import FalsefloorError
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
 from falsefloor.subjects.observe import observe
+from falsefloor.subjects.settle import Settled, settle
 from falsefloor.subjects.trap import plant
 from falsefloor.testing.problems import CLASSES, Problem, Stairs, Watched, linear
 from falsefloor.testing.results import NotApplicableError, require

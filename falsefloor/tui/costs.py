@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, UsageError
-from falsefloor.models.selection import select
+from falsefloor.models.refs import select
 from falsefloor.store.paths import list_dirs
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series

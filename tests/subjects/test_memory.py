@@ -8,7 +8,7 @@ import pytest
 
 COUNT = """
 import resource, torch
-from falsefloor.subjects.memory import keep_freed_memory
+from falsefloor.subjects.subject import keep_freed_memory
 keep_freed_memory()
 
 def step():

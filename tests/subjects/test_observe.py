@@ -18,7 +18,7 @@ from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import DigitsInputs, DigitsModel
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe import Observation, observe
-from falsefloor.subjects.site import SCALES
+from falsefloor.subjects.observe.site import SCALES
 from falsefloor.subjects.subject import ModelSubject
 
 MODEL = DigitsModel()("mlp")

@@ -24,7 +24,7 @@ from falsefloor.numerics.margins import margins
 from falsefloor.plugins.loading import make
 from falsefloor.report.results import Results
 from falsefloor.subjects.compose import compose
-from falsefloor.subjects.site import Site
+from falsefloor.subjects.observe.site import Site
 from falsefloor.subjects.subject import ModelSubject
 
 ATTACK = "attack:steps=8,restarts=1,rounds=1"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from cases.case import ATTACK, Case, curve, digit, margin, network, raised, ray, record_of, study
 from cases.gradient import STAIRS, tour
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.engine.settle import settle
 from falsefloor.estimators.attack import Attack
 from falsefloor.numerics.balls import directions
+from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
 
 

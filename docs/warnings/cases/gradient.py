@@ -27,8 +27,8 @@ from cases.case import (
 )
 from falsefloor.engine.context import generators
 from falsefloor.report.results import Results
-from falsefloor.subjects.scale_agreement import STEPS, scale_agreement
-from falsefloor.subjects.site import Site
+from falsefloor.subjects.observe.agreement import STEPS, scale_agreement
+from falsefloor.subjects.observe.site import Site
 from falsefloor.subjects.subject import ModelSubject
 
 SCORE = "clever:radius=0.3"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falsefloor.errors import UsageError
-from falsefloor.models.selection import select
+from falsefloor.models.refs import select
 
 RANGE = st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted).map(tuple)
 

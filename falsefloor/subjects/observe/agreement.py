@@ -8,7 +8,6 @@ of unmasked estimates.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.numerics.balls import directions, dual, fold, sample, vector_norm
-from falsefloor.subjects.site import Site
+from falsefloor.subjects.observe.site import Site
 
 STEPS = {0.01: 8, 0.1: 32, 0.5: 32}
 """Half steps as shares of the radius, and how many pairs of each: fewer where only the gross is judged."""
@@ -35,10 +34,6 @@ class Agreement:
     points: Tensor
     logits: Tensor
     facts: list[dict[str, dict[str, object]]]
-
-    def without_points(self) -> Agreement:
-        """The same, with room for the next: the points are by far the largest part."""
-        return dataclasses.replace(self, points=self.points[:, :0].clone())
 
 
 def scale_agreement(
@@ -128,6 +123,3 @@ def _norm_facts(size: Tensor, *, diameter: float, margin: float) -> dict[str, ob
         "zero": float((finite == 0).double().mean()),
         "nonfinite": 1.0 - len(finite) / len(size),
     }
-
-
-__all__ = ["STEPS", "VANISHED", "Agreement", "scale_agreement"]

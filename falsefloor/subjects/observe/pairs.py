@@ -16,7 +16,7 @@ from torch import Tensor
 from falsefloor.numerics.balls import directions, fold
 from falsefloor.numerics.secants import jacobian
 from falsefloor.numerics.support import vertex
-from falsefloor.subjects.site import SCALES, Site
+from falsefloor.subjects.observe.site import SCALES, Site
 
 COARSE = (0.02, 0.1, 0.3)
 """Half widths of the coarse differences, as shares of the domain's width: a quantiser of fewer than 1/(2h)
@@ -147,6 +147,3 @@ def secant_facts(site: Site, pairs: SecantPairs) -> list[tuple[list[dict[str, An
             )
             ends[role] = torch.stack([site.inputs[i], pairs.points[i, pair]])
     return found
-
-
-__all__ = ["SecantPairs", "coarse_slopes", "evaluate", "secant_facts", "secant_pairs"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from falsefloor.engine.settle import MARGIN, Settled, settle
 from falsefloor.numerics.support import vertex
-from falsefloor.subjects.secant_pairs import coarse_slopes
-from falsefloor.subjects.site import Site
+from falsefloor.subjects.observe.pairs import coarse_slopes, secant_pairs
+from falsefloor.subjects.observe.site import Site
+from falsefloor.subjects.settle import MARGIN, Settled, settle
 
 CANDIDATES = 5
 BISECTIONS = 12
@@ -67,6 +67,13 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
             break
         settled = _better(settled, _settle(site, refined.points[:, other]))
     return settled
+
+
+def nearest_by_secants(site: Site) -> Settled:
+    """The nearest class change that the function's own secants lead to, where nothing else was looked at."""
+    pairs = secant_pairs(site)
+    flipped = pairs.margins.amin(2) < 0
+    return nearest_counterexample(site, [Sighting(pairs.points, flipped, pairs.distance)])
 
 
 def join(sightings: list[Sighting]) -> Sighting:
@@ -142,6 +149,3 @@ def _better(first: Settled, second: Settled) -> Settled:
 
 def _wide(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))
-
-
-__all__ = ["CANDIDATES", "Sighting", "join", "nearest_counterexample", "take"]

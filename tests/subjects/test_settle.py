@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from falsefloor.engine.settle import settle
+from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
 
 

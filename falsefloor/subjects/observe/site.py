@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -24,7 +24,8 @@ TARGETS = 9
 
 @dataclass(frozen=True)
 class Site:
-    """inputs: (N, *input) with labels (N,), inside the domain; logits: (N, K) there; at least two classes."""
+    """inputs: (N, *input) with labels (N,), inside the domain; logits: (N, K) there. What is
+    measured needs two classes and inputs that are classified as labelled."""
 
     subject: ModelSubject
     inputs: Tensor
@@ -33,6 +34,13 @@ class Site:
     norm: str
     generators: Sequence[Generator]
     rows: int
+
+    def at(self, numbers: Sequence[int]) -> Site:
+        """Of these inputs alone."""
+        index = torch.tensor(numbers, device=self.inputs.device)
+        inputs, labels, logits = (all_[index] for all_ in (self.inputs, self.labels, self.logits))
+        drawn = [self.generators[i] for i in numbers]
+        return replace(self, inputs=inputs, labels=labels, logits=logits, generators=drawn)
 
     @cached_property
     def guard(self) -> Guarded:
@@ -128,6 +136,3 @@ def _slopes(ask: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, riv
     half = len(points) // 2
     halves = (slice(None, half), slice(half, None))
     return torch.cat([_slopes(ask, points[part], labels[part], rivals[part]) for part in halves])
-
-
-__all__ = ["SCALES", "TARGETS", "Site"]

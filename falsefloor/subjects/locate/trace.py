@@ -20,7 +20,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 _TORCH = str(Path(torch.__file__).parent)
-_OWN = str(Path(__file__).parent)
+_OWN = str(Path(__file__).parents[1])
 
 
 @dataclass(eq=False)
@@ -259,6 +259,3 @@ def _line() -> str:
             return "" if known else f"{Path(file).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
-
-
-__all__ = ["Call", "Trace", "trace"]

@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import sample
-from falsefloor.subjects.locate_found import Located
-from falsefloor.subjects.locate_rules import look
-from falsefloor.subjects.locate_trace import trace
+from falsefloor.subjects.locate.found import Located
+from falsefloor.subjects.locate.rules import look
+from falsefloor.subjects.locate.trace import trace
 from falsefloor.subjects.subject import ModelSubject
 
 POINTS = 16

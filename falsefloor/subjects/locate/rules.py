@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from falsefloor.subjects.locate_found import Located
-from falsefloor.subjects.locate_trace import Call, Trace
+from falsefloor.subjects.locate.found import Located
+from falsefloor.subjects.locate.trace import Call, Trace
 
 NOTICED = 0.1
 """Share of a gradient that must be lost for an operation to be named."""
@@ -221,6 +221,3 @@ def _place_of(seen: Trace, node: object) -> str:
 
 def _dtype(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-__all__ = ["look"]

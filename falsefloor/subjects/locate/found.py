@@ -47,5 +47,3 @@ _EFFECT = {
     "cast": "which rounds values and passes the derivative as if it did not",
     "dead": "where the gradient ends",
 }
-
-__all__ = ["Located"]

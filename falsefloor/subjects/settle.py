@@ -7,7 +7,9 @@ measures its distance there.
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +17,6 @@ from torch import Tensor
 
 from falsefloor.errors import DomainError
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.subjects.double import in_double
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
@@ -112,6 +113,20 @@ def _steps(dtype: torch.dtype) -> list[float]:
     return [0.0, *doubling, last]
 
 
+def in_double(subject: ModelSubject) -> ModelSubject:
+    """A copy of the subject that works in float64, to show how much of an answer is rounding.
+
+    The subject is left as it is. Raises whatever copying raises; a model that holds on to another type raises
+    when it is called.
+    """
+    with warnings.catch_warnings():
+        # exported modules warn about their own internals when copied
+        warnings.simplefilter("ignore")
+        module = copy.deepcopy(subject.module).double()
+    low, high = (bound.to(torch.float64) for bound in subject.bounds)
+    return ModelSubject(module, classes=subject.classes, bounds=(low, high))
+
+
 class _Exact:
     """How much of a lead may be rounding, from the same subject in float64 where it runs there."""
 
@@ -151,6 +166,3 @@ def _wins(logits: Tensor, labels: Tensor, needed: Tensor) -> tuple[Tensor, Tenso
 
 def _column(mask: Tensor, like: Tensor) -> Tensor:
     return mask.reshape(-1, *([1] * (like.ndim - 1)))
-
-
-__all__ = ["Settled", "settle"]

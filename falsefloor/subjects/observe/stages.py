@@ -1,0 +1,172 @@
+"""The stages of an observation: each adds facts, and what later ones need of the points that it asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from falsefloor.subjects.observe.agreement import scale_agreement
+from falsefloor.subjects.observe.answers import nonfinite_facts, not_finite, outputs
+from falsefloor.subjects.observe.counterexample import CANDIDATES, Sighting, join, nearest_counterexample
+from falsefloor.subjects.observe.pairs import secant_facts, secant_pairs
+from falsefloor.subjects.observe.repeats import ask_again, precision_ladder, stability
+from falsefloor.subjects.observe.site import SCALES, Site
+
+Source = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Of one input. facts: JSON values, infinities and NaN as words; arrays: by the role that facts name."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Seen:
+    """What is known of a site so far.
+
+    sightings and broken: the nearest points that changed class, and that have no answer. logits: of all
+    points. flipped: (N,) the distance at which a secant first changed class, inf where none did. settling:
+    (N,) forwards that settling spent.
+    """
+
+    site: Site
+    sources: Mapping[str, Source]
+    found: Sequence[Observation]
+    sightings: list[Sighting] = field(default_factory=list)
+    broken: list[Sighting] = field(default_factory=list)
+    logits: list[Tensor] = field(default_factory=list)
+    flipped: Tensor = field(default_factory=lambda: torch.zeros(0))
+    settling: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def tell(self, name: str, values: Sequence[Any]) -> None:
+        """The fact ``name`` of every input."""
+        for one, value in zip(self.found, values, strict=True):
+            one.facts[name] = value
+
+    def met(self, points: Tensor, logits: Tensor, away: Tensor) -> None:
+        """Points (N, M, *input) that were asked, and their distances (N, M): only the nearest are kept."""
+        self.sightings.append(Sighting.of(self.site, points, logits, away).nearest(CANDIDATES))
+        self.broken.append(not_finite(points, logits, away))
+        self.logits.append(logits)
+
+
+def _repeats(seen: Seen) -> None:
+    for one, facts in zip(seen.found, stability(seen.site), strict=True):
+        one.facts.update(facts)
+
+
+def _margin(seen: Seen) -> None:
+    seen.tell("margin", [float(margins.min()) for margins in seen.site.margins])
+    seen.tell("runner_up", seen.site.runner_up.tolist())
+    seen.tell("connected", [_connected(seen.site)] * len(seen.found))
+
+
+def _secants(seen: Seen) -> None:
+    pairs = secant_pairs(seen.site)
+    seen.met(pairs.points, pairs.logits, pairs.distance)
+    seen.flipped = torch.where(pairs.margins.amin(2) < 0, pairs.distance, torch.inf).amin(1)
+    for one, (table, ends) in zip(seen.found, secant_facts(seen.site, pairs), strict=True):
+        one.facts["secants"] = table
+        one.arrays.update(ends)
+
+
+def _gradients(seen: Seen) -> None:
+    """At the common scales and, an input, at the distance at which a secant first changed class."""
+    site, flipped = seen.site, seen.flipped
+    # between the two widest scales where nothing changed class
+    own = torch.where(flipped.isfinite(), flipped, 0.2 * site.diameter)
+    seen.tell("gradients", [{name: [] for name in seen.sources} for _ in seen.found])
+    for scale in SCALES:
+        _gradients_within(seen, torch.full_like(flipped, scale * site.diameter))
+    _gradients_within(seen, own)
+
+
+def _gradients_within(seen: Seen, radius: Tensor) -> None:
+    agreement = scale_agreement(seen.site, radius, sources=seen.sources)
+    seen.met(agreement.points, agreement.logits, seen.site.away(agreement.points))
+    for i, one in enumerate(seen.found):
+        for name, table in one.facts["gradients"].items():
+            table.append({"radius": float(radius[i]), **agreement.facts[i][name]})
+
+
+def _counterexample(seen: Seen) -> None:
+    settled = nearest_counterexample(seen.site, seen.sightings)
+    seen.settling = settled.queries
+    for i, one in enumerate(seen.found):
+        one.facts["counterexample"] = None
+        if bool(settled.ok[i]):
+            one.facts["counterexample"] = {
+                "distance": float(settled.radius[i]),
+                "predicted": int(settled.predicted[i]),
+                "moved": float(settled.moved[i]),
+                "array": "counterexample",
+            }
+            one.arrays["counterexample"] = settled.points[i].clone()
+
+
+def _answers(seen: Seen) -> None:
+    seen.tell("outputs", outputs(torch.cat(seen.logits, 1)))
+
+
+def _precision(seen: Seen) -> None:
+    seen.tell("precision", precision_ladder(seen.site))
+
+
+def _gaps(seen: Seen) -> None:
+    found = nonfinite_facts(seen.site, join(seen.broken), torch.cat(seen.logits, 1))
+    for i, (name, fact, point) in found.items():
+        seen.found[i].facts[name] = fact
+        seen.found[i].arrays[fact["array"]] = point
+
+
+def _late_repeat(seen: Seen) -> None:
+    ask_again(seen.site, [one.facts for one in seen.found])
+
+
+def _queries(seen: Seen) -> None:
+    """Every stage asks the same number of rows of each input, except settling, which counts its own."""
+    count, guard = len(seen.found), seen.site.guard
+    for one, settling in zip(seen.found, seen.settling.tolist(), strict=True):
+        forward = 1 + guard.forwards // count + settling
+        one.facts["queries"] = {"forward": forward, "backward": guard.backwards // count}
+
+
+def _connected(site: Site) -> bool:
+    """Whether a gradient path leads from the inputs to the logits; True where that cannot be told."""
+    leaf = site.inputs[:1].clone().requires_grad_(True)
+    site.guard.forwards += len(site.inputs)
+    try:
+        with torch.enable_grad():
+            logits = site.subject.module(leaf)
+            if not logits.requires_grad:
+                return False
+            (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # a model that answers as soon as nothing is recorded takes no gradient
+        return bool(site.guard.alone(site.inputs[:1]).isnan().all())
+    return gradient is not None
+
+
+STAGES: tuple[Callable[[Seen], None], ...] = (
+    _repeats,
+    _margin,
+    _secants,
+    _gradients,
+    _counterexample,
+    _answers,
+    _precision,
+    _gaps,
+    _late_repeat,
+    _queries,
+)
+"""In the order in which the subject is asked: generators are drawn from in it, and a subject whose answers
+change with the number of calls gives the same ones."""
