@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
+from falsefloor.cli.ending import EPILOG, INTERRUPTED
 from falsefloor.cli.named import OPENED
 from falsefloor.cli.terminal import interactive, say
 from falsefloor.errors import FalsefloorError
 
-INTERRUPTED = 130
 USAGE = 2
 ANYWHERE = {"--store": True, "--no-plugins": False}
 """Global options that may also be written after the command; whether they take a value."""
@@ -57,12 +57,6 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"falsefloor {__version__}")
         raise typer.Exit
-
-
-EPILOG = (
-    "Exit codes: 0 ok, 1 a unit failed, 2 usage, 3 --fail-on met, 4 plugin unusable, 5 worker lost,"
-    " 130 interrupted."
-)
 
 
 @app.callback(invoke_without_command=True, epilog=EPILOG)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from falsefloor.cli.ending import Ending, ending, leave
 from falsefloor.cli.named import AsJson
 from falsefloor.cli.run import Norm
 from falsefloor.cli.terminal import say, show, show_document
@@ -65,19 +66,16 @@ def diagnose(
     for line in said:
         say(f"note: {line}")
     say(f"run {run.id}")
-    code = conclude(run, as_json=as_json)
-    if code:
-        raise typer.Exit(code)
+    leave(conclude(run, as_json=as_json))
 
 
-def conclude(run: RunDir, *, as_json: bool) -> int:
+def conclude(run: RunDir, *, as_json: bool) -> Ending:
     """Follow a run to its end, print what it says of its models, and return how the command ends."""
     from falsefloor.cli.follow import follow
     from falsefloor.jsonable import finite
     from falsefloor.report.diagnosis import diagnose as read
     from falsefloor.report.diagnosis_page import DiagnosisPage
     from falsefloor.store.reader import RunReader
-    from falsefloor.worker.launch import wait_code
 
     interrupted = follow(run, owner=True)
     with RunReader(run) as reader:
@@ -90,7 +88,7 @@ def conclude(run: RunDir, *, as_json: bool) -> int:
     else:
         for one in found:
             show(DiagnosisPage(one, run.id))
-    return 130 if interrupted else wait_code(run)
+    return ending(run, interrupted=interrupted)
 
 
 __all__ = ["conclude", "diagnose"]

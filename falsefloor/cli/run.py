@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from falsefloor.cli.ending import Ending, ending, leave
 from falsefloor.cli.named import AsJson, complete_run
 from falsefloor.cli.terminal import interactive, say, show_document, show_text
 
@@ -139,7 +140,9 @@ def run(
     as_json: AsJson = False,
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="Exit with 3 if any estimate is so, or worse.", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="Exit with 3 if any estimate is so or worse, or none was judged.", rich_help_panel=OUTPUT
+        ),
     ] = None,
 ) -> None:
     """Judge models: compose, estimate, check, and print what stands.
@@ -178,7 +181,7 @@ def run(
             show_text(started.id)
             say(f"follow it: falsefloor watch {started.id}")
         return
-    _exit(conclude(started, as_json=as_json, fail_on=fail_on.value if fail_on else None))
+    leave(conclude(started, as_json=as_json, fail_on=fail_on.value if fail_on else None))
 
 
 def demo(
@@ -197,9 +200,9 @@ def demo(
     for line in STORY:
         say(line)
     if interactive() and not table and not as_json:
-        _exit(_app(ctx, started.id))
+        leave(_app(ctx, started.id))
     else:
-        _exit(conclude(started, as_json=as_json))
+        leave(conclude(started, as_json=as_json))
 
 
 def tui(
@@ -210,33 +213,17 @@ def tui(
     ] = None,
 ) -> None:
     """Open the app: compare, look into every number, start studies. Quitting it stops no run."""
-    _exit(_app(ctx, run))
+    leave(_app(ctx, run))
 
 
-def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None) -> int:
-    """Follow a run that was started here, print it, and say how the command ends (highest code first)."""
+def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None) -> Ending:
+    """Follow a run that was started here, print it, and say how the command ends."""
     from falsefloor.cli.follow import follow
     from falsefloor.cli.show import print_run
-    from falsefloor.worker.launch import wait_code
 
     interrupted = follow(run, owner=True)
     print_run(run, as_json=as_json)
-    return exit_code(130 if interrupted else wait_code(run), fail_on, _verdicts(run))
-
-
-def exit_code(ended: int, fail_on: str | None, verdicts: set[str]) -> int:
-    """The code of a run that ended so. --fail-on counts only where nothing worse happened."""
-    worse = {"refuted": {"refuted"}, "suspect": {"refuted", "suspect"}}
-    if ended == 0 and fail_on is not None and verdicts & worse[fail_on]:
-        return 3
-    return ended
-
-
-def _verdicts(run: RunDir) -> set[str]:
-    from falsefloor.store.reader import RunReader
-
-    with RunReader(run) as reader:
-        return {verdict for verdict, count in reader.info().counts.items() if count}
+    return ending(run, interrupted=interrupted, fail_on=fail_on)
 
 
 def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | None = None) -> RunDir:
@@ -254,16 +241,8 @@ def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | 
     return run
 
 
-def _app(ctx: typer.Context, run: str | None) -> int:
+def _app(ctx: typer.Context, run: str | None) -> Ending:
     from falsefloor.cli.named import find
     from falsefloor.tui.app import run_app
 
-    return run_app(ctx.obj, None if run is None else find(ctx, run).id)
-
-
-def _exit(code: int) -> None:
-    if code:
-        raise typer.Exit(code)
-
-
-__all__ = ["conclude", "demo", "exit_code", "run", "tui"]
+    return Ending(run_app(ctx.obj, None if run is None else find(ctx, run).id))

@@ -101,6 +101,7 @@ def resume(
 
     Nothing that is stored is computed again. If the model or its inputs changed, it says what and stops.
     """
+    from falsefloor.cli.ending import leave
     from falsefloor.cli.run import conclude
     from falsefloor.worker.launch import resume as go_on
 
@@ -110,9 +111,7 @@ def resume(
     say(f"run {found.id} goes on" + (f" with {waiting} units" if waiting else ""))
     if detach:
         return
-    code = conclude(found, as_json=as_json)
-    if code:
-        raise typer.Exit(code)
+    leave(conclude(found, as_json=as_json))
 
 
 def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from falsefloor.cli.ending import INTERRUPTED, ending, leave
 from falsefloor.cli.named import AsJson, RunName, find
 from falsefloor.cli.terminal import say, show_document
 
@@ -25,21 +26,18 @@ def show(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) -> 
 def watch(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) -> None:
     """Follow a run until it ends, then print it. Ctrl-C stops watching; the run goes on.
 
-    The exit code is the run's: 0 ok, 1 a unit failed, 5 its worker was lost, 130 cancelled.
+    The exit code is the run's: 0 ok, 1 an estimate failed, 5 its worker was lost, 130 cancelled.
     """
     from falsefloor.cli.follow import follow
-    from falsefloor.worker.launch import wait_code
 
     found = find(ctx, run)
     try:
         follow(found, owner=False)
     except KeyboardInterrupt:
         say(f"stopped watching; the run goes on: falsefloor watch {found.id}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     print_run(found, as_json=as_json)
-    code = wait_code(found)
-    if code:
-        raise typer.Exit(code)
+    leave(ending(found))
 
 
 def print_run(run: RunDir, *, as_json: bool) -> None:

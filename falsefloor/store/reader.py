@@ -207,6 +207,17 @@ class RunReader:
         )
         yield from map(tuple, rows)
 
+    def unjudged(self) -> str | None:
+        """Why nothing was judged, or None. A misclassified input's floor is 0 and judges no estimator."""
+        right = "SELECT 1 FROM estimate e JOIN series s ON s.id = e.series WHERE e.label = e.predicted"
+        floor = f"{right} AND s.claim != 'upper_bound'"
+        any_right, any_floor, judged = self._one(
+            f"SELECT EXISTS({right}), EXISTS({floor}), EXISTS({floor} AND e.status = 'ok')"
+        )
+        if not any_right:
+            return "no input is classified as its label says"
+        return "every lower estimate was skipped" if any_floor and not judged else None
+
     def findings(self) -> Iterator[dict[str, Any]]:
         """Every warning of the run with its series and input, worst first."""
         rows = self._db.execute(

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from falsefloor import __version__
-from falsefloor.errors import FalsefloorError, StoreError, UsageError, WorkerError, did_you_mean
+from falsefloor.errors import StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.filesystem import filesystem, is_network, make_file, private_or_shared
@@ -163,17 +163,3 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
         writer.set_meta(status="queued", created=time.time(), ended=None, error=None, exit_code=0)
     launch(run)
     return waiting
-
-
-def wait_code(run: RunDir) -> int:
-    """The exit code of an ended run: 130 cancelled · 5 lost · what stopped it · 1 a unit failed · 0."""
-    with RunReader(run) as reader:
-        info, meta = reader.info(), reader.meta()
-    if info.status == "cancelled":
-        return 130
-    if info.status == "lost":
-        return WorkerError.exit_code
-    code = int(meta.get("exit_code") or 0)
-    if code or info.status == "failed":
-        return code or FalsefloorError.exit_code
-    return 1 if info.units_failed else 0

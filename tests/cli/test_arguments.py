@@ -8,7 +8,6 @@ import pytest
 from conftest import Command
 
 from falsefloor.cli.app import _hoisted
-from falsefloor.cli.run import exit_code
 from falsefloor.cli.studies import build_study, numbers
 from falsefloor.errors import StudyError, UsageError
 from falsefloor.study.study import Study
@@ -137,21 +136,3 @@ def test_numbers_are_joined_by_commas() -> None:
 )
 def test_global_options_may_stand_behind_the_command(written: list[str], meant: list[str]) -> None:
     assert _hoisted(written) == meant
-
-
-@pytest.mark.parametrize(
-    ("ended", "fail_on", "verdicts", "code"),
-    [
-        (0, None, {"refuted"}, 0),
-        (0, "refuted", {"refuted", "held"}, 3),
-        (0, "refuted", {"suspect"}, 0),
-        (0, "suspect", {"suspect"}, 3),
-        (0, "suspect", {"refuted"}, 3),
-        (0, "suspect", {"held", "vacuous"}, 0),
-        (1, "refuted", {"refuted"}, 1),
-        (5, "refuted", {"refuted"}, 5),
-        (130, "suspect", {"suspect"}, 130),
-    ],
-)
-def test_the_highest_exit_code_wins(ended: int, fail_on: str | None, verdicts: set[str], code: int) -> None:
-    assert exit_code(ended, fail_on, verdicts) == code

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from falsefloor.cli.app import run_command
+from falsefloor.cli.ending import ending
 from falsefloor.cli.follow import follow
 from falsefloor.cli.replay import sentences
 from falsefloor.store.paths import RunDir
 from falsefloor.study.file import study_from
-from falsefloor.worker.launch import start, wait_code
+from falsefloor.worker.launch import start
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def run(store: Path) -> RunDir:
     )
     made, _ = start(study, store)
     follow(made, owner=False)
-    assert wait_code(made) == 0
+    assert ending(made).code == 0
     while made.is_alive():  # its worker leaves a moment after the run has ended
         time.sleep(0.02)
     return made

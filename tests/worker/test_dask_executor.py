@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from small_runs import ended, numbers, small
 
+from falsefloor.cli.ending import ending
 from falsefloor.errors import UsageError
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
-from falsefloor.worker.launch import start, wait_code
+from falsefloor.worker.launch import start
 
 pytest.importorskip("distributed")
 
@@ -50,14 +51,14 @@ def test_a_killed_dask_worker_loses_nothing(launched: Callable[..., RunDir], tmp
     assert ended(run, limit=120) == "done"
     assert ended(local) == "done"
     assert numbers(run) == numbers(local)
-    assert wait_code(run) == 0
+    assert ending(run).code == 0
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_ends_the_run_with_its_reason(tmp_path: Path) -> None:
     run, _ = start(small(), tmp_path, on="dask:tcp://127.0.0.1:9")
     assert ended(run) == "failed"
-    assert wait_code(run) == 5
+    assert ending(run).code == 5
     with RunReader(run) as reader:
         assert "127.0.0.1:9" in str(reader.info().error)
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from small_runs import ended, numbers, small
 
+from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError, UsageError
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
-from falsefloor.worker.launch import resume, start, wait_code
+from falsefloor.worker.launch import resume, start
 
 Launch = Callable[..., RunDir]
 
@@ -56,7 +57,7 @@ def test_a_run_ends_done_and_is_one_file(launched: Launch) -> None:
         "study.toml",
         "worker.log",
     ]
-    assert wait_code(run) == 0
+    assert ending(run).code == 0
 
 
 def test_the_chunk_does_not_change_the_numbers(launched: Launch) -> None:
@@ -78,7 +79,7 @@ def test_a_kill_loses_nothing_and_repeats_nothing(launched: Launch, victim: str)
     os.kill(supervisor if victim == "supervisor" else child, signal.SIGKILL)
     if victim == "supervisor":
         assert ended(run) == "lost"
-        assert wait_code(run) == 5
+        assert ending(run).code == 5
         resume(run)
     assert ended(run) == "done"
     after = {u["key"]: u["finished"] for u in units(run)}
@@ -95,7 +96,7 @@ def test_cancel_ends_a_run_and_resume_completes_it(launched: Launch) -> None:
     wait_for_units(run, 1)
     run.command("cancel")
     assert ended(run) == "cancelled"
-    assert wait_code(run) == 130
+    assert ending(run).code == 130
     assert any(u["status"] == "cancelled" for u in units(run))
     assert resume(run) > 0
     assert ended(run) == "done"
@@ -147,7 +148,7 @@ def test_what_only_the_worker_can_see_ends_the_run_with_its_reason(
 ) -> None:
     run = launched(**changes)
     assert ended(run) == "failed"
-    assert wait_code(run) == 2
+    assert ending(run).code == 2
     with RunReader(run) as reader:
         assert says in str(reader.info().error)
 
@@ -158,7 +159,7 @@ def test_one_model_that_fails_to_load_does_not_stop_the_other(launched: Launch) 
     with RunReader(run) as reader:
         statuses = {(e["model"], e["status"]) for e in reader.estimates()}
     assert statuses == {("digits:mlp", "ok"), ("digits:nothing", "failed")}
-    assert wait_code(run) == 2
+    assert ending(run).code == 2
 
 
 def test_a_changed_model_is_not_resumed(launched: Launch, tmp_path: Path) -> None:
@@ -202,13 +203,13 @@ def test_a_model_that_is_mended_is_computed_when_the_run_is_resumed(launched: La
     net.write_text("def build():\n    raise ValueError('not yet')\n")
     run = launched(models=["digits:mlp", f"python:{net}:build"], maskers=["none"])
     assert ended(run) == "done"
-    assert wait_code(run) == 2
+    assert ending(run).code == 2
     net.write_text(
         "from falsefloor.models.digits import DigitsModel\nbuild = lambda: DigitsModel()('linear')\n"
     )
     resume(run)
     assert ended(run) == "done", run.log.read_text()
-    assert wait_code(run) == 0
+    assert ending(run).code == 0
     with RunReader(run) as reader:
         assert {(e["model"], e["input"], e["status"]) for e in reader.estimates()} == {
             (model, n, "ok") for model in ("digits:mlp", f"python:{net}:build") for n in range(4)

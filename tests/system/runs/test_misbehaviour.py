@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from traced import Trace, ended, gone, numbers, stored, study
 
+from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError
 from falsefloor.store.damage import damage
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
-from falsefloor.worker.launch import resume, start, wait_code
+from falsefloor.worker.launch import resume, start
 
 SLOW = """
 import time, torch
@@ -58,7 +59,7 @@ def test_a_plugin_that_hangs_or_crashes_fails_its_own_units_alone(
     assert "time limit of 3 seconds" in str(found["traced:behave=hang", 1][1])
     assert "exited with 7" in str(found["traced:behave=crash", 1][1])
     assert events["lost"] == 3  # the crash is tried once more: an accident is not the unit's fault
-    assert wait_code(run) == 1
+    assert ending(run).code == 1
     assert gone(mark)
 
 

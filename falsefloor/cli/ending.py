@@ -1,0 +1,84 @@
+"""How a command that followed a run ends: its exit code, decided here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from falsefloor.errors import FalsefloorError, WorkerError
+
+if TYPE_CHECKING:
+    from falsefloor.store.paths import RunDir
+    from falsefloor.store.reader import RunReader
+
+INTERRUPTED = 130
+GATE = 3
+OUTRANKED = (INTERRUPTED, 5, 4, 2, 1, GATE)
+"""Exit codes, highest first: the highest that applies wins. 5, 4, 2 and 1 are also those of `errors`."""
+EPILOG = (
+    "Exit codes, the highest that applies: 130 interrupted, 5 worker lost, 4 plugin unusable, 2 usage,"
+    " 1 an estimate that was asked for failed, 3 --fail-on met or nothing judged, 0 ok."
+)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An exit code, and why it is not 0 where the printed run does not say so itself."""
+
+    code: int
+    why: str = ""
+
+
+def ending(run: RunDir, *, interrupted: bool = False, fail_on: str | None = None) -> Ending:
+    """How a command ends that followed ``run``. fail_on: the verdict from which on a run fails."""
+    from falsefloor.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        status, units_failed = reader.info().status, reader.info().units_failed
+        found: dict[int, str] = {}
+        if interrupted or status == "cancelled":
+            found[INTERRUPTED] = ""
+        if status == "lost":
+            found[WorkerError.exit_code] = ""
+        stopped = int(reader.meta().get("exit_code") or 0)
+        if stopped or status == "failed":
+            found[stopped or FalsefloorError.exit_code] = ""
+        if units_failed:
+            found.setdefault(1, "")
+        elif failed := _failed(reader):
+            found.setdefault(1, f"{failed} of the estimates that were asked for failed")
+        if fail_on is not None and (why := _unmet(reader, fail_on)) is not None:
+            found[GATE] = why
+    code = next((code for code in OUTRANKED if code in found), 0)
+    return Ending(code, found.get(code, ""))
+
+
+def _failed(reader: RunReader) -> int:
+    """How many estimates failed of those that the study asked for."""
+    from falsefloor.study.file import study_from
+
+    asked = {estimator.name for estimator in study_from(reader.info().study).estimators}
+    cells = reader.cells()
+    return sum(cells[row.id].verdicts.get("failed", 0) for row in reader.series() if row.label in asked)
+
+
+def _unmet(reader: RunReader, fail_on: str) -> str | None:
+    """Why a run does not pass the gate, "" where its table says so; None where it passes."""
+    from falsefloor.checks.verdicts import VERDICTS
+
+    counts = reader.info().counts
+    if any(counts.get(verdict) for verdict in VERDICTS[: VERDICTS.index(fail_on) + 1]):
+        return ""
+    return None if (why := reader.unjudged()) is None else f"nothing was judged: {why}"
+
+
+def leave(ended: Ending) -> None:
+    """End the command so. Raises `typer.Exit` for anything but 0."""
+    from falsefloor.cli.terminal import say
+
+    if ended.why:
+        say(f"exit {ended.code}: {ended.why}")
+    if ended.code:
+        raise typer.Exit(ended.code)

@@ -1,0 +1,68 @@
+"""The exit code of a run: the highest that applies, and never 0 for a run that showed nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Command
+from sample_run import sample
+
+from falsefloor.cli.ending import ending
+from falsefloor.models.digits import load_split
+from falsefloor.study.file import study_from
+
+BARE = study_from({"models": ["digits:mlp"], "estimators": ["clever", "attack"]})
+QUICK = [
+    *("run", "--model", "digits:mlp", "--recover", "off", "--estimator", "clever:batches=4,samples=8"),
+    *("--estimator", "attack:steps=5,restarts=1,rounds=0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "fail_on", "code"),
+    [
+        ({}, None, 0),
+        ({}, "refuted", 3),
+        ({}, "suspect", 3),
+        ({"study": BARE}, "suspect", 0),
+        ({"failing": ["clever"]}, "refuted", 1),
+        ({"status": "running"}, "refuted", 5),
+        ({"status": "cancelled", "failing": ["clever"]}, "refuted", 130),
+        ({"status": "failed"}, "refuted", 1),
+    ],
+)
+def test_the_highest_exit_code_wins(
+    tmp_path: Path, given: dict[str, Any], fail_on: str | None, code: int
+) -> None:
+    assert ending(sample(tmp_path, **given), fail_on=fail_on).code == code
+
+
+def batch(path: Path, *, scale: float = 1.0, shift: int = 0) -> str:
+    """Two digits in an archive, as a reference."""
+    images, labels = (tensor[:2].numpy() for tensor in load_split(held_out=True))
+    np.savez(path / "batch.npz", x=images * scale, y=(labels + shift) % 10)
+    return f"npz:{path / 'batch.npz'}"
+
+
+def test_a_run_whose_every_estimate_failed_does_not_pass(command: Command, tmp_path: Path) -> None:
+    ran = command(*QUICK, "--inputs", batch(tmp_path, scale=255.0), "--fail-on", "suspect")
+    assert ran.code == 1 and "exit 1: 4 of the estimates that were asked for failed" in ran.err
+    assert command("watch", "last").code == 1, "with a gate and without"
+
+
+def test_a_gate_does_not_pass_where_nothing_is_classified_as_labelled(
+    command: Command, tmp_path: Path
+) -> None:
+    ran = command(*QUICK, "--inputs", batch(tmp_path, shift=1), "--fail-on", "suspect")
+    assert ran.code == 3 and "nothing was judged: no input is classified as its label says" in ran.err
+
+
+def test_a_gate_does_not_pass_where_every_lower_estimate_was_skipped(
+    command: Command, tmp_path: Path
+) -> None:
+    words = ["milp" if word.startswith("clever") else word for word in QUICK]
+    ran = command(*words, "--norm", "l2", "--inputs", batch(tmp_path), "--fail-on", "refuted")
+    assert ran.code == 3 and "nothing was judged: every lower estimate was skipped" in ran.err
