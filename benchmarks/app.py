@@ -184,7 +184,7 @@ def run_empty() -> None:
 
 def run_app_on(root: str) -> None:
     """The app on the newest run of a store."""
-    from falsefloor.tui.app import run_app
+    from falsefloor.tui.start import run_app
 
     run_app(Path(root))
 

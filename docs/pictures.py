@@ -31,7 +31,7 @@ SHOTS: tuple[tuple[str, tuple[int, int], Sequence[str]], ...] = (
 
 async def take(store: Path, name: str, size: tuple[int, int], keys: Sequence[str]) -> None:
     """One picture; each starts the app anew, so that none depends on another. Fonts are the reader's own."""
-    from falsefloor.tui.workbench import Workbench
+    from falsefloor.tui.app import Workbench
 
     app = Workbench(store)
     async with app.run_test(size=size) as pilot:

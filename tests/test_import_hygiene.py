@@ -21,7 +21,7 @@ LIGHT = [
     "falsefloor.worker.supervisor",
     "falsefloor.worker.launch",
     "falsefloor.checks.judge",
-    "falsefloor.tui.app",
+    "falsefloor.tui.start",
 ]
 
 

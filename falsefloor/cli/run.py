@@ -243,6 +243,6 @@ def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | 
 
 def _app(ctx: typer.Context, run: str | None) -> Ending:
     from falsefloor.cli.named import find
-    from falsefloor.tui.app import run_app
+    from falsefloor.tui.start import run_app
 
     return Ending(run_app(ctx.obj, None if run is None else find(ctx, run).id))

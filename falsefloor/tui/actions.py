@@ -145,6 +145,3 @@ def bar(where: str) -> list[Action]:
         # Pages that stand on another one: the way back matters more than the way elsewhere.
         shown = [a for a in shown if a.name not in ("new_run", "runs", "plugins")]
     return sorted(shown, key=lambda action: action.bar)
-
-
-__all__ = ["ACTIONS", "WHERE", "Action", "bar", "bindings", "of"]

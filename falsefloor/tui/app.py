@@ -1,61 +1,318 @@
-"""The way into the app: refuses terminals it cannot serve, sets Textual up for this line, then imports it.
-
-Textual reads its frame rate and animation level when it is imported, so this module imports it late.
-"""
+"""The app itself: which run is watched, how it is polled, and the doors between the pages."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping, MutableMapping
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from falsefloor.errors import UsageError
-from falsefloor.store.paths import find_run
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
 
+from falsefloor.errors import FalsefloorError
+from falsefloor.report.text import ASCII, clean, glyphs_for
+from falsefloor.store.paths import RunDir, list_dirs
+from falsefloor.store.reader import ENDED, RunInfo, SeriesRow
+from falsefloor.tui import commands, themes
+from falsefloor.tui.actions import ACTIONS, WHERE, bindings
+from falsefloor.tui.ascii import AsciiFilter
+from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.snapshot import RunWatch, Snapshot
+from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
 
-def refusal(environ: Mapping[str, str], *, interactive: bool) -> str:
-    """Why the app cannot run on this terminal and what to do instead, or nothing."""
-    instead = "`falsefloor watch RUN` follows a run in plain text, `falsefloor show RUN` prints its table."
-    if environ.get("TERM", "") in ("dumb", "unknown", ""):
-        name = environ.get("TERM", "") or "not set"
-        return f"the app needs a terminal that can place text; TERM is {name}. {instead}"
-    return "" if interactive else f"the app needs a terminal for its input and output. {instead}"
+if TYPE_CHECKING:
+    from falsefloor.study.study import Study
 
-
-def over_ssh(environ: Mapping[str, str]) -> bool:
-    return any(environ.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"))
-
-
-def settle(environ: MutableMapping[str, str]) -> bool:
-    """Frame rate and animation for this line; returns whether to follow the mouse.
-
-    Over SSH every frame is bytes on the line and mouse tracking takes the terminal's own selection away.
-    """
-    remote = over_ssh(environ)
-    environ.setdefault("TEXTUAL_FPS", "15" if remote else "30")
-    environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
-    return not remote
-
-
-def run_app(root: Path, run: str | None = None) -> int:
-    """Open the app on a run (a unique prefix, a path, `last`), or on the newest. Returns the exit code.
-
-    Raises `UsageError` where the terminal cannot show it and `StoreError` where there is no such run.
-    """
-    interactive = sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty())
-    if reason := refusal(os.environ, interactive=interactive):
-        raise UsageError(reason)
-    chosen = find_run(root, run) if run is not None else None
-    mouse = settle(os.environ)
-    from falsefloor.tui.workbench import Workbench
-
-    app = Workbench(root, chosen)
-    app.run(mouse=mouse)
-    if app.farewell:
-        print(app.farewell)
-    return app.return_code or 0
+POLL = 0.1
+"""Seconds between looks at a live run; a look where nothing changed costs microseconds."""
+SHARE = 5.0
+"""A look that took long is followed by a pause this many times longer."""
+SCREENS = {
+    "confirm": "asking:Confirm",
+    "detail": "detail:DetailPage",
+    "export": "asking:AskExport",
+    "first": "first:First",
+    "help": "help:Help",
+    "new run": "new_run:NewRun",
+    "plugins": "plugins:Plugins",
+    "review": "review:Review",
+    "runs": "runs:Runs",
+    "text": "text:TextPage",
+    "warnings": "warnings:Warnings",
+}
+"""Where a page is; it is imported when it is first shown."""
+ONCE = ("help", "plugins", "runs")
+"""Pages that never stand twice on the pile."""
 
 
-__all__ = ["over_ssh", "refusal", "run_app", "settle"]
+class Workbench(App[None]):
+    """falsefloor in a terminal. `root` is the store; `run` the run to open, or the newest one."""
+
+    TITLE = "falsefloor"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("everywhere")
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+
+    snapshot: reactive[Snapshot | None] = reactive(None, always_update=True)
+
+    def __init__(self, root: Path, run: RunDir | None = None) -> None:
+        super().__init__()
+        self.root = root
+        self.glyphs = glyphs_for()
+        self.per_input = False
+        self.farewell = ""
+        self.draft: Study | None = None
+        self._wanted = run
+        self._watch: RunWatch | None = None
+        self._looking = False
+        self._next_look = 0.0
+        self.ascii = self.glyphs is ASCII
+        if self.ascii:
+            self._filters.append(AsciiFilter())
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        # Set before anything is drawn: the style sheet is then parsed once.
+        self.set_reactive(App.theme, first_theme(os.environ))
+        self.stylesheet.set_variables(self.get_css_variables())
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return dict(themes.FALLBACK)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return Compare()
+
+    def _newest(self) -> RunDir | None:
+        """The newest run under way, else the newest."""
+        runs = list_dirs(self.root)
+        return next((run for run in runs[:20] if run.is_alive()), runs[0] if runs else None)
+
+    def on_mount(self) -> None:
+        if self.ascii:
+            self.add_class("-ascii")
+        if (run := self._wanted or self._newest()) is not None:
+            self._follow(run)
+        else:
+            self.show("first")
+        self.set_interval(POLL, self.look)
+
+    # The run that is watched
+
+    @property
+    def run_dir(self) -> RunDir | None:
+        return self._watch.run if self._watch else None
+
+    def _follow(self, run: RunDir) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = RunWatch(run)
+        self._looking = False
+        self.snapshot = Snapshot(run)
+        self._next_look = 0.0
+        self.look()
+
+    def open_run(self, run: RunDir) -> None:
+        """Watch another run and show its table."""
+        self._follow(run)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def look(self) -> None:
+        """Take a snapshot in a thread, unless one is being taken or it is too early."""
+        watch = self._watch
+        if watch is None or self._looking or time.monotonic() < self._next_look:
+            return
+        self._looking = True
+
+        def take() -> None:
+            began = time.monotonic()
+            taken = watch.take(per_input=self.per_input)
+            self.call_from_thread(self._looked, watch, taken, time.monotonic() - began)
+
+        self.run_worker(take, thread=True, group="look")
+
+    def _looked(self, watch: RunWatch, taken: Snapshot | None, cost: float) -> None:
+        self._looking = False
+        if watch is not self._watch:
+            return
+        self._next_look = time.monotonic() + SHARE * cost
+        if taken is None:
+            return
+        before, self.snapshot = self.snapshot, taken
+        if before is not None and before.info and not before.ended and taken.ended:
+            self.bell()
+            refuted = taken.info.counts.get("refuted", 0) if taken.info else 0
+            self.say(f"Run {taken.run.id} is {taken.status}: {refuted} refuted.")
+
+    def elapsed(self, snapshot: Snapshot) -> float:
+        """Seconds the run has taken, counted on between snapshots."""
+        if snapshot.info is None:
+            return 0.0
+        ticking = snapshot.info.status not in ENDED
+        return snapshot.info.seconds + (time.monotonic() - snapshot.taken if ticking else 0.0)
+
+    # Saying and copying
+
+    def say(self, message: str, *, bad: bool = False) -> None:
+        """A short notice; outside text in it stays text."""
+        self.notify(clean(message), markup=False, severity="error" if bad else "information", timeout=6)
+
+    def copy(self, text: str, what: str) -> None:
+        self.copy_to_clipboard(text)
+        short = text if len(text) <= 60 else text[:57] + self.glyphs.ellipsis
+        self.say(f"Copied {what}: {short}")
+
+    def copy_command(self, snapshot: Snapshot) -> None:
+        def copy(study: Study) -> None:
+            self.copy(study.command_line(), "the command")
+
+        self.do(lambda: commands.study_of(snapshot.run), copy)
+
+    def do(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+        """Work in a thread; its result goes to `then`, or is said; what fails on purpose is said."""
+
+        def done(result: Any) -> None:
+            if then is not None:
+                then(result)
+            elif result:
+                self.say(str(result))
+
+        def run() -> None:
+            try:
+                result = work()
+            except FalsefloorError as error:
+                self.call_from_thread(self.say, str(error), bad=True)
+            except (OSError, sqlite3.Error) as error:
+                self.call_from_thread(self.say, f"That did not work: {error}.", bad=True)
+            else:
+                self.call_from_thread(done, result)
+
+        self.run_worker(run, thread=True, group="do")
+
+    # Doors
+
+    def show(self, name: str, *given: object, then: Callable[[Any], None] | None = None) -> None:
+        """Put a page, or a question, on top of the pile; what is answered goes to `then`."""
+        module, _, kind = SCREENS[name].partition(":")
+        page: Any = getattr(import_module(f"falsefloor.tui.screens.{module}"), kind)
+        if name not in ONCE or not any(type(screen) is page for screen in self.screen_stack):
+            self.push_screen(page(*given), then)
+
+    def open_detail(self, row: SeriesRow, number: int | None) -> None:
+        if (run := self.run_dir) is not None:
+            self.show("detail", run, row, number)
+
+    def open_warnings(self) -> None:
+        if (run := self.run_dir) is not None:
+            self.show("warnings", run)
+
+    def open_log(self, run: RunDir) -> None:
+        self.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))
+
+    def again(self, run: RunDir) -> None:
+        """Compose a new run that begins as a copy of this one."""
+        self.do(lambda: commands.study_of(run), lambda study: self.show("new run", study))
+
+    def ask_cancel(self, run: RunDir, status: str) -> None:
+        if status not in commands.LIVE:
+            self.say(f"Run {run.id} is {status}; there is nothing to cancel.")
+            return
+        asked = (f"Cancel run {run.id}?", "What is finished stays. Resume goes on with it.", "Cancel it")
+        self.show("confirm", *asked, then=lambda yes: self.do(lambda: commands.cancel(run)) if yes else None)
+
+    def ask_delete(self, run: RunDir, then: Callable[[], None]) -> None:
+        asked = (f"Delete run {run.id}?", f"All its results in {run.path} are lost.", "Delete it")
+        self.show("confirm", *asked, then=lambda yes: self.do(run.delete, lambda _: then()) if yes else None)
+
+    def ask_export(self, run: RunDir) -> None:
+        def answered(given: tuple[str, str] | None) -> None:
+            if given is not None:
+                form, path = given
+                self.do(lambda: commands.export(run, form, Path(path)), lambda p: self.say(f"Written: {p}"))
+
+        self.show("export", run.id, then=answered)
+
+    def pause_or_go_on(self, run: RunDir, info: RunInfo | None) -> None:
+        if info is not None and info.status == "done" and not info.units_failed:
+            self.say(f"Run {run.id} is done.")
+        elif info is not None:
+            self.do(lambda: commands.pause_or_go_on(run, info.status))
+
+    def start_study(self, study: Study) -> None:
+        """Start a run and watch it."""
+
+        def started(result: tuple[RunDir, list[str]]) -> None:
+            run, said = result
+            for message in said:
+                self.say(message)
+            self.open_run(run)
+
+        self.do(lambda: commands.start(study, self.root), started)
+
+    # Keys of every page
+
+    def action_new_run(self) -> None:
+        self.show("new run", self.draft)
+
+    def action_runs(self) -> None:
+        self.show("runs")
+
+    def action_plugins(self) -> None:
+        self.show("plugins")
+
+    def action_help(self) -> None:
+        self.show("help", getattr(self.screen, "WHERE", ""))
+
+    def action_palette(self) -> None:
+        self.action_command_palette()
+
+    def action_theme(self) -> None:
+        place = ORDER.index(self.theme) if self.theme in ORDER else -1
+        self.theme = ORDER[(place + 1) % len(ORDER)]
+        self.say(f"Theme {self.theme}")
+
+    async def action_back(self) -> None:
+        # Below the first page there is a table of nothing.
+        if len(self.screen_stack) > (2 if self.run_dir is None else 1):
+            if isinstance(self.screen, Page):
+                self.screen.leaving()
+            self.pop_screen()
+
+    async def action_quit(self) -> None:
+        snapshot = self.snapshot
+        if snapshot is not None and snapshot.status in ("running", "queued"):
+            self.farewell = (
+                f"Run {snapshot.run.id} goes on without the app."
+                f" `falsefloor tui {snapshot.run.id}` returns to it,"
+                f" `falsefloor cancel {snapshot.run.id}` ends it."
+            )
+        self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: the same table of actions as the keys, those of this page first."""
+        here = getattr(screen, "WHERE", "")
+        for where in (here, "everywhere"):
+            for action in ACTIONS:
+                if action.where == where and action.name not in ("palette", "back"):
+                    namespace = self if where == "everywhere" else screen
+                    yield SystemCommand(
+                        f"{action.label} ({action.key})" if action.key else action.label,
+                        f"{WHERE[where]}. {action.help}",
+                        self._runner(action.name, namespace),
+                    )
+
+    def _runner(self, name: str, namespace: Any) -> Callable[[], Any]:
+        async def run() -> None:
+            await self.run_action(name, default_namespace=namespace)
+
+        return run
+
+    def on_unmount(self) -> None:
+        if self._watch is not None:
+            self._watch.close()

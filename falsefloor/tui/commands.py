@@ -119,6 +119,3 @@ def tail(path: Path, *, most: int = 200_000) -> str:
             return file.read().decode("utf-8", errors="replace")
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-__all__ = ["EXPORTS", "LIVE", "cancel", "demo", "export", "pause_or_go_on", "start", "study_of", "tail"]

@@ -226,6 +226,3 @@ def _numbers(
         reason = failed.reason if failed else next((shown.reason for shown in entries if shown.reason), "")
         cells["why"] = Cell(clean(reason), "error" if failed else "dim", reason or None)
     return cells
-
-
-__all__ = ["Entry", "Subject", "View", "compare", "entry", "factor"]

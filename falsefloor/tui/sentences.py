@@ -68,6 +68,3 @@ def wait(state: str) -> str:
         "skipped": "Skipped: this estimator does not support this norm, or cannot be used here.",
         "cancelled": "Cancelled before it was computed; resuming the run goes on with it.",
     }.get(state, "Waiting for its turn.")
-
-
-__all__ = ["MEANING", "judged", "says", "wait"]

@@ -203,6 +203,10 @@ class RunLine:
     info: RunInfo | None
     problem: str = ""
 
+    @property
+    def status(self) -> str:
+        return self.info.status if self.info else "unreadable"
+
 
 class RunList:
     """The runs of a store; a run that ended is read once."""
@@ -228,6 +232,3 @@ class RunList:
             line = RunLine(run, None, str(error))
         self._known[run.id] = (moved, line)
         return line
-
-
-__all__ = ["Brief", "RunLine", "RunList", "RunWatch", "Snapshot", "reading"]

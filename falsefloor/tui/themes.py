@@ -56,6 +56,3 @@ def first_theme(environ: Mapping[str, str]) -> str:
     term, colours = environ.get("TERM", ""), environ.get("COLORTERM", "")
     rich = colours in ("truecolor", "24bit") or "256color" in term or term.endswith(("kitty", "direct"))
     return DARK.name if rich or environ.get("NO_COLOR") else "ansi-dark"
-
-
-__all__ = ["DARK", "FALLBACK", "LIGHT", "ORDER", "first_theme"]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from stored import StoredRun
 
 from falsefloor.store.paths import RunDir
-from falsefloor.tui.workbench import Workbench
+from falsefloor.tui.app import Workbench
 
 
 @pytest.fixture(autouse=True)

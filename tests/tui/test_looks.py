@@ -13,7 +13,7 @@ from conftest import until
 from textual.pilot import Pilot
 
 from falsefloor.store.paths import RunDir
-from falsefloor.tui.workbench import Workbench
+from falsefloor.tui.app import Workbench
 
 
 async def refuted(pilot: Pilot[Any]) -> None:

@@ -19,7 +19,7 @@ from falsefloor.store.reader import RunReader
 pytestmark = pytest.mark.slow
 
 START = (
-    "import sys; from pathlib import Path; from falsefloor.tui.app import run_app;"
+    "import sys; from pathlib import Path; from falsefloor.tui.start import run_app;"
     " sys.exit(run_app(Path(sys.argv[1])))"
 )
 
@@ -152,7 +152,7 @@ def test_a_run_goes_on_when_the_ssh_connection_is_killed(tmux: Tmux, tmp_path: P
 def test_a_terminal_that_cannot_place_text_is_told_what_to_do(tmux: Tmux, tmp_path: Path) -> None:
     shown = (
         "import sys; from pathlib import Path; from falsefloor.errors import UsageError\n"
-        "from falsefloor.tui.app import run_app\n"
+        "from falsefloor.tui.start import run_app\n"
         "try: run_app(Path(sys.argv[1]))\n"
         "except UsageError as error: print(error)"
     )

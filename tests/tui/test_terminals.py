@@ -17,8 +17,8 @@ from rich.cells import cell_len
 from falsefloor.errors import UsageError
 from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
 from falsefloor.store.paths import RunDir
-from falsefloor.tui.app import over_ssh, refusal, run_app, settle
-from falsefloor.tui.glyphs import ascii_text
+from falsefloor.tui.ascii import ascii_text
+from falsefloor.tui.start import over_ssh, refusal, run_app, tune
 from falsefloor.tui.themes import first_theme
 
 
@@ -71,12 +71,12 @@ def test_without_a_terminal_the_app_does_not_start(tmp_path: Path) -> None:
 def test_over_ssh_there_are_fifteen_frames_no_animation_and_no_mouse() -> None:
     environ = {"SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}
     assert over_ssh(environ)
-    assert settle(environ) is False
+    assert tune(environ) is False
     assert (environ["TEXTUAL_FPS"], environ["TEXTUAL_ANIMATIONS"]) == ("15", "none")
     here: dict[str, str] = {}
-    assert settle(here) is True and here["TEXTUAL_FPS"] == "30"
+    assert tune(here) is True and here["TEXTUAL_FPS"] == "30"
     asked = {"TEXTUAL_FPS": "5"}
-    settle(asked)
+    tune(asked)
     assert asked["TEXTUAL_FPS"] == "5", "what the user sets stays"
 
 
@@ -120,7 +120,7 @@ def test_ascii_text_is_as_wide_as_what_it_stands_for(given_text: str) -> None:
 
 def test_the_app_imports_neither_torch_nor_numpy_nor_scipy_nor_a_plot() -> None:
     code = (
-        "import sys, pkgutil, importlib, falsefloor.tui.workbench as w\n"
+        "import sys, pkgutil, importlib, falsefloor.tui.app as w\n"
         "early = [m for m in ('textual_plotext', 'plotext') if m in sys.modules]\n"
         "import falsefloor.tui\n"
         "for m in pkgutil.walk_packages(falsefloor.tui.__path__, 'falsefloor.tui.'):\n"

@@ -106,6 +106,3 @@ class AskExport(ModalScreen[tuple[str, str] | None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
-
-
-__all__ = ["AskExport", "AskPath", "Confirm"]

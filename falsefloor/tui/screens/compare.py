@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.report.text import fact
+from falsefloor.report.text import clean, fact
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
@@ -22,8 +22,8 @@ from falsefloor.tui.comparison import Subject, View, compare, entry, factor
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.bars import Piece
+from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
-from falsefloor.tui.widgets.table_messages import HeaderClicked
 
 REST = 0.12
 """Seconds the cursor rests before the estimate under it is read."""
@@ -70,7 +70,7 @@ class Compare(Page):
         problem = self.query_one("#problem", Static)
         problem.display = bool(snapshot.problem or (snapshot.info and snapshot.info.error))
         said = snapshot.problem or (snapshot.info.error if snapshot.info else "") or ""
-        problem.update(styled([(f"! {self.bench.clean(said)}", "error")]))
+        problem.update(styled([(f"! {clean(said)}", "error")]))
         columns, rows = compare(snapshot, self.view, self.bench.glyphs)
         table = self.query_one(LiveTable)
         table.show(columns, rows, gap=1)
@@ -87,7 +87,7 @@ class Compare(Page):
             yield (snapshot.status, "live")
             return
         if info.tag:
-            yield (self.bench.clean(info.tag), "")
+            yield (clean(info.tag), "")
         yield (f"{info.units_done}/{info.units_total} units", "")
         refuted = info.counts.get("refuted", 0)
         yield (f"{refuted} refuted", "refuted" if refuted else "quiet")
@@ -97,12 +97,12 @@ class Compare(Page):
             left = info.seconds / info.units_done * (info.units_total - info.units_done)
             yield (f"{words.roughly(left)} left", "quiet")
             yield (f"{words.magnitude((info.forward + info.backward) / info.seconds)} queries/s", "quiet")
-        yield (self.bench.clean(info.device), "quiet")
+        yield (clean(info.device), "quiet")
         for name in ("model", "norm"):
             # What all rows share is said once, up here.
             shared = {getattr(row, name) for row in snapshot.series}
             if len(shared) == 1:
-                yield (self.bench.clean(shared.pop()), "quiet")
+                yield (clean(shared.pop()), "quiet")
         yield (_STATUS.get(snapshot.status, snapshot.status), "live" if running else "")
 
     # What the cursor is on
@@ -139,7 +139,7 @@ class Compare(Page):
             return
         self._seen = fresh
         if shown.radius is None and shown.verdict is None and shown.state not in ("failed", "skipped"):
-            name = f"{self.bench.clean(row.label)} on {self.bench.clean(row.masker)}"
+            name = f"{clean(row.label)} on {clean(row.masker)}"
             says.update(styled([(name, "strong"), (sentences.wait(shown.state), "dim")]))
             more.update("")
             return
@@ -168,7 +168,7 @@ class Compare(Page):
 
     def _untold(self, fresh: tuple[object, ...], reason: str) -> None:
         if fresh == self._seen and self.standing:
-            self.query_one("#says", Static).update(styled([(self.bench.clean(reason), "error")]))
+            self.query_one("#says", Static).update(styled([(clean(reason), "error")]))
 
     def _told(
         self, fresh: tuple[object, ...], row: SeriesRow, number: int | None, record: Mapping[str, Any]
@@ -193,7 +193,7 @@ class Compare(Page):
         if (times := factor(snapshot, shown, number, g)) is not None:
             yield (f"{g.ratio(times)} the unmasked model's number", "strong")
         params = ", ".join(f"{k}={fact(v)}" for k, v in row.params.items())
-        yield (f"{row.claim.replace('_', ' ')} by {self.bench.clean(row.estimator)}", "heading")
+        yield (f"{row.claim.replace('_', ' ')} by {clean(row.estimator)}", "heading")
         yield (params, "dim")
         yield (f"gradient {row.gradient}", "dim")
         queries = record["queries"]
@@ -216,7 +216,7 @@ class Compare(Page):
 
     def action_pause(self) -> None:
         if (snapshot := self.bench.snapshot) is not None:
-            self.bench.pause_or_go_on(snapshot.run, snapshot.status)
+            self.bench.pause_or_go_on(snapshot.run, snapshot.info)
 
     def action_export(self) -> None:
         if (snapshot := self.bench.snapshot) is not None:
@@ -244,8 +244,6 @@ class Compare(Page):
             self._show(snapshot)
 
     async def action_find(self) -> None:
-        from falsefloor.tui.widgets.search import Search
-
         if not self.query(Search):
             await self.mount(Search(self.query_one(LiveTable)))
         self.query_one(Search).begin()
@@ -259,7 +257,7 @@ class Compare(Page):
         table.sort_by(None if table.sorted_by == ("verdict", False) else "verdict")
 
     @on(LiveTable.HeaderClicked)
-    def _header(self, event: HeaderClicked) -> None:
+    def _header(self, event: LiveTable.HeaderClicked) -> None:
         self._sort(event.column)
 
     def _sort(self, column: str) -> None:
@@ -288,5 +286,3 @@ class Compare(Page):
 
 
 _STATUS = {"running": "live", "lost": "LOST: no worker", "unreadable": "unreadable"}
-
-__all__ = ["Compare"]

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.pictures import picture
-from falsefloor.report.text import fact, number, tone, verdict_word
+from falsefloor.report.text import clean, fact, number, tone, verdict_word
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import SeriesRow
 from falsefloor.tui import sentences
@@ -100,13 +100,13 @@ class DetailPage(Page):
         self._detail, self._number = detail, int(detail.record["input"])
         record = detail.record
         place = detail.inputs.index(self._number) + 1
-        name = self.bench.clean(detail.name)
+        name = clean(detail.name)
         which = f"input {self._number}" + ("" if name == str(self._number) else f" ({name})")
         self.head(
             [
                 (f"{which}, {place} of {len(detail.inputs)}", ""),
-                (self.bench.clean(str(record["name"])), "quiet"),
-                (self.bench.clean(str(record["masker"])), "quiet"),
+                (clean(str(record["name"])), "quiet"),
+                (clean(str(record["masker"])), "quiet"),
                 (str(record["norm"]), "quiet"),
                 (verdict_word(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
             ]
@@ -119,7 +119,7 @@ class DetailPage(Page):
             panel = self.query_one(f"#{name}")
             title, note = panel.query_one(".title", Static), panel.query_one(".note", Static)
             title.update(self._legend(figure) if figure else styled([(_ABSENT[name], "dim")]))
-            note.update(styled([(self.bench.clean(" ".join(figure.notes)) if figure else "", "dim")]))
+            note.update(styled([(clean(" ".join(figure.notes)) if figure else "", "dim")]))
             self.query_one(f"#{name} Plot", Plot).draw(figure)
         self._draw(detail)
 
@@ -145,7 +145,7 @@ class DetailPage(Page):
         """The title, and in a second line what each colour is."""
         bar = self.bench.glyphs.bar
         pieces = [
-            (f"{sign(one) * 2 or bar} {self.bench.clean(one.name)}   ", ink(one)) for one in figure.legend
+            (f"{sign(one) * 2 or bar} {clean(one.name)}   ", ink(one)) for one in figure.legend
         ]
         return styled([(figure.title, "heading")]) + "\n" + styled(pieces, joint="")
 
@@ -159,9 +159,9 @@ class DetailPage(Page):
         for warning in record["warnings"]:
             style = tone(warning["severity"]) or "dim"
             yield (f"{warning['code']} {warning['severity']}", style)
-            yield (f"  {self.bench.clean(warning['message'])}", "")
+            yield (f"  {clean(warning['message'])}", "")
             for key, value in warning["evidence"].items():
-                yield (f"  {self.bench.clean(key)} {g.dash} {fact(value)}", "dim")
+                yield (f"  {clean(key)} {g.dash} {fact(value)}", "dim")
             if warning["witness"]:
                 distance = warning["witness"].get("distance")
                 shown = f" at {number(float(distance))}" if isinstance(distance, float | int) else ""
@@ -171,13 +171,13 @@ class DetailPage(Page):
         if not record["warnings"]:
             yield ("No warnings.", "dim")
         if record["reason"]:
-            yield (self.bench.clean(record["reason"]), "dim")
+            yield (clean(record["reason"]), "dim")
         yield ("", "")
         located = detail.observed.get("located")
         if isinstance(located, Mapping):
             yield ("Where the gradient is lost", "heading")
             for said in (located.get("words"), *located.get("others", ())):
-                yield (f"  {self.bench.clean(str(said))}", "")
+                yield (f"  {clean(str(said))}", "")
             yield ("", "")
         yield ("The same input by the other estimators", "heading")
         for other in detail.siblings:
@@ -187,7 +187,7 @@ class DetailPage(Page):
                 if radius is not None
                 else other["status"]
             )
-            text = f"{shown:>11}  {self.bench.clean(str(other['name']))}  {verdict_word(other['verdict'])}"
+            text = f"{shown:>11}  {clean(str(other['name']))}  {verdict_word(other['verdict'])}"
             yield (text, "strong" if other["id"] == record["id"] else "")
 
     def _facts(self, detail: Detail) -> Iterator[Line]:
@@ -279,6 +279,3 @@ def _pairs(facts: object) -> Iterator[Line]:
         if isinstance(value, float) and math.isnan(value):
             continue
         yield (f"  {fact(key):<24} {fact(value)}", "")
-
-
-__all__ = ["DetailPage"]

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from falsefloor.report.text import clean
 from falsefloor.tui import commands
 from falsefloor.tui.screens.page import Page, styled
 
@@ -37,13 +38,13 @@ class First(Page):
             Static(styled(self._words()), id="welcome"),
             OptionList(
                 Option("d  See the demo: a digit classifier behind seven maskers; under a minute", id="demo"),
-                Option("n  Compose a new run with your own model", id="new"),
+                Option("n  Compose a new run with your own model", id="new_run"),
                 Option("?  Help", id="help"),
                 Option("q  Quit", id="quit"),
                 compact=True,
                 markup=False,
             ),
-            Static(styled([("", ""), (f"Runs are kept in {self.bench.clean(str(self.bench.root))}", "dim")])),
+            Static(styled([("", ""), (f"Runs are kept in {clean(str(self.bench.root))}", "dim")])),
             id="first",
         )
 
@@ -64,16 +65,9 @@ class First(Page):
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if event.option.id == "demo":
             self._demo()
-        elif event.option.id == "new":
-            self.bench.action_new_run()
-        elif event.option.id == "help":
-            self.bench.action_help()
         else:
-            await self.bench.action_quit()
+            await self.app.run_action(f"app.{event.option.id}")
 
     def _demo(self) -> None:
         self.bench.say("Starting the demo; the first numbers come in a few seconds.")
         self.bench.start_study(commands.demo())
-
-
-__all__ = ["First"]

@@ -63,6 +63,3 @@ class Help(Page):
         yield ("", "")
         yield ("A run is computed by a process of its own: closing the app, a lost connection or", "dim")
         yield ("another viewer change nothing. `falsefloor explain FF201` prints what a code means.", "dim")
-
-
-__all__ = ["Help"]

@@ -24,8 +24,8 @@ from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.asking import AskPath
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.screens.spec_editor import SpecEditor
+from falsefloor.tui.widgets.inputs import Tick
 from falsefloor.tui.widgets.spec_list import SpecList
-from falsefloor.tui.widgets.tick import Tick
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 MODELS = (
@@ -180,14 +180,12 @@ class NewRun(Page):
 
     def action_review(self) -> None:
         """To the last page, if the form describes a study."""
-        from falsefloor.tui.screens.review import Review
-
         try:
             study = self.study()
         except UsageError as error:
             self.bench.say(str(error), bad=True)
             return
-        self.app.push_screen(Review(study))
+        self.bench.show("review", study)
 
     def leaving(self) -> None:
         # Escape closes the page; what was composed is there when it is opened again.
@@ -249,6 +247,3 @@ def _save(path: Path, text: str) -> str:
         raise FalsefloorError(f"{path} exists already; name another file.")
     path.write_text(text, encoding="utf-8")
     return f"Written: {path}"
-
-
-__all__ = ["NewRun"]

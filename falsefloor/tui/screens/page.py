@@ -1,9 +1,13 @@
-"""The frame of every page: a line above, the keys below, the snapshot of the run handed on."""
+"""The frame of every page: a line above, the keys below, the snapshot of the run handed on.
+
+`Bench` is what a page may ask of the app it stands in; the app knows the pages, not the pages the app.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -16,7 +20,10 @@ from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
 
 if TYPE_CHECKING:
-    from falsefloor.tui.workbench import Workbench
+    from falsefloor.report.text import Glyphs
+    from falsefloor.store.paths import RunDir
+    from falsefloor.store.reader import RunInfo, SeriesRow
+    from falsefloor.study.study import Study
 
 TONES = {
     "refuted": "bold $error",
@@ -43,6 +50,33 @@ def styled(lines: Iterable[Line], *, joint: str = "\n") -> Content:
     return Content.assemble(*pieces)
 
 
+class Bench(Protocol):
+    """The app, as its pages see it."""
+
+    root: Path
+    glyphs: Glyphs
+    snapshot: Snapshot | None
+    per_input: bool
+    draft: Study | None
+
+    def elapsed(self, snapshot: Snapshot) -> float: ...
+    def say(self, message: str, *, bad: bool = False) -> None: ...
+    def copy(self, text: str, what: str) -> None: ...
+    def copy_command(self, snapshot: Snapshot) -> None: ...
+    def do(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None: ...
+    def show(self, name: str, *given: object) -> None: ...
+    def open_run(self, run: RunDir) -> None: ...
+    def open_detail(self, row: SeriesRow, number: int | None) -> None: ...
+    def open_warnings(self) -> None: ...
+    def open_log(self, run: RunDir) -> None: ...
+    def again(self, run: RunDir) -> None: ...
+    def start_study(self, study: Study) -> None: ...
+    def pause_or_go_on(self, run: RunDir, info: RunInfo | None) -> None: ...
+    def ask_cancel(self, run: RunDir, status: str) -> None: ...
+    def ask_delete(self, run: RunDir, then: Callable[[], None]) -> None: ...
+    def ask_export(self, run: RunDir) -> None: ...
+
+
 class Page(Screen[None]):
     """A screen with a title, a body and the bars. Subclasses say what they show and which keys they have."""
 
@@ -55,8 +89,8 @@ class Page(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
 
     @property
-    def bench(self) -> Workbench:
-        return cast("Workbench", self.app)
+    def bench(self) -> Bench:
+        return cast("Bench", self.app)
 
     def body(self) -> Iterable[Widget]:
         """What stands between the bars."""
@@ -95,6 +129,3 @@ class Page(Screen[None]):
     def _on_snapshot(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None and self.standing:
             self.seen(snapshot)
-
-
-__all__ = ["TONES", "Page", "styled"]

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from textual import on
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.options import show
 from falsefloor.plugins import Catalogue, Described, catalogue
 from falsefloor.report.text import clean, clean_lines
+from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.screens.page import Page, styled
+from falsefloor.tui.screens.list_page import ListPage
 from falsefloor.tui.sentences import Line
-from falsefloor.tui.widgets.live_table import Cell, Column, LiveTable, Row
-from falsefloor.tui.widgets.search import Search
+from falsefloor.tui.widgets.cells import Cell, Column
 
 COLUMNS = (
     Column("name", "name", frozen=True),
@@ -31,30 +27,16 @@ COLUMNS = (
 TONES = {"healthy": "held", "duplicate": "suspect", "timed out": "suspect"}
 
 
-class Plugins(Page):
+class Plugins(ListPage[Described]):
     """A row a plugin; what the cursor is on is described below."""
 
     WHERE = "plugins"
-    PARTS = ("table", "words")
     TITLE_TEXT = "plugins"
+    COLUMNS = COLUMNS
     BINDINGS: ClassVar[list[BindingType]] = bindings("plugins")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: dict[str, Described] = {}
-
-    def body(self) -> Iterable[Widget]:
-        g = self.bench.glyphs
-        table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
-        yield table
-        with VerticalScroll(id="about", can_focus=False):
-            yield Static(id="words", markup=False)
-        yield Search(table)
 
     def opened(self) -> None:
         self.head([("looking", "quiet")])
-        text = "Each plugin is described by a process of its own; the first time takes some seconds."
-        self.query_one("#words", Static).update(styled([(text, "dim")]))
         self._load(refresh=False)
 
     def _load(self, *, refresh: bool) -> None:
@@ -63,44 +45,35 @@ class Plugins(Page):
     def _show(self, found: Catalogue) -> None:
         if not self.standing:
             return
-        self._rows = {f"{row.kind}/{row.spec}": row for row in found.plugins}
-        rows = []
-        for key, row in self._rows.items():
-            tone = TONES.get(row.status, "error")
-            summary = row.summary if row.usable else row.reason
-            cells = (row.name, row.kind, row.status, row.dist, row.version, summary)
-            rows.append(
-                Row(key, tuple(Cell(clean(c), tone if n == 2 else "", c) for n, c in enumerate(cells)))
-            )
-        self.query_one(LiveTable).show(COLUMNS, rows, gap=1)
+        self.show({f"{row.kind}/{row.spec}": row for row in found.plugins})
         bad = sum(not row.usable for row in found.plugins)
         packages = len({row.dist for row in found.plugins})
         self.head(
             [
-                (f"{len(rows)} from {packages} package{'s' if packages > 1 else ''}", ""),
+                (f"{len(self.found)} from {words.many(packages, 'package')}", ""),
                 (f"{bad} cannot be used" if bad else "all healthy", "refuted" if bad else "live"),
             ]
         )
-        self._tell()
 
-    @on(LiveTable.Moved)
-    def _tell(self) -> None:
-        if not self.standing:
-            return
-        row = self._rows.get(str(self.query_one(LiveTable).current))
-        if not self._rows:
-            return
-        self.query_one("#words", Static).update(styled(described(row) if row else [("", "")]))
+    def cells(self, row: Described) -> Iterator[Cell]:
+        yield Cell(clean(row.name), "", row.name)
+        yield Cell(row.kind, "", row.kind)
+        yield Cell(row.status, TONES.get(row.status, "error"), row.status)
+        yield Cell(clean(row.dist), "", row.dist)
+        yield Cell(clean(row.version), "", row.version)
+        summary = row.summary if row.usable else row.reason
+        yield Cell(clean(summary), "", summary)
 
-    def action_find(self) -> None:
-        self.query_one(Search).begin()
+    def about(self, row: Described | None) -> Iterable[Line]:
+        looking = "Each plugin is described by a process of its own; the first time takes some seconds."
+        return described(row) if row else [("" if self.found else looking, "dim")]
 
     def action_refresh(self) -> None:
         self.bench.say("Describing all plugins anew.")
         self._load(refresh=True)
 
     def action_copy(self) -> None:
-        if row := self._rows.get(str(self.query_one(LiveTable).current)):
+        if (row := self.current) is not None:
             self.bench.copy(row.spec, "the name")
 
 
@@ -120,6 +93,3 @@ def described(row: Described) -> Iterator[Line]:
         yield (f"{clean(code)} {clean(info.name)}", "dim")
     if row.traceback:
         yield (clean_lines(row.traceback), "dim")
-
-
-__all__ = ["Plugins", "described"]

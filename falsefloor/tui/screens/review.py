@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.errors import FalsefloorError
+from falsefloor.report.text import clean
 from falsefloor.study.study import Study
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
@@ -71,7 +72,7 @@ class Review(Page):
         self.query_one("#words", Static).update(styled(self._lines()))
 
     def _lines(self) -> Iterator[Line]:
-        study, clean, cost, problem = self._study, self.bench.clean, self._checked.cost, self._checked.problem
+        study, cost, problem = self._study, self._checked.cost, self._checked.problem
         if problem:
             yield ("This study cannot run yet", "error")
             yield (clean(problem), "")

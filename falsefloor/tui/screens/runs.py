@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.errors import UsageError
-from falsefloor.store.paths import RunDir, list_dirs
+from falsefloor.report.text import clean
+from falsefloor.store.paths import list_dirs
 from falsefloor.store.reader import RunInfo
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.screens.page import Page, styled
+from falsefloor.tui.screens.list_page import ListPage
+from falsefloor.tui.sentences import Line
 from falsefloor.tui.snapshot import RunLine, RunList
-from falsefloor.tui.widgets.live_table import Cell, Column, LiveTable, Row
-from falsefloor.tui.widgets.search import Search
+from falsefloor.tui.widgets.cells import Cell, Column
+from falsefloor.tui.widgets.live_table import LiveTable
 
 COLUMNS = (
     Column("run", "run", frozen=True),
@@ -36,30 +35,28 @@ COLUMNS = (
     Column("tag", "tag", widest=16),
     Column("models", "models"),
 )
-TONES = {"running": "live", "lost": "error", "failed": "error", "cancelled": "dim", "done": ""}
+TONES = {
+    "running": "live",
+    "lost": "error",
+    "unreadable": "error",
+    "failed": "error",
+    "cancelled": "dim",
+    "done": "",
+}
 
 
-class Runs(Page):
+class Runs(ListPage[RunLine]):
     """Newest first; Enter watches one."""
 
     WHERE = "runs"
-    PARTS = ("table", "words")
     TITLE_TEXT = "runs"
+    COLUMNS = COLUMNS
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
 
     def __init__(self) -> None:
         super().__init__()
         self._list = RunList()
-        self._lines: dict[str, RunLine] = {}
         self._reading = False
-
-    def body(self) -> Iterable[Widget]:
-        g = self.bench.glyphs
-        table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
-        yield table
-        with VerticalScroll(id="about", can_focus=False):
-            yield Static(id="words", markup=False)
-        yield Search(table)
 
     def opened(self) -> None:
         self._load()
@@ -75,113 +72,78 @@ class Runs(Page):
         self._reading = False
         if not self.standing:
             return
-        self._lines = {line.run.id: line for line in lines}
-        self.query_one(LiveTable).show(COLUMNS, [self._row(line) for line in lines], gap=1)
-        live = sum(line.info is not None and line.info.status == "running" for line in lines)
+        self.show({line.run.id: line for line in lines})
+        live = sum(line.status == "running" for line in lines)
         self.head([(words.many(len(lines), "run"), ""), (f"{live} under way" if live else "", "live")])
-        self._tell()
 
-    def _row(self, line: RunLine) -> Row:
-        info, clean = line.info, self.bench.clean
+    def cells(self, line: RunLine) -> Iterator[Cell]:
+        info = line.info
+        yield Cell(clean(line.run.id), "", line.run.id)
+        yield Cell(line.status, TONES.get(line.status, ""), line.status)
         if info is None:
-            cells = [Cell(clean(line.run.id), "", line.run.id), Cell("unreadable", "error", "unreadable")]
-            cells += [Cell("")] * (len(COLUMNS) - 3) + [Cell(clean(line.problem), "dim")]
-            return Row(line.run.id, tuple(cells))
-        age, counts = max(0.0, time.time() - info.started), info.counts
-        study = _study(info)
-        models = ", ".join(model.name for model in study.models) if study else ""
-
-        def count(verdict: str) -> Cell:
-            number = counts.get(verdict, 0)
-            return Cell(str(number) if number else "", verdict, float(number))
-
-        return Row(
-            line.run.id,
-            (
-                Cell(clean(line.run.id), "", line.run.id),
-                Cell(info.status, TONES.get(info.status, ""), info.status),
-                Cell(words.roughly(age), "dim", age),
-                Cell(words.roughly(info.seconds), "dim", info.seconds),
-                Cell(f"{info.units_done}/{info.units_total}", "", float(info.units_done)),
-                count("refuted"),
-                count("suspect"),
-                count("held"),
-                Cell(clean(info.tag), "", info.tag or None),
-                Cell(clean(models), "dim", models),
-            ),
-        )
-
-    def _line(self) -> RunLine | None:
-        return self._lines.get(str(self.query_one(LiveTable).current))
-
-    @on(LiveTable.Moved)
-    def _tell(self) -> None:
-        if not self.standing:
+            yield from [Cell("")] * (len(COLUMNS) - 3)
+            yield Cell(clean(line.problem), "dim")
             return
-        line, clean = self._line(), self.bench.clean
-        about = self.query_one("#words", Static)
+        age, study = max(0.0, time.time() - info.started), _study(info)
+        models = ", ".join(model.name for model in study.models) if study else ""
+        yield Cell(words.roughly(age), "dim", age)
+        yield Cell(words.roughly(info.seconds), "dim", info.seconds)
+        yield Cell(f"{info.units_done}/{info.units_total}", "", float(info.units_done))
+        for verdict in ("refuted", "suspect", "held"):
+            number = info.counts.get(verdict, 0)
+            yield Cell(str(number) if number else "", verdict, float(number))
+        yield Cell(clean(info.tag), "", info.tag or None)
+        yield Cell(clean(models), "dim", models)
+
+    def about(self, line: RunLine | None) -> Iterator[Line]:
         if line is None:
-            about.update(styled([("There are no runs here yet: n composes one.", "dim")]))
-        elif line.info is None:
-            about.update(styled([(line.problem, "error"), (clean(str(line.run.path)), "dim")]))
-        else:
-            info = line.info
-            lines = [(clean(str(line.run.path)), "dim")]
-            if (study := _study(info)) is not None:
-                maskers = ", ".join(stack.name for stack in study.maskers)
-                estimators = ", ".join(estimator.name for estimator in study.estimators)
-                lines.insert(0, (clean(f"maskers {maskers}"), ""))
-                lines.insert(1, (clean(f"estimators {estimators}; norms {', '.join(study.norms)}"), ""))
-            if info.status == "lost":
-                lines.insert(0, ("Its worker is gone; space resumes it where it stopped.", "error"))
-            if info.error:
-                lines.insert(0, (clean(info.error), "error"))
-            about.update(styled(lines))
+            yield ("There are no runs here yet: n composes one.", "dim")
+            return
+        info = line.info
+        if said := line.problem or (info.error if info else ""):
+            yield (clean(said), "error")
+        if line.status == "lost":
+            yield ("Its worker is gone; space resumes it where it stopped.", "error")
+        if info is not None and (study := _study(info)) is not None:
+            yield (clean(f"maskers {', '.join(stack.name for stack in study.maskers)}"), "")
+            estimators = ", ".join(estimator.name for estimator in study.estimators)
+            yield (clean(f"estimators {estimators}; norms {', '.join(study.norms)}"), "")
+        yield (clean(str(line.run.path)), "dim")
 
     # Keys
 
-    def _run(self) -> RunDir | None:
-        line = self._line()
-        return line.run if line else None
-
     @on(LiveTable.Selected)
     def action_open(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.open_run(run)
+        if (line := self.current) is not None:
+            self.bench.open_run(line.run)
 
     def action_cancel(self) -> None:
-        if (line := self._line()) is not None:
-            self.bench.ask_cancel(line.run, line.info.status if line.info else "unreadable")
+        if (line := self.current) is not None:
+            self.bench.ask_cancel(line.run, line.status)
 
     def action_pause(self) -> None:
-        if (line := self._line()) is not None and line.info is not None:
-            if line.info.status == "done" and not line.info.units_failed:
-                self.bench.say(f"Run {line.run.id} is done.")
-            else:
-                self.bench.pause_or_go_on(line.run, line.info.status)
+        if (line := self.current) is not None:
+            self.bench.pause_or_go_on(line.run, line.info)
 
     def action_again(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.again(run)
+        if (line := self.current) is not None:
+            self.bench.again(line.run)
 
     def action_export(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.ask_export(run)
+        if (line := self.current) is not None:
+            self.bench.ask_export(line.run)
 
     def action_delete(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.ask_delete(run, self._load)
+        if (line := self.current) is not None:
+            self.bench.ask_delete(line.run, self._load)
 
     def action_log(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.open_log(run)
-
-    def action_find(self) -> None:
-        self.query_one(Search).begin()
+        if (line := self.current) is not None:
+            self.bench.open_log(line.run)
 
     def action_copy(self) -> None:
-        if (run := self._run()) is not None:
-            self.bench.copy(run.id, "the run's id")
+        if (line := self.current) is not None:
+            self.bench.copy(line.run.id, "the run's id")
 
 
 def _study(info: RunInfo) -> Study | None:
@@ -190,6 +152,3 @@ def _study(info: RunInfo) -> Study | None:
         return study_from(info.study)
     except UsageError:
         return None
-
-
-__all__ = ["Runs"]

@@ -203,6 +203,3 @@ class SpecEditor(ModalScreen[str | None]):
 
 def _title(row: Described, n: int) -> str:
     return f"{n + 1}. {row.name}: {row.summary}" if row.summary else f"{n + 1}. {row.name}"
-
-
-__all__ = ["SpecEditor"]

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Log
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.report.text import clean_lines
+from falsefloor.report.text import clean, clean_lines
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page
 
@@ -32,7 +32,7 @@ class TextPage(Page):
         yield Log(highlight=False, id="text")
 
     def opened(self) -> None:
-        self.head([(self.bench.clean(self._title), "")])
+        self.head([(clean(self._title), "")])
         self._look()
         if self._follow:
             self.set_interval(1.0, self._look)
@@ -56,6 +56,3 @@ class TextPage(Page):
 
     def action_copy(self) -> None:
         self.bench.copy(self._text, "the text")
-
-
-__all__ = ["TextPage"]

@@ -79,6 +79,3 @@ class KeyBar(Widget):
 
 def _width(action: Action) -> int:
     return cell_len(action.key) + cell_len(action.label) + 3
-
-
-__all__ = ["KeyBar", "Piece", "TopLine"]

@@ -1,4 +1,4 @@
-"""What a live table is made of: cells, columns and rows as values, their order, and where columns lie."""
+"""What a live table is made of: cells, columns and rows as values, their order, where columns lie, lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
 
 GAP = 2
 """Blank cells after a column, where nothing else is asked for."""
@@ -152,4 +155,29 @@ def fit(text: str, width: int, align: str, *, more: str = "…") -> str:
     return blank + text if align == "right" else text + blank
 
 
-__all__ = ["GAP", "TONES", "WIDEST", "Cell", "Column", "Layout", "Row", "arrange", "fit", "lay_out"]
+def header(
+    columns: Sequence[Column], lines: Layout, *, style: Style, gap: int, sorted_by: tuple[str, str]
+) -> Strip:
+    """The headings; the one sorted by, (key, mark), carries its mark."""
+    segments = [Segment("  ", style)]
+    for n, column in enumerate(columns):
+        label = f"{column.label} {sorted_by[1]}" if column.key == sorted_by[0] else column.label
+        segments.append(Segment(fit(label, lines.widths[n], column.align) + " " * gap, style))
+    return Strip(segments)
+
+
+def painted(
+    cells: Sequence[tuple[Column, Cell]],
+    lines: Layout,
+    *,
+    mark: str,
+    styles: Sequence[Style],
+    fill: Style,
+    gap: int,
+) -> Strip:
+    """A row, a style a cell, `fill` between them; `mark` stands before it."""
+    segments = [Segment(f"{mark} ", fill)]
+    for n, (column, cell) in enumerate(cells):
+        segments.append(Segment(fit(cell.text, lines.widths[n], column.align), styles[n]))
+        segments.append(Segment(" " * gap, fill))
+    return Strip(segments).simplify()

@@ -16,13 +16,35 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from falsefloor.tui.widgets import table_messages
-from falsefloor.tui.widgets.cells import GAP, TONES, Cell, Column, Layout, Row, arrange, lay_out
-from falsefloor.tui.widgets.strips import header, painted
+from falsefloor.tui.widgets.cells import (
+    GAP,
+    TONES,
+    Cell,
+    Column,
+    Layout,
+    Row,
+    arrange,
+    header,
+    lay_out,
+    painted,
+)
+
+
+class OfTable(Message):
+    """Something that a table says of one of its rows and columns."""
+
+    def __init__(self, table: LiveTable, row: Hashable, column: str) -> None:
+        super().__init__()
+        self.table, self.row, self.column = table, row, column
+
+    @property
+    def control(self) -> LiveTable:
+        return self.table
 
 
 class LiveTable(ScrollView, can_focus=True):
@@ -51,9 +73,17 @@ class LiveTable(ScrollView, can_focus=True):
     cursor_column: reactive[int] = reactive(0, repaint=False)
     """Which of the columns the cursor is on."""
 
-    Moved = table_messages.Moved
-    Selected = table_messages.Selected
-    HeaderClicked = table_messages.HeaderClicked
+    class Moved(OfTable):
+        """The cursor is on another row or column. A newer one replaces one that was not handled yet."""
+
+        def can_replace(self, message: Message) -> bool:
+            return type(message) is type(self) and message.control is self.table
+
+    class Selected(OfTable):
+        """Enter, or a click where the cursor already was."""
+
+    class HeaderClicked(OfTable):
+        """A click on a heading."""
 
     def __init__(self, *, id: str | None = None, marks: tuple[str, str, str] = ("▸", "▲", "▼")) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -333,7 +363,7 @@ class LiveTable(ScrollView, can_focus=True):
         column = self._lines.column_at(x)
         if event.y == 0:
             if column is not None:
-                self.post_message(self.HeaderClicked(self, self._columns[column].key))
+                self.post_message(self.HeaderClicked(self, None, self._columns[column].key))
             return
         place = round(self.scroll_y) + event.y - 1
         if place >= len(self._order):
@@ -345,6 +375,3 @@ class LiveTable(ScrollView, can_focus=True):
             self.cursor_column = column
         if same:
             self.action_select()
-
-
-__all__ = ["Cell", "Column", "LiveTable", "Row"]

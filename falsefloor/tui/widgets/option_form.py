@@ -16,7 +16,7 @@ from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.report.text import clean
 from falsefloor.study.grammar import parse_value, show_value
-from falsefloor.tui.widgets.tick import Tick
+from falsefloor.tui.widgets.inputs import Tick
 
 
 class OptionForm(Vertical):

@@ -117,6 +117,3 @@ class Pictures(Widget):
             style = Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
             segments.append(Segment("▀" * zoom, style))
         return segments
-
-
-__all__ = ["Panel", "Pictures", "difference", "image"]

@@ -73,6 +73,3 @@ class SpecList(OptionList):
     def action_duplicate(self) -> None:
         if self.highlighted is not None and self.highlighted < len(self.texts):
             self.post_message(self.Edit(self, len(self.texts), self.texts[self.highlighted]))
-
-
-__all__ = ["SpecList"]

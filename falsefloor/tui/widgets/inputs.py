@@ -1,15 +1,27 @@
-"""A line to type words into that narrow a table; empty and left it is not there."""
+"""Textual's inputs, changed where a terminal or a table asks for it."""
 
 from __future__ import annotations
 
 from textual.binding import Binding
-from textual.widgets import Input
+from textual.content import Content
+from textual.widgets import Checkbox, Input
 
 from falsefloor.tui.widgets.live_table import LiveTable
 
 
+class Tick(Checkbox):
+    """[x] or [ ]: Textual's own shows the same letter in two colours."""
+
+    @property
+    def _button(self) -> Content:
+        return Content("[x]" if self.value else "[ ]")
+
+
 class Search(Input):
-    """Filters a table while it is typed. Enter goes back to the table, escape also forgets the words."""
+    """Words that narrow a table while they are typed. Enter goes back to the table, escape forgets them.
+
+    Empty and left, it is not there.
+    """
 
     BINDINGS = [  # noqa: RUF012
         Binding("escape", "forget", "Forget", show=False),
@@ -43,6 +55,3 @@ class Search(Input):
         self.value = ""
         self._table.filter("")
         self.action_leave()
-
-
-__all__ = ["Search"]

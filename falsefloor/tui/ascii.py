@@ -20,7 +20,7 @@ _FALLBACK = str.maketrans(
         **dict.fromkeys("◂◀‹«←", "<"),
         **dict.fromkeys("▲△↑⌃", "^"),
         **dict.fromkeys("▼▽↓", "v"),
-        **dict.fromkeys("≳≥", ">"),
+        **dict.fromkeys("≳≥⊢", ">"),
         **dict.fromkeys("≲≤", "<"),
         "×": "x",
         "…": "~",
