@@ -144,9 +144,7 @@ class DetailPage(Page):
     def _legend(self, figure: Figure) -> Content:
         """The title, and in a second line what each colour is."""
         bar = self.bench.glyphs.bar
-        pieces = [
-            (f"{sign(one) * 2 or bar} {clean(one.name)}   ", ink(one)) for one in figure.legend
-        ]
+        pieces = [(f"{sign(one) * 2 or bar} {clean(one.name)}   ", ink(one)) for one in figure.legend]
         return styled([(figure.title, "heading")]) + "\n" + styled(pieces, joint="")
 
     # Texts
