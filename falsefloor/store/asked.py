@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections import defaultdict
 
-from falsefloor.study.followups import CODES, Floor, Known, Place, Subject, asked_by
+from falsefloor.checks.verdicts import LOWER, Place
+from falsefloor.study.followups import CODES, Floor, Known, asked_by
 
 
 def known(db: sqlite3.Connection) -> Known:
@@ -17,11 +18,11 @@ def known(db: sqlite3.Connection) -> Known:
 def _floors(db: sqlite3.Connection) -> list[Floor]:
     """Every lower estimate with a verdict, in the table's order."""
     rows = db.execute(
-        "SELECT s.model, s.masker, s.norm, s.label, s.gradient, s.recovers, e.input, e.verdict, e.backward"
+        "SELECT s.model, s.masker, s.norm, s.label, e.input, s.gradient, s.recovers, e.verdict, e.backward"
         " FROM estimate e JOIN series s ON s.id = e.series"
-        " WHERE s.claim != 'upper_bound' AND e.status = 'ok' ORDER BY s.id, e.input"
+        f" WHERE s.claim IN {LOWER} AND e.status = 'ok' ORDER BY s.id, e.input"
     )
-    return [Floor(*row) for row in rows]
+    return [Floor(Place(*row[:5]), *row[5:]) for row in rows]
 
 
 def _fired(db: sqlite3.Connection) -> list[Place]:
@@ -31,23 +32,23 @@ def _fired(db: sqlite3.Connection) -> list[Place]:
     """
     marks = ", ".join("?" * len(CODES))
     rows = db.execute(
-        "SELECT DISTINCT s.id, s.model, s.masker, s.norm, s.label, e.input FROM finding f"
+        "SELECT DISTINCT s.model, s.masker, s.norm, s.label, e.input, s.id FROM finding f"
         " JOIN estimate e ON e.id = f.estimate JOIN series s ON s.id = e.series"
         " JOIN observation o ON o.model = s.model AND o.masker = s.masker AND o.norm = s.norm"
-        f" AND o.input = e.input WHERE f.code IN ({marks}) AND s.claim != 'upper_bound'"
+        f" AND o.input = e.input WHERE f.code IN ({marks}) AND s.claim IN {LOWER}"
         " AND e.status = 'ok' ORDER BY s.id, e.input",
         CODES,
     )
-    return [(model, masker, norm, label, input_) for _, model, masker, norm, label, input_ in rows]
+    return [Place(*row[:5]) for row in rows]
 
 
-def _first_judged(db: sqlite3.Connection) -> dict[Subject, int]:
+def _first_judged(db: sqlite3.Connection) -> dict[Place, int]:
     """Each subject's first input that was observed and is classified as labelled."""
     rows = db.execute(
         "SELECT model, masker, norm, min(input) FROM observation"
         " WHERE json_extract(facts, '$.misclassified') = 0 GROUP BY model, masker, norm"
     )
-    return {(model, masker, norm): first for model, masker, norm, first in rows}
+    return {Place(model, masker, norm): first for model, masker, norm, first in rows}
 
 
 def _asked(db: sqlite3.Connection) -> dict[str, set[Place]]:
@@ -57,5 +58,5 @@ def _asked(db: sqlite3.Connection) -> dict[str, set[Place]]:
     for model, masker, norm, spec, first, stop in rows:
         if (by := asked_by(json.loads(spec))) is not None:
             kind, label = by
-            found[kind] |= {(model, masker, norm, label, n) for n in range(first, stop)}
+            found[kind] |= {Place(model, masker, norm, label, n) for n in range(first, stop)}
     return found

@@ -13,18 +13,20 @@ from typing import Any, NamedTuple
 from falsefloor.api import Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
+from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite, revive
 from falsefloor.study.units import digest
 
 Judge = Callable[[Facts, Sequence[Finding]], Judgement]
-Group = tuple[str, str, str, int]
-"""model, masker, norm, input: estimates that bear on each other."""
+
+THERE = "model = :model AND masker = :masker AND norm = :norm AND input = :input"
+"""Of an observation, at a `Place`."""
 
 _ESTIMATES = (
     "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.cell,"
     " e.forward, e.backward, s.label AS name, s.claim, s.gradient FROM series s"
-    " JOIN estimate e ON e.series = s.id AND e.input = ? JOIN unit u ON u.id = e.unit"
-    " WHERE s.model = ? AND s.masker = ? AND s.norm = ? ORDER BY s.id"
+    " JOIN estimate e ON e.series = s.id AND e.input = :input JOIN unit u ON u.id = e.unit"
+    " WHERE s.model = :model AND s.masker = :masker AND s.norm = :norm ORDER BY s.id"
 )
 
 
@@ -48,17 +50,17 @@ class _Row(NamedTuple):
     gradient: str
 
 
-def rejudge(db: sqlite3.Connection, groups: Iterable[Group], judge: Judge) -> None:
-    """Judge every estimate of these groups from what is stored, inside the caller's transaction."""
-    for model, masker, norm, input_ in groups:
-        rows = [_Row(*row) for row in db.execute(_ESTIMATES, (input_, model, masker, norm))]
-        observed = _observed(db, model, masker, norm, input_)
+def rejudge(db: sqlite3.Connection, places: Iterable[Place], judge: Judge) -> None:
+    """Judge every estimate of these subjects' inputs from what is stored, inside the caller's transaction."""
+    for place in places:
+        rows = [_Row(*row) for row in db.execute(_ESTIMATES, place._asdict())]
+        observed = _observed(db, place)
         records = {row.id: _record(db, row) for row in rows if row.status == "ok"}
         for row in rows:
             if row.status != "ok":
                 continue
             others = [record for id_, record in records.items() if id_ != row.id]
-            facts = Facts(norm, records[row.id], others, _with_queries(observed, row))  # type: ignore[arg-type]
+            facts = Facts(place.norm, records[row.id], others, _with_queries(observed, row))  # type: ignore[arg-type]
             notes = [note(code, message) for code, message in json.loads(row.notes)]
             _write(db, row, judge(facts, notes))
 
@@ -112,11 +114,8 @@ def tally(db: sqlite3.Connection, series: int, verdict: str, change: int) -> Non
     )
 
 
-def _observed(db: sqlite3.Connection, model: str, masker: str, norm: str, input_: int) -> dict[str, Any]:
-    row = db.execute(
-        "SELECT facts FROM observation WHERE model = ? AND masker = ? AND norm = ? AND input = ?",
-        (model, masker, norm, input_),
-    ).fetchone()
+def _observed(db: sqlite3.Connection, place: Place) -> dict[str, Any]:
+    row = db.execute(f"SELECT facts FROM observation WHERE {THERE}", place._asdict()).fetchone()
     return _parsed(row[0]) if row else {}
 
 

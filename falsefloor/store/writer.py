@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
 from falsefloor.store.asked import known
 from falsefloor.store.filesystem import is_network, make_file, private_or_shared
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.refusals import said_plainly
 from falsefloor.store.schema import check_foreign, migrate
-from falsefloor.store.verdicts import Group, Judge, rejudge, tally
+from falsefloor.store.verdicts import THERE, Judge, rejudge, tally
 from falsefloor.study.followups import Known
 from falsefloor.study.units import Series, Unit, stack_json
 
@@ -124,15 +125,11 @@ class RunWriter:
     def add_units(self, units: Iterable[Unit]) -> None:
         """Plan units; those that are there already stay as they are."""
         with self._transaction() as db:
-            ids = {
-                (model, masker, norm, label): id_
-                for id_, model, masker, norm, label in db.execute(
-                    "SELECT id, model, masker, norm, label FROM series"
-                )
-            }
+            rows = db.execute("SELECT id, model, masker, norm, label FROM series")
+            ids = {Place(*cell): id_ for id_, *cell in rows}
             for unit in units:
                 place = (unit.model.name, unit.stack.name, unit.norm)
-                series = ids[*place, unit.series.label] if unit.series else None
+                series = ids[unit.series.place] if unit.series else None
                 db.execute(
                     "INSERT OR IGNORE INTO unit (key, cell, kind, spec, model, masker, norm, series,"
                     " first, stop) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -199,20 +196,21 @@ class RunWriter:
         One wait took 8 ms on a busy cloud disk, where judging and writing a unit take 0.4 ms.
         """
         with self._transaction() as db:
-            touched: dict[Group, None] = {}
+            touched: dict[Place, None] = {}
             for unit, result in results:
                 touched |= dict.fromkeys(self._store(db, unit, result))
             rejudge(db, touched, self._judge)
 
-    def _store(self, db: sqlite3.Connection, unit: int, result: UnitResult) -> list[Group]:
-        """Store one unit; what it touches."""
+    def _store(self, db: sqlite3.Connection, unit: int, result: UnitResult) -> list[Place]:
+        """Store one unit; the subjects' inputs that it touches."""
         row = db.execute(
             "SELECT status, model, masker, norm, series, cell, first, stop, kind FROM unit WHERE id = ?",
             (unit,),
         ).fetchone()
         if row is None or row[0] not in UNFINISHED:
             return []
-        _, model, masker, norm, series, cell, first, stop, kind = row
+        _, *subject, series, cell, first, stop, kind = row
+        at = Place(*subject)
         for estimate in result.estimates:
             self._estimate(db, unit, cell, series, estimate)
         if series is not None and result.status != "ok" and not result.estimates:
@@ -221,7 +219,7 @@ class RunWriter:
                 self._estimate(db, unit, cell, series, missing)
         for seen in result.observations:
             if kind != "observe":
-                self._add_facts(db, (model, masker, norm, seen.input), unit, cell, seen)
+                self._add_facts(db, at._replace(input=seen.input), unit, cell, seen)
                 continue
             names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
             facts = {**seen.facts, "arrays": names}
@@ -229,7 +227,7 @@ class RunWriter:
             db.execute(
                 "INSERT OR REPLACE INTO observation (unit, model, masker, norm, input, agreement, facts)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (unit, model, masker, norm, seen.input, agreement, json.dumps(finite(facts))),
+                (unit, *subject, seen.input, agreement, json.dumps(finite(facts))),
             )
             self._arrays(db, unit, cell, seen.input, seen.arrays)
         db.execute(
@@ -248,14 +246,13 @@ class RunWriter:
         )
         db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
         touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
-        return [(model, masker, norm, input_) for input_ in sorted(touched)]
+        return [at._replace(input=input_) for input_ in sorted(touched)]
 
     def _add_facts(
-        self, db: sqlite3.Connection, group: Group, unit: int, cell: str, seen: ObservationResult
+        self, db: sqlite3.Connection, at: Place, unit: int, cell: str, seen: ObservationResult
     ) -> None:
         """What a follow-up learnt (a repair's agreement, a trap, more samples), beside what was seen."""
-        place = "WHERE model = ? AND masker = ? AND norm = ? AND input = ?"
-        row = db.execute(f"SELECT facts FROM observation {place}", group).fetchone()
+        row = db.execute(f"SELECT facts FROM observation WHERE {THERE}", at._asdict()).fetchone()
         if row is None:
             return
         known = json.loads(row[0])
@@ -263,7 +260,8 @@ class RunWriter:
             known[part] = {**known.get(part, {}), **more}
         names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
         known["arrays"] = {**known.get("arrays", {}), **names}
-        db.execute(f"UPDATE observation SET facts = ? {place}", (json.dumps(finite(known)), *group))
+        facts = {"facts": json.dumps(finite(known)), **at._asdict()}
+        db.execute(f"UPDATE observation SET facts = :facts WHERE {THERE}", facts)
         self._arrays(db, unit, cell, seen.input, seen.arrays)
 
     def _estimate(self, db: sqlite3.Connection, unit: int, cell: str, series: int, e: EstimateResult) -> None:
@@ -308,17 +306,15 @@ class RunWriter:
             db.execute("INSERT OR REPLACE INTO array VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def judge_all(self) -> int:
-        """Judge the whole run again from what is stored. Returns the number of groups judged."""
-        groups: list[Group] = [
-            (model, masker, norm, input_)
-            for model, masker, norm, input_ in self._db.execute(
-                "SELECT DISTINCT s.model, s.masker, s.norm, e.input FROM estimate e"
-                " JOIN series s ON s.id = e.series"
-            )
-        ]
+        """Judge the whole run again from what is stored. Returns at how many inputs of subjects."""
+        rows = self._db.execute(
+            "SELECT DISTINCT s.model, s.masker, s.norm, '', e.input FROM estimate e"
+            " JOIN series s ON s.id = e.series"
+        )
+        places = [Place(*row) for row in rows]
         with self._transaction() as db:
-            rejudge(db, groups, self._judge)
-        return len(groups)
+            rejudge(db, places, self._judge)
+        return len(places)
 
     def finish(self, status: str, *, error: str | None = None, exit_code: int = 0) -> None:
         """End the run; `close` makes it one file."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from falsefloor.api import Scalar
+from falsefloor.checks.verdicts import Place, is_lower
 from falsefloor.plugins import Catalogue
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit
@@ -26,28 +27,15 @@ DOUBTED = frozenset(("refuted", "suspect"))
 RECOVERED = "{} (recovered)"
 """The label of the series that estimates again with a repaired gradient."""
 
-Subject: TypeAlias = tuple[str, str, str]
-"""model, masker, norm"""
-Place: TypeAlias = tuple[str, str, str, str, int]
-"""model, masker, norm, label of the series, input"""
-
 
 class Floor(NamedTuple):
     """A judged lower estimate of one input; backward: its backward queries."""
 
-    model: str
-    masker: str
-    norm: str
-    label: str
+    place: Place
     gradient: str
     recovers: str | None
-    input: int
     verdict: str
     backward: int
-
-    @property
-    def place(self) -> Place:
-        return self.model, self.masker, self.norm, self.label, self.input
 
 
 @dataclass(frozen=True)
@@ -60,16 +48,16 @@ class Known:
 
     floors: Sequence[Floor] = ()
     fired: Collection[Place] = ()
-    first: Mapping[Subject, int] = field(default_factory=dict)
+    first: Mapping[Place, int] = field(default_factory=dict)
     asked: Mapping[str, Collection[Place]] = field(default_factory=dict)
 
-    def new(self, kind: str, places: Collection[Place]) -> dict[tuple[str, ...], set[int]]:
-        """(model, masker, norm, label) to the inputs of those places that this kind was not asked for yet."""
+    def new(self, kind: str, places: Collection[Place]) -> dict[Place, set[int]]:
+        """Cell to the inputs of those places that this kind was not asked for yet."""
         done = self.asked.get(kind, ())
-        wanted: dict[tuple[str, ...], set[int]] = {}
+        wanted: dict[Place, set[int]] = {}
         for place in places:
             if place not in done:
-                wanted.setdefault(place[:4], set()).add(place[4])
+                wanted.setdefault(place.cell, set()).add(place.input)
         return wanted
 
 
@@ -87,7 +75,7 @@ def resamples(known: Known, study: Study, series: Sequence[Series], installed: C
     wanted = known.new("resample", known.fired)
     units = []
     for one in series:
-        numbers = wanted.get(_cell(one), set())
+        numbers = wanted.get(one.place, set())
         params = _more(one) if numbers else None
         if params is not None and installed.accepts(one.estimator.use, params):
             units += [
@@ -119,7 +107,7 @@ def recoveries(known: Known, study: Study, series: Sequence[Series], installed: 
         again = recovered(raw)
         units += [
             Unit("follow-up", raw.model, raw.stack, raw.norm, study.inputs, chunk, study.seed, series=again)
-            for chunk in runs(wanted.get(_cell(raw), set()), longest=study.chunk)
+            for chunk in runs(wanted.get(raw.place, set()), longest=study.chunk)
         ]
     return units
 
@@ -135,15 +123,15 @@ def traps(known: Known, study: Study, series: Sequence[Series], installed: Catal
         return []
     places = []
     for one in series:
-        first = known.first.get((one.model.name, one.stack.name, one.norm))
+        first = known.first.get(one.place.subject)
         ours = all(installed.is_own("masker", layer.use) for layer in one.stack.layers)
         if first is not None and ours and not _repaired(one):
-            places.append((*_cell(one), first))
+            places.append(one.place._replace(input=first))
     wanted = known.new("trap", places)
     return [
         _beside(one, study, (number, number + 1), "trap", params=one.params)
         for one in series
-        for number in wanted.get(_cell(one), ())
+        for number in wanted.get(one.place, ())
     ]
 
 
@@ -166,15 +154,11 @@ def foreseen(
     judged: model to its inputs that are classified as labelled. Supposed is that maskers change no class,
     that every lower estimate follows autograd, and that no warning fires.
     """
-    first = {
-        (one.model.name, one.stack.name, one.norm): judged[one.model.name][0]
-        for one in series
-        if judged.get(one.model.name)
-    }
+    first = {one.place.subject: judged[one.model.name][0] for one in series if judged.get(one.model.name)}
     floors = [
-        Floor(*_cell(one), one.estimator.gradient, None, number, "held", 1)
+        Floor(one.place._replace(input=number), one.estimator.gradient, None, "held", backward=1)
         for one in series
-        if one.claim != "upper_bound"
+        if is_lower(one.claim)
         for number in judged.get(one.model.name, ())
     ]
     return follow_ups(Known(floors=floors, first=first), study, series, installed)
@@ -202,10 +186,6 @@ def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:
         else:
             made.append((number, number + 1))
     return made
-
-
-def _cell(one: Series) -> tuple[str, str, str, str]:
-    return one.model.name, one.stack.name, one.norm, one.label
 
 
 def _repaired(one: Series) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.api import Scalar
+from falsefloor.checks.verdicts import Place
 from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue
 from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study
@@ -54,6 +55,10 @@ class Series:
     @property
     def label(self) -> str:
         return self.estimator.name
+
+    @property
+    def place(self) -> Place:
+        return Place(self.model.name, self.stack.name, self.norm, self.label)
 
 
 @dataclass(frozen=True)

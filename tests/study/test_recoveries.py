@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
@@ -46,18 +47,10 @@ def asked(known: Known, given: Study) -> list[Unit]:
 
 
 def floor(**changes: object) -> Floor:
-    given = {
-        "model": "digits:mlp",
-        "masker": "staircase:c=255",
-        "norm": "linf",
-        "label": "clever",
-        "gradient": "autograd",
-        "recovers": None,
-        "input": 0,
-        "verdict": "refuted",
-        "backward": 900,
-    }
-    return Floor(**{**given, **changes})  # type: ignore[arg-type]
+    place = Place("digits:mlp", "staircase:c=255", "linf", "clever", 0)
+    moved = {name: changes.pop(name) for name in Place._fields if name in changes}
+    given = Floor(place._replace(**moved), "autograd", None, "refuted", backward=900)  # type: ignore[arg-type]
+    return given._replace(**changes)  # type: ignore[arg-type]
 
 
 def test_a_refuted_floor_is_estimated_again_on_its_chunk_with_the_same_parameters() -> None:
@@ -161,7 +154,7 @@ def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_
     seen = [ObservationResult(0, None, {"gradients": {"auto": rows}})]
     done = [EstimateResult(n, 1, 1, radius=0.1, evidence={"sampling_radius": 0.1}) for n in range(2)]
     writer.store(id_, UnitResult("", estimates=done, observations=seen))
-    again = {(f.input, f.verdict) for f in writer.known().floors if f.recovers}
+    again = {(f.place.input, f.verdict) for f in writer.known().floors if f.recovers}
     assert (0, "suspect") in again  # three times what the function does: FF102 is asked of the repair as well
     assert (1, "suspect") not in again
     writer.close()

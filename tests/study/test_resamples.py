@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
-from falsefloor.study.followups import Known, Place, follow_ups, recovered, resamples
+from falsefloor.study.followups import Known, follow_ups, recovered, resamples
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan, series_of
 
@@ -36,7 +37,7 @@ class Permissive(Catalogue):
 
 
 def place(number: int = 3, label: str = "clever", masker: str = RAMP) -> Place:
-    return ("digits:mlp", masker, "linf", label, number)
+    return Place("digits:mlp", masker, "linf", label, number)
 
 
 def cells(**changes: Any) -> tuple[Study, list[Series]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.study.file import study_from
 from falsefloor.study.followups import Known, recovered, traps
@@ -17,7 +18,7 @@ BASE = {
     "estimators": ["clever", "attack"],
     "trap": True,
 }
-FIRST = {("digits:mlp", "none", "linf"): 0, ("digits:mlp", "staircase:c=255", "linf"): 3}
+FIRST = {Place("digits:mlp", "none", "linf"): 0, Place("digits:mlp", "staircase:c=255", "linf"): 3}
 
 
 class Strange(Catalogue):
