@@ -30,16 +30,9 @@ def store(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def plugin_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests: describing the plugins takes a child that imports torch."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def environment(store: Path, plugin_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FALSEFLOOR_STORE", str(store))
-    monkeypatch.setenv("FALSEFLOOR_CACHE", str(plugin_cache))
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
