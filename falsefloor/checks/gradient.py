@@ -16,14 +16,10 @@ from falsefloor.checks.reading import (
 )
 from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
 from falsefloor.checks.rule import Family, found
+from falsefloor.numerics.agreement import disagreement
 from falsefloor.observed import Gradients, Step
 
 VANISHED_SHARE = 0.1
-AGREE = (0.75, 1.33)
-AGREE_FINE = (0.5, 2.0)
-FINE = 0.05
-"""Half steps below this share of the radius are judged by the wider band only."""
-CORRELATED = 0.9
 SPIKE = 10.0
 """Largest over median gradient norm; unmasked models reach 2.7."""
 SHIFT = 1e-4
@@ -86,15 +82,9 @@ def _disagreement(row: Gradients, step: Step) -> Finding | None:
     share, ratio, correlation, radius = step.h, step.ratio, step.correlation, row.radius
     if share is None or ratio is None or radius is None:
         return None
-    low, high = AGREE_FINE if share < FINE else AGREE
-    weak = share >= FINE and correlation is not None and correlation < CORRELATED
-    if low <= ratio <= high and not weak:
+    what = disagreement(ratio, correlation, share=share)
+    if what is None:
         return None
-    what = (
-        f"is {ratio:.3g} times what the function does"
-        if not low <= ratio <= high
-        else "hardly follows what the function does"
-    )
     return found(
         "FF102",
         f"over steps of {share * radius:.3g} the gradient {what}",

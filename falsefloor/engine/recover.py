@@ -21,6 +21,7 @@ from falsefloor.engine.context import generators
 from falsefloor.estimators.scale_search import Scales, choose_scale, domain_width
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
+from falsefloor.numerics.agreement import FINE
 from falsefloor.plugins.loading import make
 from falsefloor.subjects.observe.agreement import scale_agreement
 from falsefloor.subjects.observe.counterexample import nearest_by_secants
@@ -28,9 +29,6 @@ from falsefloor.subjects.observe.site import SCALES, Site
 from falsefloor.subjects.subject import ModelSubject
 
 AUTO = "auto"
-FINE = 0.05
-"""Half steps below this share of a radius are not held against a repaired gradient: they see the mask's own
-steps, which the repair leaves out on purpose."""
 NEAR = 8.0
 """Scales farther than this factor from where the class changes say nothing about a claim."""
 COORDINATES = 256
@@ -133,7 +131,8 @@ def _flip(site: Site) -> float:
 
 
 def _agreement(site: Site, function: Callable[[Tensor], Tensor], flip: float, *, name: str) -> list[Row]:
-    """FF102's pairs at the radii that a claim may be about, without the steps that see the mask itself."""
+    """FF102's pairs at the radii that a claim may be about, without the fine steps: those see the mask's own,
+    which a repair leaves out on purpose."""
     radii = [flip, *(s * site.diameter for s in SCALES if 1 / NEAR <= s * site.diameter / flip <= NEAR)]
     table: list[Row] = []
     for radius in radii:

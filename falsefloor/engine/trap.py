@@ -11,10 +11,10 @@ from torch import Tensor
 from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.gradient import Through
 from falsefloor.engine.session import Session
 from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import pack_tensor
+from falsefloor.gradients.through import Through
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import make
 from falsefloor.store.records import ObservationResult

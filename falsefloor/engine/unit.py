@@ -18,7 +18,6 @@ from torch import Tensor
 from falsefloor.api import Cancelled, Estimate, Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.gradient import Through
 from falsefloor.engine.observing import observe_inputs
 from falsefloor.engine.queries import ACCOUNT, queries
 from falsefloor.engine.recover import Choice, choose
@@ -29,6 +28,7 @@ from falsefloor.engine.task import Task
 from falsefloor.engine.tensors import curve, pack_tensor, scalar
 from falsefloor.engine.trap import trap_inputs
 from falsefloor.errors import FalsefloorError
+from falsefloor.gradients.through import Through
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult

@@ -17,12 +17,10 @@ from torch.autograd.function import once_differentiable
 from falsefloor.api import option
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
+from falsefloor.numerics.agreement import AGREE
 
 if TYPE_CHECKING:
     from falsefloor.api import Subject
-
-_LOW, _HIGH = 0.75, 1.33
-"""How much of the function's own change a gradient may predict and still count (as the warning FF102)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +90,8 @@ def _holds(subject: Subject, points: Tensor, gradient: Tensor, upstream: Tensor,
     told = (gradient.double() * (above.double() - below.double())).flatten(1).sum(1)
     # a row that nothing was asked of is right with its gradient of 0
     unasked = (upstream == 0).all(1)
-    return unasked | ((told > 0) & (told >= _LOW * seen) & (told <= _HIGH * seen))
+    low, high = AGREE
+    return unasked | ((told > 0) & (told >= low * seen) & (told <= high * seen))
 
 
 __all__ = ["Auto"]

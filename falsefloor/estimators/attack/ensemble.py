@@ -19,10 +19,11 @@ from falsefloor.estimators.attack.boundary import search
 from falsefloor.estimators.attack.campaign import Effort, Found, around, explore, hop, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
-from falsefloor.estimators.attack.oracle import Oracle, Parted, in_parts
+from falsefloor.estimators.attack.oracle import Oracle, in_parts
 from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
+from falsefloor.gradients.through import Through
 
 if TYPE_CHECKING:
     from falsefloor.api import Context, Subject
@@ -123,7 +124,10 @@ class Attack:
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
         ledger = Ledger(oracle, who, pace=pace)
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
-        parted = Parted(subject, oracle.rows)
+        # secants ask for more points than they were given
+        parted = Through(
+            subject, lambda whole: lambda x: torch.cat([whole(part) for part in in_parts(x, oracle.rows)])
+        )
         sources = {h: Secant(h=h, directions=self.directions)(parted) for h in SECANTS}
         repaired = StraightThrough()(subject)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from falsefloor.estimators.queries import Queries
 from falsefloor.numerics.balls import vector_norm, working
@@ -177,40 +177,6 @@ class Oracle:
         return points.to(self.dtype).reshape(-1, *self.shape)
 
 
-@dataclasses.dataclass(frozen=True)
-class Parted:
-    """A subject for gradient sources that ask for more points than they were given: ``rows`` a forward."""
-
-    subject: Subject
-    rows: int
-
-    @property
-    def module(self) -> nn.Module:
-        return self.subject.module
-
-    @property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        return self.subject.bounds
-
-    @property
-    def classes(self) -> int:
-        return self.subject.classes
-
-    @property
-    def device(self) -> torch.device:
-        return self.subject.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.subject.dtype
-
-    def __call__(self, inputs: Tensor, /) -> Tensor:
-        return torch.cat([self.subject(part) for part in in_parts(inputs, self.rows)])
-
-
 def in_parts(rows: Tensor, size: int) -> list[Tensor]:
     """The rows in order, ``size`` at a time; at least one part, which may be empty."""
     return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
-
-
-__all__ = ["BARE", "SURE", "Oracle", "Parted", "in_parts"]

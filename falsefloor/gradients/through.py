@@ -1,23 +1,29 @@
-"""A subject seen through a gradient source: same forward, another backward, the same queries counted."""
+"""A subject that is asked in another way: all of it is the subject's own but the call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor, nn
 
-from falsefloor.api import GradientSource
-from falsefloor.subjects.subject import ModelSubject
+if TYPE_CHECKING:
+    import torch
+
+    from falsefloor.api import Subject
 
 
 class Through(nn.Module):
-    """`falsefloor.api.Subject` whose logits come from ``source(subject)``."""
+    """`falsefloor.api.Subject` whose logits come from ``source(subject)``, (N, *input) to (N, K).
 
-    def __init__(self, subject: ModelSubject, source: GradientSource) -> None:
+    A gradient source keeps the forward and puts another backward behind it. Queries are counted by the
+    subject; `forward_queries` and `backward_queries` raise AttributeError where it counts none.
+    """
+
+    def __init__(self, subject: Subject, source: Callable[[Subject], Callable[[Tensor], Tensor]]) -> None:
         super().__init__()
         self.subject, self.source = subject, source
-        self._logits: Callable[[Tensor], Tensor] = source(subject)
+        self._logits = source(subject)
 
     @property
     def module(self) -> nn.Module:
@@ -41,11 +47,11 @@ class Through(nn.Module):
 
     @property
     def forward_queries(self) -> int:
-        return self.subject.forward_queries
+        return cast("int", self.subject.forward_queries)  # type: ignore[attr-defined]
 
     @property
     def backward_queries(self) -> int:
-        return self.subject.backward_queries
+        return cast("int", self.subject.backward_queries)  # type: ignore[attr-defined]
 
     def prepare(self, inputs: Tensor) -> None:
         """One forward for what a source looks at once, so that no input's estimate is charged for it."""
