@@ -16,7 +16,7 @@ from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.reading import seen
 from falsefloor.checks.rule import found
-from falsefloor.checks.verdicts import SEVERITIES, Verdict, rank
+from falsefloor.checks.verdicts import MISCLASSIFIED, SEVERITIES, Verdict, rank
 
 TELLING = (
     *("FF204", "FF201", "FF203", "FF403"),
@@ -74,7 +74,7 @@ def judge(
     if missing:
         return Judgement("unchecked", ranked, missing, ran)
     if seen(facts).misclassified:
-        return Judgement("held", ranked, "FF601 misclassified", ran)
+        return Judgement("held", ranked, MISCLASSIFIED, ran)
     spent = seen(facts).queries
     return Judgement("held", ranked, f"{ran} checks, {spent.forward + spent.backward:,.0f} queries", ran)
 

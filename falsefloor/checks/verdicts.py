@@ -13,6 +13,8 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """Of an estimate that came back, gravest first."""
 STATES = ("failed", "skipped", "cancelled")
 """What became of an estimate that did not come back."""
+MISCLASSIFIED = "FF601 misclassified"
+"""The reason of an estimate of an input that is not classified as labelled: nothing is said of it."""
 SEVERITIES: tuple[Severity, ...] = ("refuted", "suspect", "vacuous", "error", "note")
 """Of findings, gravest first."""
 ORDER = (

@@ -105,17 +105,11 @@ class _Lines:
         from falsefloor.report.text import glyphs_for
 
         glyphs = glyphs_for(sys.stderr.encoding)
-        cells = reader.cells()
-        for one in reader.series():
-            cell = cells[one.id]
-            if one.id in self.told or not cell.total or sum(cell.verdicts.values()) < cell.total:
-                continue
-            self.told.add(one.id)
-            word = f"{cell.worst_count}/{cell.total} {cell.worst}" if cell.worst else " ".join(cell.verdicts)
-            radius = glyphs.radius(cell.radius, claim=one.claim, capped=cell.capped)
-            name = " ".join(map(_plain, (one.model, one.masker, one.norm, one.label)))
-            reason = f": {_plain(cell.reason)}" if cell.reason else ""
-            say(f"[{info.units_done}/{info.units_total}] {name}  {radius}  {word}{reason}")
+        for row in _comparison(reader).rows:
+            for entry in row.entries:
+                if entry is not None and entry.complete and entry.series.id not in self.told:
+                    self.told.add(entry.series.id)
+                    say(f"[{info.units_done}/{info.units_total}] {row.alone(entry).line(glyphs)}")
 
 
 @dataclass

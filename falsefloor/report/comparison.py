@@ -1,90 +1,126 @@
-"""The comparison: subject × norm against estimators, as one value that every form of a report draws.
+"""The comparison: subject × norm against estimators, as values that every surface paints.
 
-Built from a run's summary (a million estimates cost nothing) or from a run's JSON document (a notebook).
+What a row says is decided here and nowhere else: its verdict, of how many inputs, why, the multiple of the
+unmasked number, how many inputs are classified as labelled. Over all inputs or for single ones, from a run as
+it stands, from the app's snapshot or from a JSON document: all through `compare`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from falsefloor.checks.verdicts import VERDICTS
-from falsefloor.jsonable import as_number
-from falsefloor.store.reader import Cell, RunReader, SeriesRow
+from falsefloor.checks.verdicts import VERDICTS, Place, rank
+from falsefloor.report.cells import Brief, Entry, brief, summary
+from falsefloor.report.text import Glyphs, clean, verdict_word
+from falsefloor.store.reader import ENDED, Cell, RunReader, SeriesRow
 from falsefloor.study.units import is_masked
-
-Subject = tuple[str, str, str]
-"""model, masker, norm"""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One estimator on one subject: what was planned, and what is there of it."""
-
-    series: SeriesRow
-    cell: Cell
-
-    @property
-    def lower(self) -> bool:
-        return self.series.claim != "upper_bound"
-
-    @property
-    def failed(self) -> int:
-        return self.cell.verdicts.get("failed", 0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A subject under a norm. told: the entry that the row's verdict and reason speak of.
+    """A subject under a norm, over all inputs or for one.
 
-    ratio: of the floor that moved most against the unmasked subject, as a multiple; None for that subject.
-    agreement: on how many inputs the masked and the unmasked model gave the same class, of how many.
+    told: the entry that its verdict and reason speak of. agreement: on how many inputs
+    the masked and the unmasked model gave the same class, of how many.
     """
 
-    subject: Subject
+    subject: Place
     entries: tuple[Entry | None, ...]
-    ratio: float | None = None
+    told: Entry | None = None
     agreement: tuple[int, int] | None = None
 
     @property
-    def told(self) -> Entry | None:
-        present = [entry for entry in self.entries if entry is not None]
-        for verdict in VERDICTS:
-            found = [entry for entry in present if entry.cell.worst == verdict]
-            if found:
-                return next((entry for entry in found if entry.lower), found[0])
-        return next((entry for entry in present if entry.cell.verdicts), None)
-
-    @property
     def verdict(self) -> str:
-        """The worst verdict; "failed" or "skipped" where nothing came back; empty while nothing is there."""
-        told = self.told
-        if told is None:
-            return ""
-        return told.cell.worst or max(told.cell.verdicts, key=lambda v: told.cell.verdicts[v])
+        """The gravest verdict or state of what was asked for; empty while nothing is there."""
+        return self.told.word if self.told else ""
 
     @property
-    def complete(self) -> bool:
-        """Whether every planned estimate of the row has come in, in whatever state."""
-        present = [entry for entry in self.entries if entry is not None]
-        return all(sum(entry.cell.verdicts.values()) >= max(entry.cell.total, 1) for entry in present)
+    def reason(self) -> str:
+        return self.told.reason if self.told else ""
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is printed: "REFUTED", or "3/5 REFUTED" where it is not so on every input."""
+        told, word = self.told, verdict_word(self.verdict)
+        return f"{told.count}/{told.of} {word}" if told and 0 < told.count < told.of else word
+
+    @property
+    def ratio(self) -> float | None:
+        """Of the floor that moved most against the unmasked subject, up or down."""
+        found = [entry.ratio for entry in self.entries if entry is not None and entry.ratio is not None]
+        return max(found, key=lambda f: abs(math.log(f)) if f > 0 else math.inf, default=None)
+
+    @property
+    def correct(self) -> tuple[int, int]:
+        """How many inputs are classified as labelled, of how many of which that is known."""
+        cells = [entry.cell for entry in self.entries if entry is not None]
+        most = max(cells, key=lambda cell: cell.judged, default=None)
+        return (most.correct, most.judged) if most else (0, 0)
+
+    @property
+    def correct_words(self) -> str:
+        """ "4/5 correct"; empty where all are."""
+        correct, of = self.correct
+        return f"{correct}/{of} correct" if correct < of else ""
+
+    def why(self, glyphs: Glyphs) -> str:
+        """What stands beside the verdict: how many inputs are correct where not all are, and the reason."""
+        return f" {glyphs.dot} ".join(part for part in (self.correct_words, self.reason) if part)
+
+    @property
+    def changed_class(self) -> str:
+        """Said where a masker interferes with the model: the comparison is then with another model."""
+        same, of = self.agreement or (0, 0)
+        return f"the masker changes the class of {of - same}/{of} inputs" if same < of else ""
+
+    def line(self, glyphs: Glyphs) -> str:
+        """The row in one line: "digits:mlp staircase:c=255 linf clever  ≥0.3000✗  REFUTED: FF201 …"."""
+        numbers = ["".join(entry.said(glyphs)[:2]) for entry in self.entries if entry is not None]
+        name = " ".join(clean(part) for part in self.subject[:4] if part)
+        why = self.why(glyphs)
+        return "  ".join([name, *numbers, f"{self.words}: {why}" if why else self.words])
+
+    def alone(self, entry: Entry) -> Row:
+        """A row of one estimate: tables that have a line an estimator."""
+        place = self.subject._replace(label=entry.series.label)
+        return replace(self, subject=place, entries=(entry,), told=entry)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """columns: the estimators' labels. ratios: whether any row has one."""
+    """columns: the estimators' labels."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    ratios: bool = False
-    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> bool:
+        """Whether anything here can be compared with an unmasked subject."""
+        return any(row.ratio is not None for row in self.rows)
 
     @property
     def models(self) -> list[str]:
-        return list(dict.fromkeys(row.subject[0] for row in self.rows))
+        return list(dict.fromkeys(row.subject.model for row in self.rows))
+
+    @property
+    def norms(self) -> list[str]:
+        return list(dict.fromkeys(row.subject.norm for row in self.rows))
+
+    def name(self, row: Row) -> str:
+        """A row's name, without what is the same in every row."""
+        at = row.subject
+        parts = [at.model] * (len(self.models) > 1) + [at.masker] + [at.norm] * (len(self.norms) > 1)
+        return " ".join(clean(part) for part in parts)
+
+    def entry(self, place: Place) -> Entry | None:
+        """The entry of a cell, by model, masker, norm, label and, among single inputs, its input."""
+        for row in self.rows:
+            if row.subject.subject == place.subject:
+                return next((e for e in row.entries if e is not None and e.series.label == place.label), None)
+        return None
 
     def without_recovered(self) -> Comparison:
         """The same rows without the columns of estimates that were made again with a repaired gradient."""
@@ -96,48 +132,115 @@ class Comparison:
         rows = tuple(replace(row, entries=tuple(row.entries[at] for at in kept)) for row in self.rows)
         return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows)
 
-    @property
-    def norms(self) -> list[str]:
-        return list(dict.fromkeys(row.subject[2] for row in self.rows))
+
+def legend(comparison: Comparison, glyphs: Glyphs) -> list[str]:
+    """What the signs of these rows mean, in phrases; nothing of those that do not occur."""
+    shown = [e for row in comparison.rows for e in row.entries if e is not None and e.cell.radius is not None]
+    estimates = [entry.cell.capped for entry in shown if entry.series.claim == "lower_estimate"]
+    signs = {
+        f"{glyphs.about} estimated floor": False in estimates,
+        f"{glyphs.capped} estimated floor, at its cap": True in estimates,
+        f"{glyphs.certified} certified floor": any(e.series.claim == "lower_bound" for e in shown),
+        f"{glyphs.most} ceiling: an adversarial input was found there": any(
+            not entry.lower and entry.cell.radius != math.inf for entry in shown
+        ),
+    }
+    words = [sign for sign, occurs in signs.items() if occurs]
+    marks = {mark for entry in shown for mark in entry.said(glyphs).mark}
+    words += [f"{mark} {word}" for word in VERDICTS if (mark := glyphs.mark(word)) and mark in marks]
+    if glyphs.mark("failed") in marks:
+        words.append(f"{glyphs.mark('failed')} failed for some inputs")
+    if comparison.ratios:
+        words.append(f"{glyphs.times} none: the floor that moved most, over its unmasked value")
+    judged = [row.agreement for row in comparison.rows if row.agreement]
+    if judged and all(same == of for same, of in judged):
+        words.append("all maskers leave all inputs in their class")
+    elif judged:
+        words.append("same class: inputs that the masker leaves in their class")
+    if any(entry.cell.correct > 1 for entry in shown):
+        wrong = any(row.correct_words for row in comparison.rows)
+        words.append("numbers are medians over the inputs" + " that are classified as labelled" * wrong)
+    return words
 
 
-def compare_cells(
+def compare(
     series: Sequence[SeriesRow],
     cells: Mapping[int, Cell],
     *,
-    agreement: Mapping[Subject, tuple[int, int]] | None = None,
+    agreement: Mapping[tuple[str, str, str], tuple[int, int]] | None = None,
+    briefs: Mapping[tuple[int, int], Brief] | None = None,
+    ended: bool = False,
 ) -> Comparison:
-    """The comparison of a run from its series and their summaries, in the order of the study."""
+    """The comparison of a run from its series and their summaries, in the order of the study.
+
+    briefs: (series, input) to what became of it; where it is given, every row is of one input. ended: whether
+    the run is over, so that nothing moves any more, whatever was reported last.
+    """
     columns = tuple(dict.fromkeys(one.label for one in series))
-    table: dict[Subject, dict[str, Entry]] = {}
-    for one in series:
-        subject = (one.model, one.masker, one.norm)
-        table.setdefault(subject, {})[one.label] = Entry(one, cells[one.id])
+    table: dict[Place, dict[str, Entry]] = {}
+    for place, one, cell in _cells(series, cells, briefs):
+        table.setdefault(place, {})[one.label] = Entry(one, replace(cell, live=None) if ended else cell)
     bare = {
-        (s[0], s[2]): row
-        for s, row in table.items()
-        if not any(is_masked(e.series.stack) for e in row.values())
+        (place.model, place.norm, place.input): entries
+        for place, entries in table.items()
+        if not any(is_masked(entry.series.stack) for entry in entries.values())
     }
     rows = []
-    for subject, entries in table.items():
-        base = bare.get((subject[0], subject[2]), {})
-        rows.append(
-            Row(
-                subject,
-                tuple(entries.get(column) for column in columns),
-                ratio=None if base is entries else _ratio(entries, base),
-                agreement=(agreement or {}).get(subject),
-            )
-        )
-    counts: Counter[str] = Counter()
-    for cell in cells.values():
-        counts.update(cell.verdicts)
-    return Comparison(columns, tuple(rows), any(row.ratio is not None for row in rows), dict(counts))
+    for place, entries in table.items():
+        base = bare.get((place.model, place.norm, place.input), {})
+        known = {
+            label: entry if base is entries else replace(entry, ratio=_ratio(entry, base.get(label)))
+            for label, entry in entries.items()
+        }
+        at = tuple(known.get(column) for column in columns)
+        seen = (agreement or {}).get(place[:3]) if briefs is None else None
+        rows.append(Row(place, at, _told(at), seen))
+    return Comparison(columns, tuple(rows))
+
+
+def _cells(
+    series: Sequence[SeriesRow], cells: Mapping[int, Cell], briefs: Mapping[tuple[int, int], Brief] | None
+) -> Iterator[tuple[Place, SeriesRow, Cell]]:
+    """What stands where: subjects in the study's order, their inputs by number."""
+    places = {one.id: Place(one.model, one.masker, one.norm) for one in series}
+    if briefs is None:
+        yield from ((places[one.id], one, cells.get(one.id) or summary(one.id, ())) for one in series)
+        return
+    order = {place: at for at, place in enumerate(dict.fromkeys(places.values()))}
+    known = {one.id: one for one in series}
+    for number, input_ in sorted(briefs, key=lambda at: (order[places[at[0]]], at[1], at[0])):
+        told = summary(number, (briefs[number, input_],))
+        yield places[number]._replace(input=input_), known[number], told
+
+
+def _told(entries: Iterable[Entry | None]) -> Entry | None:
+    """The entry with the gravest word: of equals the lower bound that was asked for, then the first.
+
+    What was added unasked speaks where it found something, and never vouches for a row alone.
+    """
+    found = [
+        entry
+        for entry in entries
+        if entry is not None and entry.word and (entry.series.asked or rank(entry.word) < rank("unchecked"))
+    ]
+    return min(
+        found,
+        key=lambda e: (rank(e.word), not (e.lower and e.series.asked), e.series.recovers is not None),
+        default=None,
+    )
+
+
+def _ratio(entry: Entry, base: Entry | None) -> float | None:
+    radius, bare = entry.cell.radius, base.cell.radius if base else None
+    if not entry.lower or radius is None or not bare or not (math.isfinite(bare) and math.isfinite(radius)):
+        return None
+    return radius / bare
 
 
 def read_comparison(reader: RunReader) -> Comparison:
     """The comparison as a run stands now."""
-    return compare_cells(reader.series(), reader.cells(), agreement=reader.agreement())
+    ended = reader.info().status in ENDED
+    return compare(reader.series(), reader.cells(), agreement=reader.agreement(), ended=ended)
 
 
 def document_comparison(document: Mapping[str, Any]) -> Comparison:
@@ -146,27 +249,9 @@ def document_comparison(document: Mapping[str, Any]) -> Comparison:
     for record in document["estimates"]:
         key = (record["model"], record["masker"], record["norm"], label_of(record))
         groups.setdefault(key, []).append(record)
-    series, cells = [], {}
-    for number, ((model, masker, norm, label), records) in enumerate(groups.items()):
-        first = records[0]
-        series.append(
-            SeriesRow(
-                number,
-                model,
-                masker,
-                list(first["stack"]),
-                norm,
-                first["estimator"],
-                label,
-                first["params"],
-                first["gradient"],
-                first.get("recovers"),
-                first["claim"],
-                first["plugin"],
-            )
-        )
-        cells[number] = _cell(number, records)
-    return compare_cells(series, cells, agreement=_agreement(document.get("observations", ())))
+    series = [_series(number, key, records[0]) for number, (key, records) in enumerate(groups.items())]
+    cells = {n: summary(n, [brief(r) for r in records]) for n, records in enumerate(groups.values())}
+    return compare(series, cells, agreement=_agreement(document.get("observations", ())), ended=True)
 
 
 def label_of(record: Mapping[str, Any]) -> str:
@@ -174,51 +259,30 @@ def label_of(record: Mapping[str, Any]) -> str:
     return str(record.get("name") or record["estimator"])
 
 
-def _cell(number: int, records: Sequence[Mapping[str, Any]]) -> Cell:
-    counts = Counter(r["verdict"] if r["status"] == "ok" else r["status"] for r in records)
-    worst = next((verdict for verdict in VERDICTS if counts[verdict]), None)
-    valued = sorted(
-        ((r["capped"], value) for r in records if (value := as_number(r["radius"])) is not None),
-        key=lambda pair: pair[1],
+def _series(number: int, place: tuple[str, str, str, str], record: Mapping[str, Any]) -> SeriesRow:
+    model, masker, norm, label = place
+    return SeriesRow(
+        id=number,
+        model=model,
+        masker=masker,
+        stack=list(record["stack"]),
+        norm=norm,
+        estimator=record["estimator"],
+        label=label,
+        params=record["params"],
+        gradient=record["gradient"],
+        recovers=record.get("recovers"),
+        claim=record["claim"],
+        plugin=record["plugin"],
+        asked=record.get("asked", True),
     )
-    capped, radius = valued[(len(valued) - 1) // 2] if valued else (False, None)
-    reasons = Counter(
-        str(r.get("reason") or "") if worst else str(r["error"] or "")
-        for r in records
-        if worst is None or r["verdict"] == worst
-    )
-    reason = min(reasons, key=lambda text: (-reasons[text], text)) if reasons else ""
-    count = counts[worst] if worst else 0
-    return Cell(number, len(records), radius, bool(capped), dict(counts), worst, count, reason, None)
 
 
-def _ratio(entries: Mapping[str, Entry], base: Mapping[str, Entry]) -> float | None:
-    """The multiple that is farthest from 1, up or down, among floors that both subjects have."""
-    found = []
-    for label, entry in entries.items():
-        bare = base[label].cell.radius if label in base else None
-        radius = entry.cell.radius
-        if entry.lower and radius is not None and bare and math.isfinite(bare) and math.isfinite(radius):
-            found.append(radius / bare)
-    return max(found, key=lambda f: abs(math.log(f)) if f > 0 else math.inf, default=None)
-
-
-def _agreement(observations: Iterable[Mapping[str, Any]]) -> dict[Subject, tuple[int, int]]:
-    made: dict[Subject, tuple[int, int]] = {}
+def _agreement(observations: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], tuple[int, int]]:
+    made: dict[tuple[str, str, str], tuple[int, int]] = {}
     for seen in observations:
         if seen["agreement"] is not None:
             subject = (seen["model"], seen["masker"], seen["norm"])
             same, of = made.get(subject, (0, 0))
             made[subject] = (same + bool(seen["agreement"]), of + 1)
     return made
-
-
-__all__ = [
-    "Comparison",
-    "Entry",
-    "Row",
-    "compare_cells",
-    "document_comparison",
-    "label_of",
-    "read_comparison",
-]

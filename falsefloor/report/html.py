@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from falsefloor.report.comparison import Comparison, Entry, Row
+from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import Comparison, Row, legend
 from falsefloor.report.text import UNICODE, clean, verdict_word
 
 COLOURS = {
@@ -22,9 +23,10 @@ def text(words: object) -> str:
     return escape(clean(str(words)), quote=True)
 
 
-def verdict_html(verdict: str) -> str:
+def verdict_html(verdict: str, shown: str = "") -> str:
+    """A verdict in its colour; ``shown``: with its count."""
     colour = COLOURS.get(verdict, "inherit")
-    return f'<span style="color:{colour};font-weight:600">{text(verdict_word(verdict))}</span>'
+    return f'<span style="color:{colour};font-weight:600">{text(shown or verdict_word(verdict))}</span>'
 
 
 def table_html(comparison: Comparison) -> str:
@@ -38,24 +40,21 @@ def table_html(comparison: Comparison) -> str:
     lines.append("</tr></thead><tbody>")
     for row in comparison.rows:
         lines += ["<tr>", *_cells(comparison, row, agreement=agreement), "</tr>"]
-    return "\n".join([*lines, "</tbody></table>", f"<p><small>{text(_legend(comparison))}</small></p>"])
+    signs = f" {UNICODE.dot} ".join(legend(comparison, UNICODE))
+    return "\n".join([*lines, "</tbody></table>", f"<p><small>{text(signs)}</small></p>"])
 
 
 def _cells(comparison: Comparison, row: Row, *, agreement: bool) -> list[str]:
-    made = [_td(text(word)) for word in row.subject]
+    made = [_td(text(word)) for word in row.subject[:3]]
     made += [_td(_number(entry), right=True) for entry in row.entries]
     if comparison.ratios:
         made.append(_td(text(UNICODE.ratio(row.ratio)), right=True))
     if agreement:
         same, of = row.agreement or (0, 0)
         made.append(_td(f"{same}/{of}" if of else "", right=True))
-    told = row.told
-    count = ""
-    if told is not None and (of := sum(told.cell.verdicts.values())) > 1:
-        count = f"{told.cell.verdicts.get(row.verdict, 0)}/{of} "
     # a column of its own would be the one that a narrow window cuts off
-    why = f"<br><small>{text(told.cell.reason)}</small>" if told is not None and told.cell.reason else ""
-    return [*made, _td(count + verdict_html(row.verdict) + why)]
+    why = f"<br><small>{text(said)}</small>" if (said := row.why(UNICODE)) else ""
+    return [*made, _td(verdict_html(row.verdict, row.words) + why)]
 
 
 def _td(inner: str, *, right: bool = False) -> str:
@@ -65,27 +64,6 @@ def _td(inner: str, *, right: bool = False) -> str:
 def _number(entry: Entry | None) -> str:
     if entry is None:
         return ""
-    cell = entry.cell
-    if cell.radius is None:
-        state = next((word for word in ("failed", "skipped", "cancelled") if cell.verdicts.get(word)), "–")
-        return f'<span style="color:{COLOURS.get(state, "inherit")}">{state}</span>'
-    shown = text(UNICODE.radius(cell.radius, claim=entry.series.claim, capped=cell.capped))
-    if cell.worst in (None, "held"):
-        return shown
-    colour = COLOURS.get(cell.worst or "", "inherit")
-    return f'<span style="color:{colour}" title="{text(cell.worst)}">{shown}</span>'
-
-
-def _legend(comparison: Comparison) -> str:
-    words = [
-        f"{UNICODE.about} estimated floor",
-        f"{UNICODE.capped} estimated floor at its cap",
-        f"{UNICODE.certified} certified floor",
-        f"{UNICODE.most} ceiling: an adversarial input was found there",
-    ]
-    if comparison.ratios:
-        words.append(f"{UNICODE.times} none: the floor that moved most, over its unmasked value")
-    return " · ".join([*words, "numbers are medians over the inputs"])
-
-
-__all__ = ["COLOURS", "table_html", "text", "verdict_html"]
+    said = entry.said(UNICODE)
+    colour, shown = COLOURS.get(said.tone), text(said.text + said.mark)
+    return f'<span style="color:{colour}" title="{text(entry.word)}">{shown}</span>' if colour else shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 from falsefloor.report.comparison import Comparison, Row, read_comparison
 from falsefloor.report.refutations import read_refutations, sentence
 from falsefloor.report.text import UNICODE, clean
-from falsefloor.report.words import cell_text, verdict_text
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
 
@@ -38,20 +37,18 @@ def markdown(reader: RunReader) -> str:
 def table(comparison: Comparison) -> list[str]:
     """The comparison as a pipe table."""
     heads = ["model", "masker", "norm", *comparison.columns]
-    heads += ["× none"] * comparison.ratios + ["same class", "verdict", "why"]
+    heads += [f"{UNICODE.times} none"] * comparison.ratios + ["same class", "verdict", "why"]
     lines = [_line([escaped(head) for head in heads]), _line(["---"] * len(heads))]
     return lines + [_line(_cells(comparison, row)) for row in comparison.rows]
 
 
 def _cells(comparison: Comparison, row: Row) -> list[str]:
-    made = [escaped(word) for word in row.subject]
-    made += [escaped(cell_text(entry, glyphs=UNICODE).plain.strip()) for entry in row.entries]
+    made = [escaped(word) for word in row.subject[:3]]
+    made += [escaped("".join(e.said(UNICODE)[:2])) if e is not None else "" for e in row.entries]
     if comparison.ratios:
         made.append(UNICODE.ratio(row.ratio))
     same, of = row.agreement or (0, 0)
-    told = row.told
-    reason = escaped(told.cell.reason) if told is not None else ""
-    return [*made, f"{same}/{of}" if of else "", escaped(verdict_text(row).plain), reason]
+    return [*made, f"{same}/{of}" if of else "", escaped(row.words), escaped(row.why(UNICODE))]
 
 
 def _line(cells: list[str]) -> str:

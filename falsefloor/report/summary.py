@@ -12,9 +12,8 @@ from rich.text import Text
 from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.refutations import Refutation, sentence, suspicions
-from falsefloor.report.table import table_lines
+from falsefloor.report.table import table_lines, wrapped
 from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
-from falsefloor.report.words import wrapped
 from falsefloor.store.reader import RunInfo
 
 SHOWN = 8

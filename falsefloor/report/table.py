@@ -15,18 +15,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.checks.verdicts import VERDICTS
-from falsefloor.report.comparison import Comparison, Row
-from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
-from falsefloor.report.words import (
-    cell_text,
-    changed_class,
-    recovered_words,
-    subject_name,
-    verdict_text,
-    why,
-    wrapped,
-)
+from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import Comparison, Row, legend
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for, tone
 
 LEAST_WHY = 28
 """Columns that reasons need to stand beside their rows."""
@@ -51,7 +42,7 @@ def table_lines(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[T
     """The table as lines no wider than ``width``, legend included."""
     if not comparison.rows:
         return [Text("nothing is planned yet", style="dim")]
-    names = [subject_name(comparison, row) for row in comparison.rows]
+    names = [comparison.name(row) for row in comparison.rows]
     widest = max(len(_NAME_HEAD), *map(cell_len, names))
     raw = comparison.without_recovered()
     for agreement, gap, drawn in ((True, 2, comparison), (True, 2, raw), (False, 1, raw)):
@@ -61,12 +52,9 @@ def table_lines(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[T
         name = min(widest, room)
         if name == widest <= LONGEST_NAME or (gap == 1 and name >= min(widest, LEAST_NAME)):
             frame = _Frame(name, widths, gap, width, glyphs)
-            below = [
-                [] if drawn is comparison else recovered_words(comparison, row, glyphs=glyphs)
-                for row in comparison.rows
-            ]
+            below = [[] if drawn is comparison else _recovered(row, glyphs) for row in comparison.rows]
             if not agreement:
-                below = [[*b, changed_class(r)] for b, r in zip(below, comparison.rows, strict=True)]
+                below = [[*b, r.changed_class] for b, r in zip(below, comparison.rows, strict=True)]
             return [*_table(drawn, frame, names, heads, rows, below), *_legend(comparison, width, glyphs)]
     return [*_long(comparison, names, width=width, glyphs=glyphs), *_legend(comparison, width, glyphs)]
 
@@ -106,7 +94,7 @@ def _table(
     rows: list[Line],
     notes: Sequence[Sequence[str]],
 ) -> list[Text]:
-    whys = [why(row) for row in comparison.rows]
+    whys = [row.why(frame.glyphs) for row in comparison.rows]
     beside = frame.width - frame.used - 2
     if beside < min(max(map(cell_len, whys)), LEAST_WHY):
         beside = 0
@@ -123,7 +111,7 @@ def _table(
             if at < len(said):
                 line.append(f"  {said[at]}", style="dim")
             lines.append(_stripped(line))
-        below = [reason] if not beside and reason and row.verdict != "held" else []
+        below = [] if beside else [row.correct_words if row.verdict == "held" else reason]
         for words in (*below, *more):
             lines += [Text(f"    {piece}", style="dim") for piece in wrapped(words, frame.width - 4)]
     return lines
@@ -139,13 +127,13 @@ def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[l
     padded = [[""] * (tall - len(head)) + head for head in heads]
     rows = []
     for row in comparison.rows:
-        line = [cell_text(entry, glyphs=glyphs) for entry in row.entries]
+        line = [_number(entry, glyphs) for entry in row.entries]
         if comparison.ratios:
             line.append(Text(glyphs.ratio(row.ratio)))
         if agreement:
             same, of = row.agreement or (0, 0)
             line.append(Text(f"{same}/{of}" if of else "", style="yellow" if same < of else ""))
-        rows.append([*line, verdict_text(row)])
+        rows.append([*line, _verdict(row)])
     return [[Text(head[at], style="bold") for head in padded] for at in range(tall)], rows
 
 
@@ -159,17 +147,18 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
         for entry in row.entries:
             if entry is not None:
                 line = Text(f"  {set_cell_size(clean(entry.series.label), label)}  ")
-                line.append_text(cell_text(entry, glyphs=glyphs))
-                line.append(f"  {entry.cell.worst or ''}", style=STYLES.get(entry.cell.worst or "", ""))
+                line.append_text(_number(entry, glyphs))
+                line.append(f"  {clean(entry.word)}", style=STYLES.get(tone(entry.word), ""))
                 line.truncate(width)
                 lines.append(line)
-        for words in (why(row) if row.verdict != "held" else "", changed_class(row)):
+        why = row.correct_words if row.verdict == "held" else row.why(glyphs)
+        for words in (why, row.changed_class):
             lines += [Text(f"    {p}", style="dim") for p in wrapped(words, max(10, width - 4))]
     return lines
 
 
 def _tail(row: Row, glyphs: Glyphs) -> Text:
-    tail = Text("  ") + verdict_text(row)
+    tail = Text("  ") + _verdict(row)
     if row.ratio is not None:
         tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
     return tail
@@ -184,33 +173,7 @@ def _fitting(line: Text, tail: Text, width: int, lines: list[Text]) -> Text:
 
 
 def _legend(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Text]:
-    entries = [entry for row in comparison.rows for entry in row.entries if entry is not None]
-    shown = [entry for entry in entries if entry.cell.radius is not None]
-    words = []
-    if any(e.series.claim == "lower_estimate" and not e.cell.capped for e in shown):
-        words.append(f"{glyphs.about} estimated floor")
-    if any(e.series.claim == "lower_estimate" and e.cell.capped for e in shown):
-        words.append(f"{glyphs.capped} estimated floor at its cap")
-    if any(e.series.claim == "lower_bound" for e in shown):
-        words.append(f"{glyphs.certified} certified floor")
-    if any(not e.lower for e in shown):
-        words.append(f"{glyphs.most} ceiling: an adversarial input was found there")
-    seen = {entry.cell.worst for entry in shown}
-    words += [
-        f"{mark} {verdict}" for verdict in VERDICTS if (mark := glyphs.mark(verdict)) and verdict in seen
-    ]
-    if any(entry.failed for entry in shown):
-        words.append("! failed for some inputs")
-    if comparison.ratios:
-        words.append(f"{glyphs.times} none: the floor that moved most, over its unmasked value")
-    judged = [row.agreement for row in comparison.rows if row.agreement]
-    if judged and all(same == of for same, of in judged):
-        words.append("all maskers leave all inputs in their class")
-    elif judged:
-        words.append("same class: inputs that the masker leaves in their class")
-    if any(entry.cell.total > 1 for entry in shown):
-        words.append("numbers are medians over the inputs")
-    return [Text(piece, style="dim") for piece in _flow(words, width, f" {glyphs.dot} ")]
+    return [Text(p, style="dim") for p in _flow(legend(comparison, glyphs), width, f" {glyphs.dot} ")]
 
 
 def _flow(words: Sequence[str], width: int, joint: str) -> list[str]:
@@ -247,4 +210,35 @@ def _stripped(line: Text) -> Text:
     return line
 
 
-__all__ = ["ComparisonTable", "table_lines"]
+def _number(entry: Entry | None, glyphs: Glyphs) -> Text:
+    """A cell; where it is a number, with room for one mark, so that numbers stand below each other."""
+    if entry is None:
+        return Text("")
+    said = entry.said(glyphs)
+    room = f"{said.mark:<1}" if entry.cell.radius is not None else ""
+    return Text(said.text + room, style=STYLES.get(said.tone, "cyan" if said.tone == "live" else ""))
+
+
+def _verdict(row: Row) -> Text:
+    return Text(row.words, style=STYLES.get(tone(row.verdict), ""))
+
+
+def _recovered(row: Row, glyphs: Glyphs) -> list[str]:
+    """The estimates made again with a repaired gradient, for layouts without columns for them."""
+    return [
+        f"{clean(entry.series.label)} {''.join(entry.said(glyphs)[:2])} {clean(entry.word)}".rstrip()
+        for entry in row.entries
+        if entry is not None and entry.series.recovers is not None and entry.cell.radius is not None
+    ]
+
+
+def wrapped(words: str, width: int) -> list[str]:
+    """Words on lines of this many terminal cells; a word that is longer is cut."""
+    lines: list[str] = []
+    for word in words.split():
+        for piece in chop_cells(word, width):
+            if lines and cell_len(lines[-1]) + 1 + cell_len(piece) <= width:
+                lines[-1] += f" {piece}"
+            else:
+                lines.append(piece)
+    return lines

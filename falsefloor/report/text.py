@@ -82,7 +82,7 @@ class Glyphs:
 
     def mark(self, verdict: str | None) -> str:
         """A sign beside a number that has no room for the verdict's word; none for what held."""
-        signs = {"refuted": self.cross, "suspect": "?", "vacuous": "~", "unchecked": "-"}
+        signs = {"refuted": self.cross, "suspect": "?", "vacuous": "~", "unchecked": "-", "failed": "!"}
         return signs.get(verdict or "", "")
 
 

@@ -52,14 +52,18 @@ class SeriesRow:
     recovers: str | None
     claim: str
     plugin: Mapping[str, str]
+    asked: bool = True
+    """False for the ceiling that a study gets unasked"""
 
 
 @dataclass(frozen=True)
 class Cell:
     """What a series shows in one cell: over its inputs, or live while it runs.
 
-    radius: the median; worst: the worst verdict and worst_count how many have it; reason: the most frequent
-    reason among those. live: (share done, median of the moving radii or None) while a unit runs.
+    Of the ``judged`` inputs that came back, ``correct`` are classified as labelled: radius is the median over
+    these. worst: the worst verdict and worst_count how many have it; reason: the most frequent among those
+    that are correct. failure: the most frequent error of the gravest state. live: (share done, median of the
+    moving radii or None) while a unit runs.
     """
 
     series: int
@@ -71,6 +75,9 @@ class Cell:
     worst_count: int
     reason: str
     live: tuple[float, float | None] | None
+    correct: int = 0
+    judged: int = 0
+    failure: str = ""
 
 
 def series_row(row: sqlite3.Row) -> SeriesRow:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from falsefloor.checks.verdicts import ORDER, SEVERITIES, VERDICTS, rank
+from falsefloor.checks.verdicts import MISCLASSIFIED, ORDER, SEVERITIES, STATES, VERDICTS, rank
 from falsefloor.errors import StoreError
 from falsefloor.jsonable import finite
 from falsefloor.store.forms import (
@@ -23,6 +23,8 @@ from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array
 from falsefloor.store.schema import connect_readonly
 
+REASONS = 1000
+"""Of so many estimates the reasons are counted to tell the most frequent one."""
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
 
 
@@ -133,29 +135,59 @@ class RunReader:
         self, series: int, total: int, counts: Mapping[str, int], live: tuple[float, float | None] | None
     ) -> Cell:
         worst = next((verdict for verdict in VERDICTS if counts.get(verdict)), None)
-        valued = sum(counts.get(verdict, 0) for verdict in VERDICTS)
-        radius, capped, reason = None, False, ""
-        if valued:
-            middle = self._one(
+        state = next((state for state in STATES if counts.get(state)), None)
+        judged = sum(count for word, count in counts.items() if word not in STATES)
+        # what is misclassified has radius 0: few rows to look at, and the first in order
+        wrong = self._one(
+            "SELECT count(*) FROM estimate WHERE series = ? AND radius = 0 AND predicted IS NOT label", series
+        )[0]
+        correct = judged - wrong
+        radius, capped = None, False
+        if correct:
+            middle = self._all(
                 "SELECT radius, capped FROM estimate WHERE series = ? AND radius IS NOT NULL"
-                " ORDER BY radius LIMIT 1 OFFSET ?",
+                " ORDER BY radius LIMIT ? OFFSET ?",
                 series,
-                (valued - 1) // 2,
+                2 - correct % 2,
+                wrong + (correct - 1) // 2,
             )
-            radius, capped = (float(middle[0]), bool(middle[1])) if middle else (None, False)
-            row = self._one(
-                "SELECT reason FROM (SELECT reason FROM estimate WHERE series = ? AND verdict = ? LIMIT 1000)"
-                " GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1",
-                series,
-                worst,
-            )
-            reason = row[0] if row else ""
-        elif counts:
-            row = self._one(
-                "SELECT error FROM estimate WHERE series = ? AND error IS NOT NULL LIMIT 1", series
-            )
-            reason = (row[0] if row else "") or ""
-        return Cell(series, total, radius, capped, counts, worst, counts.get(worst or "", 0), reason, live)
+            radius = sum(row[0] for row in middle) / len(middle) if middle else None
+            capped = any(row[1] for row in middle)
+        reason = self._most(
+            "SELECT reason FROM estimate WHERE series = ? AND verdict = ? AND reason != ? LIMIT ?",
+            series,
+            worst,
+            MISCLASSIFIED,
+            REASONS,
+        )
+        failure = self._most(
+            "SELECT coalesce(error, '') AS reason FROM estimate"
+            " WHERE series = ? AND verdict IS NULL AND status = ? LIMIT ?",
+            series,
+            state,
+            REASONS,
+        )
+        return Cell(
+            series=series,
+            total=total,
+            radius=radius,
+            capped=capped,
+            verdicts=counts,
+            worst=worst,
+            worst_count=counts.get(worst or "", 0),
+            reason=reason if worst else "",
+            live=live,
+            correct=correct,
+            judged=judged,
+            failure=failure if state else "",
+        )
+
+    def _most(self, reasons: str, *values: Any) -> str:
+        """The most frequent of the first thousand, the first in the alphabet among equals."""
+        row = self._one(
+            f"SELECT reason FROM ({reasons}) GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1", *values
+        )
+        return str(row[0] or "") if row else ""
 
     def estimates(self, **where: Any) -> Iterator[dict[str, Any]]:
         """Records as in the JSON of a run, in the table's order, a few hundred at a time.

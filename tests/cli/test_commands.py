@@ -113,7 +113,7 @@ def test_watch_narrates_cells_on_stderr_where_there_is_no_terminal(command: Comm
     sample(store)
     shown = command("watch", "last")
     assert shown.code == 0
-    assert "digits:mlp staircase:c=255 linf clever  ≥1.0000  5/5 refuted: FF201" in shown.err
+    assert "digits:mlp staircase:c=255 linf clever  ≥1.0000✗  REFUTED: FF201" in shown.err
 
 
 def test_judge_judges_again_what_is_stored_and_prints_it(command: Command, store: Path) -> None:

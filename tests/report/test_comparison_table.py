@@ -16,7 +16,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from sample_run import sample
 
-from falsefloor.report.comparison import Comparison, compare_cells, document_comparison, read_comparison
+from falsefloor.checks.verdicts import STATES, VERDICTS
+from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
 from falsefloor.report.refutations import read_refutations, refutations
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import table_lines
@@ -46,8 +47,22 @@ def series(number: int, masker: str = "none", label: str = "clever", **changes: 
 
 
 def cell(number: int, radius: float | None = 0.1, total: int = 1, **verdicts: int) -> Cell:
-    worst = next((v for v in ("refuted", "suspect", "vacuous", "unchecked", "held") if verdicts.get(v)), None)
-    return Cell(number, total, radius, False, verdicts, worst, verdicts.get(worst or "", 0), "why", None)
+    worst = next((v for v in VERDICTS if verdicts.get(v)), None)
+    came = sum(count for word, count in verdicts.items() if word not in STATES)
+    return Cell(
+        number,
+        total,
+        radius,
+        False,
+        verdicts,
+        worst,
+        verdicts.get(worst or "", 0),
+        "why",
+        None,
+        came,
+        came,
+        "no",
+    )
 
 
 def text(comparison: Comparison, width: int = 120) -> str:
@@ -77,12 +92,12 @@ def test_the_ratio_is_of_the_floor_that_moved_most_over_its_unmasked_value(compa
 
 def test_a_ceiling_alone_has_no_ratio() -> None:
     rows = [series(0, claim="upper_bound"), series(1, "s", claim="upper_bound")]
-    found = compare_cells(rows, {0: cell(0, held=1), 1: cell(1, held=1)})
+    found = compare(rows, {0: cell(0, held=1), 1: cell(1, held=1)})
     assert not found.ratios and "×" not in text(found)
 
 
 def test_an_unmasked_floor_of_zero_gives_no_ratio() -> None:
-    found = compare_cells([series(0), series(1, "s")], {0: cell(0, 0.0, held=1), 1: cell(1, held=1)})
+    found = compare([series(0), series(1, "s")], {0: cell(0, 0.0, held=1), 1: cell(1, held=1)})
     assert [row.ratio for row in found.rows] == [None, None]
 
 
@@ -106,34 +121,34 @@ def test_a_masker_that_changes_classes_is_told_where_its_column_does_not_fit(com
 
 
 def test_only_some_refuted_inputs_are_counted() -> None:
-    found = compare_cells([series(0)], {0: cell(0, total=10, refuted=7, held=3)})
-    assert "7/10 refuted" in text(found)
+    found = compare([series(0)], {0: cell(0, total=10, refuted=7, held=3)})
+    assert "7/10 REFUTED" in text(found)
 
 
 def test_a_suspect_floor_outranks_a_held_ceiling_and_a_refuted_one_outranks_both() -> None:
     rows = [series(0, label="a"), series(1, label="b"), series(2, label="c", claim="upper_bound")]
-    found = compare_cells(rows, {0: cell(0, suspect=1), 1: cell(1, refuted=1), 2: cell(2, held=1)})
+    found = compare(rows, {0: cell(0, suspect=1), 1: cell(1, refuted=1), 2: cell(2, held=1)})
     (row,) = found.rows
     assert row.verdict == "refuted" and row.told is not None and row.told.series.label == "b"
 
 
 def test_an_estimate_that_failed_is_seen_and_not_taken_for_held() -> None:
-    found = compare_cells([series(0)], {0: cell(0, None, failed=1)})
+    found = compare([series(0)], {0: cell(0, None, failed=1)})
     assert "failed" in row_of(found, "none") and "held" not in text(found)
 
 
 def test_a_failure_beside_good_inputs_is_marked() -> None:
-    found = compare_cells([series(0)], {0: cell(0, total=3, held=2, failed=1)})
+    found = compare([series(0)], {0: cell(0, total=3, held=2, failed=1)})
     assert "≳0.1000!" in text(found) and "! failed for some inputs" in text(found)
 
 
 def test_what_moves_shows_its_share_and_its_number() -> None:
     moving = dataclasses.replace(cell(0, None), live=(0.41, 0.033))
-    assert "≳0.0330 41%" in text(compare_cells([series(0)], {0: moving}))
+    assert "≳0.0330 41%" in text(compare([series(0)], {0: moving}))
 
 
 def test_nothing_found_by_an_attack_is_said_and_no_number() -> None:
-    found = compare_cells([series(0, claim="upper_bound")], {0: cell(0, float("inf"), held=1)})
+    found = compare([series(0, claim="upper_bound")], {0: cell(0, float("inf"), held=1)})
     assert "none found" in text(found)
 
 
@@ -144,7 +159,7 @@ def test_the_table_of_a_document_is_the_table_of_its_run(tmp_path: Path) -> None
 
 def test_a_recovered_estimate_has_a_column_where_there_is_room_and_a_line_elsewhere() -> None:
     again = series(2, "s", "clever (recovered)", recovers="clever")
-    found = compare_cells([series(0), series(1, "s"), again], {
+    found = compare([series(0), series(1, "s"), again], {
         0: cell(0, held=1), 1: cell(1, 1.0, refuted=1), 2: cell(2, 0.09, suspect=1)})  # fmt: skip
     assert "(recovered)" in text(found, 100).splitlines()[1] and "≳0.0900?" in row_of(found, "s", 100)
     narrow = text(found, 40).splitlines()
@@ -152,7 +167,7 @@ def test_a_recovered_estimate_has_a_column_where_there_is_room_and_a_line_elsewh
 
 
 def test_an_empty_plan_is_said() -> None:
-    assert text(compare_cells([], {})) == "nothing is planned yet"
+    assert text(compare([], {})) == "nothing is planned yet"
 
 
 @pytest.mark.parametrize("width", [30, 50, 66, 80, 100, 140, 200])
@@ -188,7 +203,7 @@ NAMES = st.text(min_size=1, max_size=70)
 )
 def test_no_name_breaks_the_table(names: list[str], labels: list[str], width: int) -> None:
     rows = [series(n * 10 + k, name, label) for n, name in enumerate(names) for k, label in enumerate(labels)]
-    found = compare_cells(rows, {row.id: cell(row.id, held=1) for row in rows})
+    found = compare(rows, {row.id: cell(row.id, held=1) for row in rows})
     for line in table_lines(found, width=width, glyphs=UNICODE):
         assert cell_len(line.plain) <= width
         assert all(char.isprintable() for char in line.plain)
@@ -247,16 +262,16 @@ def test_a_run_that_stopped_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_run_that_failed_before_anything_was_planned_offers_nothing_to_open(summary: Summary) -> None:
     info = replace(summary.info, status="failed", error="There is no file net.py.", units_total=0)
-    shown = draw(Summary(info, compare_cells([], {})), encoding="utf-8")
+    shown = draw(Summary(info, compare([], {})), encoding="utf-8")
     assert "error: There is no file net.py." in shown and "next:" not in shown and "resume" not in shown
 
 
 @pytest.mark.parametrize("hostile", ["[bold]x[/bold]", "\x1b[31mred", "a\nb", "\u202eabc", "\x00"])
 def test_names_are_never_markup_nor_escape_codes(hostile: str) -> None:
-    found = compare_cells([series(0, hostile), series(1, "z")], {0: cell(0, held=1), 1: cell(1, held=1)})
+    found = compare([series(0, hostile), series(1, "z")], {0: cell(0, held=1), 1: cell(1, held=1)})
     shown = text(found)
     assert "\x1b" not in shown and "\u202e" not in shown and "\x00" not in shown
-    assert len(shown.splitlines()) == len(text(compare_cells([series(0, "q"), series(1, "z")], {
+    assert len(shown.splitlines()) == len(text(compare([series(0, "q"), series(1, "z")], {
         0: cell(0, held=1), 1: cell(1, held=1)})).splitlines())  # fmt: skip
     if hostile.startswith("["):
         assert hostile in shown
