@@ -108,7 +108,10 @@ def resume(
     found = find(ctx, run)
     _warn_of_code(found)
     waiting = go_on(found)
-    say(f"run {found.id} goes on" + (f" with {waiting} units" if waiting else ""))
+    if waiting is None:
+        say(f"run {found.id} is done: nothing to do")
+    else:
+        say(f"run {found.id} goes on" + (f" with {waiting} units" if waiting else ""))
     if detach:
         return
     leave(conclude(found, as_json=as_json))
@@ -187,7 +190,7 @@ def _row(run: RunDir) -> dict[str, Any]:
         "models": list(dict.fromkeys(model for model, _, _ in subjects)),
         "subjects": len(set(subjects)),
         "counts": dict(info.counts),
-        "units": {"done": info.units_done, "total": info.units_total, "failed": info.units_failed},
+        "units": info.units(),
         "error": info.error,
     }
 

@@ -51,4 +51,4 @@ class Progress:
         with RunReader(self._run) as reader:
             info = reader.info()
         within = event.done / max(event.total, 1)
-        self._bar.update(self._task, completed=info.units_done + within, total=info.units_total)
+        self._bar.update(self._task, completed=info.units_ended + within, total=info.units_total)

@@ -53,7 +53,11 @@ def _first_judged(db: sqlite3.Connection) -> dict[Place, int]:
 
 def _asked(db: sqlite3.Connection) -> dict[str, set[Place]]:
     """By kind, every place that a follow-up was asked for, whatever became of it."""
-    rows = db.execute("SELECT model, masker, norm, spec, first, stop FROM unit WHERE kind = 'follow-up'")
+    rows = db.execute(
+        "SELECT model, masker, norm, spec, first, stop FROM unit"
+        # those that are or were only foreseen were never asked for
+        " WHERE kind = 'follow-up' AND status NOT IN ('planned', 'skipped')"
+    )
     found: dict[str, set[Place]] = defaultdict(set)
     for model, masker, norm, spec, first, stop in rows:
         if (by := asked_by(json.loads(spec))) is not None:

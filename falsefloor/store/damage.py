@@ -39,13 +39,14 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("series", "norm"): tuple(sorted(NORMS)),
     ("series", "claim"): get_args(Claim),
     ("finding", "severity"): SEVERITIES,
-    ("unit", "status"): ("queued", "running", *ENDS),
+    ("unit", "status"): ("planned", "queued", "running", *ENDS),
     ("estimate", "status"): ENDS,
     ("estimate", "verdict"): VERDICTS,
 }
 _META: dict[str, type | tuple[type, ...]] = {
     "id": str, "status": str, "seed": int, "tag": str, "device": str, "study": dict, "versions": dict,
-    "created": (int, float), "started": (int, float), "ended": (int, float), "exit_code": int, "error": str,
+    "created": (int, float), "started": (int, float), "ended": (int, float),
+    "resumed": (int, float), "worked": (int, float), "exit_code": int, "error": str,
 }  # fmt: skip
 
 

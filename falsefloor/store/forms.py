@@ -28,12 +28,30 @@ class RunInfo:
     counts: Mapping[str, int]
     """verdict to number of estimates, and failed / skipped / cancelled where there are any"""
     units_done: int
-    units_total: int
+    """computed, or seen not to be wanted"""
     units_failed: int
+    units_cancelled: int
+    units_total: int
+    """with every follow-up that can be foreseen"""
     forward: int
     backward: int
     busy_seconds: float
     """sum of the finished units' seconds"""
+
+    @property
+    def units_ended(self) -> int:
+        """Of which nothing more will come."""
+        return self.units_done + self.units_failed + self.units_cancelled
+
+    def units(self) -> dict[str, int]:
+        """As in the JSON of a run. planned: queued, running or foreseen."""
+        return {
+            "done": self.units_done,
+            "total": self.units_total,
+            "failed": self.units_failed,
+            "cancelled": self.units_cancelled,
+            "planned": self.units_total - self.units_ended,
+        }
 
 
 @dataclass(frozen=True)

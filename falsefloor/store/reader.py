@@ -59,28 +59,34 @@ class RunReader:
             young = abs(time.time() - float(meta.get("created", 0))) < 10 and status == "queued"
             status = status if young else "lost"
         counts = {r[0]: r[1] for r in self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")}
-        done, failed, total, forward, backward, busy = self._one(
-            "SELECT count(*) FILTER (WHERE status NOT IN ('queued', 'running')),"
-            " count(*) FILTER (WHERE status = 'failed'), count(*),"
-            " coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0) FROM unit"
+        done, failed, cancelled, total, forward, backward, busy = self._one(
+            "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
+            " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"
+            " count(*), coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0)"
+            " FROM unit"
         )
         started = float(meta.get("started", meta.get("created", 0.0)))
-        ended = meta.get("ended")
+        if status == "cancelled":
+            cancelled = total - done - failed  # nor will what was only foreseen come
+        ended = meta.get("ended") or self._last_seen(status)
+        # A run that was gone on with worked in several pieces; what lay between them is not its duration.
+        worked = float(meta.get("worked", 0.0)) + max(0.0, float(ended) - float(meta.get("resumed", started)))
         return RunInfo(
             id=str(meta.get("id", self.run_dir.id)),
             status=status,
             seed=int(meta.get("seed", 0)),
             device=str(meta.get("device", "cpu")),
             started=started,
-            seconds=max(0.0, (float(ended) if ended else self._last_seen(status)) - started),
+            seconds=worked,
             versions=meta.get("versions", {}),
             study=meta.get("study", {}),
             tag=str(meta.get("tag", "")),
             error=meta.get("error"),
             counts=counts,
             units_done=done,
-            units_total=total,
             units_failed=failed,
+            units_cancelled=cancelled,
+            units_total=total,
             forward=forward,
             backward=backward,
             busy_seconds=busy,
@@ -372,7 +378,7 @@ class RunReader:
                 "versions": dict(info.versions),
                 "study": finite(info.study),
                 "counts": dict(info.counts),
-                "units": {"done": info.units_done, "total": info.units_total, "failed": info.units_failed},
+                "units": info.units(),
                 "tag": info.tag,
                 "error": info.error,
             },

@@ -122,19 +122,36 @@ class RunWriter:
                     ),
                 )
 
-    def add_units(self, units: Iterable[Unit]) -> None:
-        """Plan units; those that are there already stay as they are."""
+    def add_units(self, units: Iterable[Unit], *, foreseen: bool = False) -> None:
+        """Queue units; those that are there already stay as they are.
+
+        ``foreseen``: they only count in the total until they are asked for, when they are added again, or
+        until `skip_foreseen`.
+        """
         with self._transaction() as db:
             rows = db.execute("SELECT id, model, masker, norm, label FROM series")
             ids = {Place(*cell): id_ for id_, *cell in rows}
             for unit in units:
                 place = (unit.model.name, unit.stack.name, unit.norm)
-                series = ids[unit.series.place] if unit.series else None
+                # A series that is only foreseen has no place in the table yet.
+                series = ids[unit.series.place] if unit.series and not foreseen else None
+                status = "planned" if foreseen else "queued"
+                spec = json.dumps(unit.spec())
                 db.execute(
-                    "INSERT OR IGNORE INTO unit (key, cell, kind, spec, model, masker, norm, series,"
-                    " first, stop) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (unit.key, unit.cell, unit.kind, json.dumps(unit.spec()), *place, series, *unit.inputs),
+                    "INSERT INTO unit (key, cell, kind, spec, model, masker, norm, series, first, stop,"
+                    " status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                    " status = excluded.status, series = excluded.series, error = NULL"
+                    " WHERE unit.status IN ('planned', 'skipped') AND excluded.status = 'queued'",
+                    (unit.key, unit.cell, unit.kind, spec, *place, series, *unit.inputs, status),
                 )
+
+    def skip_foreseen(self) -> None:
+        """Nothing asked for what is still planned, and nothing will."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE unit SET status = 'skipped', error = 'was foreseen; nothing asked for it'"
+                " WHERE status = 'planned'"
+            )
 
     def queued(self) -> list[tuple[int, dict[str, Any]]]:
         """(id, spec) of all units still to be computed, in order."""

@@ -86,9 +86,9 @@ def pause_or_go_on(run: RunDir, status: str) -> str:
     if status == "queued":
         return "The run is about to start."
     waiting = resume(run)
-    if status == "paused":
-        return "Going on."
-    return f"Going on with {waiting} units." if waiting else "Nothing is left to do; looking once more."
+    if waiting is None:
+        return "Nothing is left to do: the run is done."
+    return f"Going on with {waiting} units." if waiting and status != "paused" else "Going on."
 
 
 def cancel(run: RunDir) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from falsefloor.plugins import Catalogue
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
-from falsefloor.study.followups import follow_ups
+from falsefloor.study.followups import follow_ups, foreseen
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
@@ -63,12 +63,14 @@ class Drive:
         Raises `FalsefloorError` where no model can be loaded, or one is not what the run was started with.
         """
         try:
-            counts = prepare(self.writer, self.study, self.series, self.executor, stopped=self._stopped)
+            models = prepare(self.writer, self.study, self.series, self.executor, stopped=self._stopped)
         except StoppedError:
             self._queue = deque(self.writer.queued())
             return self._end()
         check_stored(self.writer)
+        counts = {name: int(facts["count"]) for name, facts in models.items()}
         self._add(plan(self.study, self.series, counts), self.series)
+        self._foresee(models)
         self.writer.set_meta(status="paused" if self._paused else "running")
         while self._queue or self._flight or self._follow():
             for command in self.commands():
@@ -89,7 +91,23 @@ class Drive:
         if self._cancelled:
             never = UnitResult("", "cancelled", "cancelled before it ran")
             self.writer.store_all([(unit, never) for unit, _ in self._queue])
-        return "cancelled" if self._cancelled else "done"
+            return "cancelled"
+        self.writer.skip_foreseen()
+        return "done"
+
+    def _foresee(self, models: Mapping[str, Mapping[str, Any]]) -> None:
+        """Count the follow-ups that are sure to be asked for from the beginning, so that a total is one."""
+        if self.installed is not None:
+            judged = {
+                name: [
+                    number
+                    for number, inside in enumerate(facts["inside"])
+                    if inside and facts["labels"][number] == facts["predicted"][number]
+                ]
+                for name, facts in models.items()
+            }
+            sure = foreseen(self.study, self.series, judged, self.installed)
+            self.writer.add_units(sure, foreseen=True)
 
     def _stopped(self) -> bool:
         """Whether a cancel arrived while a model is loaded."""

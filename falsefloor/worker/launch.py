@@ -16,7 +16,7 @@ from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.filesystem import filesystem, is_network, make_file, private_or_shared
 from falsefloor.store.lock import take_lock
 from falsefloor.store.paths import RunDir, create_run
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import ENDED, RunInfo, RunReader
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref
@@ -132,26 +132,32 @@ def launch(run: RunDir) -> None:
 
 
 def _ended(run: RunDir) -> bool:
+    return _info(run).status in ("done", "cancelled", "failed")
+
+
+def _info(run: RunDir) -> RunInfo:
     with RunReader(run) as reader:
-        return reader.info().status in ("done", "cancelled", "failed")
+        return reader.info()
 
 
-def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> int:
+def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> int | None:
     """Go on with a run that was lost, cancelled or paused; failed units are tried again.
 
-    Returns how many units are still to be computed, as far as they are planned. Raises `StoreError` where the
-    run is being computed, or was finished.
+    Returns how many units are still to be computed, as far as they are planned; None where everything is
+    done, and nothing is touched. Raises `StoreError` where the run is being computed.
     """
     deadline = time.monotonic() + LEAVING
     while run.is_alive():
-        with RunReader(run) as reader:
-            info = reader.info()
+        info = _info(run)
         if info.status == "paused":
             run.command("resume")
-            return info.units_total - info.units_done
+            return info.units_total - info.units_ended
         if info.status not in ENDED or time.monotonic() > deadline:
             raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
         time.sleep(0.02)
+    info = _info(run)
+    if info.status == "done" and not any(info.units()[status] for status in retry):
+        return None
     # Held while the queue is made, so that nobody else goes on with the run from half of it.
     with take_lock(run), closing(RunWriter(run.db, RunJudge())) as writer:
         study_from(writer.meta().get("study", {}))
@@ -160,6 +166,8 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
         for entry in run.commands.glob("*"):
             with suppress(OSError):
                 entry.unlink(missing_ok=True)
-        writer.set_meta(status="queued", created=time.time(), ended=None, error=None, exit_code=0)
+        now = time.time()
+        writer.set_meta(status="queued", created=now, resumed=now, worked=info.seconds)
+        writer.set_meta(ended=None, error=None, exit_code=0)
     launch(run)
     return waiting

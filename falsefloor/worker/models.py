@@ -24,13 +24,13 @@ class ChangedError(StudyError):
 
 def prepare(
     writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor, *, stopped: Stopped
-) -> dict[str, int]:
-    """Load every model; the number of inputs of each. A model that cannot be loaded fails its units alone.
+) -> dict[str, Mapping[str, Any]]:
+    """Load every model; what was found of each. A model that cannot be loaded fails its units alone.
 
     Raises `FalsefloorError` with the reason where none can be loaded, `ChangedError` where one is not what
     the run was started with, `StoppedError` where the user cancelled meanwhile.
     """
-    counts: dict[str, int] = {}
+    loaded: dict[str, Mapping[str, Any]] = {}
     failures: dict[str, Mapping[str, Any]] = {}
     for model in study.models:
         stacks = {one.stack.name: stack_json(one.stack) for one in series if one.model.name == model.name}
@@ -46,8 +46,8 @@ def prepare(
         writer.set_meta(device=answer["device"], threads=answer["threads"], versions=versions)
         if facts["training"]:
             writer.event("note", f"FF603: {model.name} came in training mode; it is judged in eval mode.")
-        counts[model.name] = facts["count"]
-    if failures and not counts:
+        loaded[model.name] = facts
+    if failures and not loaded:
         first = next(iter(failures.values()))
         code = int(first["exit_code"])
         kind = UsageError if code == UsageError.exit_code else FalsefloorError
@@ -58,7 +58,7 @@ def prepare(
         writer.event("failed", f"{name}: {failed['error']}")
         writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
         _fail_units(writer, study, series, name, str(failed["error"]))
-    return counts
+    return loaded
 
 
 def _fail_units(writer: RunWriter, study: Study, series: Sequence[Series], model: str, error: str) -> None:

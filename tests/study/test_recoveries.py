@@ -11,7 +11,7 @@ from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
-from falsefloor.study.followups import Floor, Known, recoveries
+from falsefloor.study.followups import Floor, Known, asked_by, follow_ups, foreseen, recoveries
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan, series_of
 
@@ -25,6 +25,9 @@ class Installed:
 
     def origin(self, kind: str, name: str) -> dict[str, str]:
         return {"dist": "falsefloor", "version": "0"}
+
+    def is_own(self, kind: str, name: str) -> bool:
+        return True
 
 
 def study(**changes: object) -> Study:
@@ -158,3 +161,28 @@ def test_how_a_repaired_gradient_agreed_is_stored_beside_what_autograd_was_seen_
     assert (0, "suspect") in again  # three times what the function does: FF102 is asked of the repair as well
     assert (1, "suspect") not in again
     writer.close()
+
+
+def test_what_is_sure_from_the_beginning_are_the_units_that_the_rules_will_ask_for() -> None:
+    given = study(recover="on", trap=True)
+    judged = {"digits:mlp": [0, 2, 3]}
+    sure = foreseen(given, cells(given), judged, Installed())  # type: ignore[arg-type]
+    floors = [
+        floor(masker=masker, verdict="held", input=number)
+        for masker in ("none", "staircase:c=255")
+        for number in judged["digits:mlp"]
+    ]
+    first = {("digits:mlp", masker, "linf"): 0 for masker in ("none", "staircase:c=255")}
+    later = follow_ups(Known(floors, first=first), given, cells(given), Installed())  # type: ignore[arg-type]
+    assert [unit.key for unit in sure] == [unit.key for unit in later]
+    assert [asked_by(unit.spec()) for unit in sure] == [
+        *[("recover", "clever")] * 4,
+        *[("trap", "clever"), ("trap", "attack")] * 2,
+    ]
+
+
+def test_what_a_doubt_would_ask_for_is_not_sure_nor_is_anything_where_nothing_is_judged() -> None:
+    given = study(recover="suspect")
+    assert foreseen(given, cells(given), {"digits:mlp": [0, 1]}, Installed()) == []  # type: ignore[arg-type]
+    given = study(recover="on", trap=True)
+    assert foreseen(given, cells(given), {"digits:mlp": []}, Installed()) == []  # type: ignore[arg-type]

@@ -97,10 +97,34 @@ def test_cancel_ends_a_run_and_resume_completes_it(launched: Launch) -> None:
     run.command("cancel")
     assert ended(run) == "cancelled"
     assert ending(run).code == 130
-    assert any(u["status"] == "cancelled" for u in units(run))
-    assert resume(run) > 0
+    with RunReader(run) as reader:
+        cut = reader.info()
+    assert 0 < cut.units_done < cut.units_total == 16
+    assert cut.units() == {
+        "done": cut.units_done,
+        "total": 16,
+        "failed": 0,
+        "cancelled": 16 - cut.units_done,
+        "planned": 0,
+    }
+    time.sleep(1.0)  # nobody works meanwhile: no part of the duration
+    resumed = time.time()
+    assert resume(run) == 16 - cut.units_done
     assert ended(run) == "done"
     assert {u["status"] for u in units(run)} == {"ok"}
+    with RunReader(run) as reader:
+        whole = reader.info()
+    assert whole.started == cut.started
+    assert cut.seconds < whole.seconds <= cut.seconds + time.time() - resumed
+
+
+def test_a_finished_run_is_left_as_it_is_where_there_is_nothing_to_do(launched: Launch) -> None:
+    run = launched()
+    assert ended(run) == "done"
+    before = run.db.read_bytes()
+    assert resume(run) is None
+    assert not run.is_alive()
+    assert run.db.read_bytes() == before
 
 
 def test_a_paused_run_waits_until_it_is_resumed(launched: Launch) -> None:
