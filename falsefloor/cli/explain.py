@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.child import ask
 from falsefloor.cli.named import AsJson
 from falsefloor.cli.terminal import console, show, show_document, show_text
 from falsefloor.errors import UsageError, did_you_mean
@@ -110,11 +109,12 @@ def inputs(
 ) -> None:
     """Show inputs as pictures, each with its label and the model's answer; wrong answers are marked."""
     from falsefloor.cli.studies import numbers
+    from falsefloor.plugins.process import ask
     from falsefloor.report.pictures import Gallery
 
     domain = numbers(bounds, "--bounds")
-    words = [model, ref, str(limit), *([] if domain is None else [",".join(map(repr, domain))])]
-    answer = ask("falsefloor.engine.glimpse", *words, doing=f"loading {model} and {ref}")
+    request = {"model": model, "inputs": ref, "limit": limit, "bounds": domain}
+    (answer,) = ask("falsefloor.engine.glimpse", request, doing=f"loading {model} and {ref}")
     if as_json:
         show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **answer})
     else:

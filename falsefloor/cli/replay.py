@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from falsefloor.cli.child import ask
 from falsefloor.cli.named import AsJson, RunName, find
 from falsefloor.cli.terminal import show_document, show_text
 
@@ -23,9 +22,11 @@ def replay(
 
     Exit code 1 where it does not replay. The model is loaded in a process of its own.
     """
+    from falsefloor.plugins.process import ask
+
     found = find(ctx, run)
-    place = str(found.path.resolve())
-    answer = ask("falsefloor.engine.replay", place, finding, doing=f"replaying {finding}")
+    request = {"run": str(found.path.resolve()), "finding": finding}
+    (answer,) = ask("falsefloor.engine.replay", request, doing=f"replaying {finding}")
     if as_json:
         show_document({"schema": "falsefloor.replay/1", "run": found.id, **answer})
     else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,7 @@ import typer
 
 from falsefloor.cli.named import AsJson
 from falsefloor.cli.terminal import say, show_document, show_text
-from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.errors import UsageError
 
 DEFAULT = Path("falsefloor-figures")
 
@@ -29,21 +27,17 @@ def reproduce(
     model's slopes. Takes some ten seconds; prints the files it wrote.
     Pictures need matplotlib: pip install "falsefloor[report]".
     """
+    from falsefloor.plugins.process import ask
     from falsefloor.report.figures import draw, drawable
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a directory for the figures: --out DIR")
     pictures = drawable()
-    command = [sys.executable, "-m", "falsefloor.engine.reproduce", str(out)]
     written: list[Path] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None  # it was asked for above
-        for line in child.stdout:
-            table = Path(line.rstrip("\n"))
-            written += [table, *(draw(table) if pictures else [])]
-            say(f"{table.stem} done")
-    if child.returncode:
-        raise FalsefloorError("measuring the figures broke off; what it said is above.")
+    for answer in ask("falsefloor.engine.reproduce", {"folder": str(out)}, doing="measuring the figures"):
+        table = Path(answer["table"])
+        written += [table, *(draw(table) if pictures else [])]
+        say(f"{table.stem} done")
     if not pictures:
         say('no pictures: matplotlib is not installed; pip install "falsefloor[report]"')
     if as_json:

@@ -1,17 +1,9 @@
-"""Inputs as plain numbers, for `falsefloor inputs`: run as a process, so that no screen ever loads torch.
-
-python -m falsefloor.engine.glimpse MODEL INPUTS LIMIT [BOUNDS] writes one line of JSON to the descriptor that
-was its stdout; whatever a model or a plugin prints goes to stderr.
-"""
+"""Inputs as plain numbers, for `falsefloor inputs`: asked of a process, so that no command loads torch."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-from falsefloor.errors import FalsefloorError
 
 LONGEST = 112
 """Pixels a side: more than a terminal shows; larger pictures are thinned out."""
@@ -43,19 +35,9 @@ def glimpse(
     return {**found.facts, "ranges": ranges, "pictures": pictures}
 
 
-def main(arguments: list[str]) -> None:
-    """Write the glimpse, or {"error": …, "exit_code": …}."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    model, inputs, limit, *rest = arguments
-    bounds = tuple(float(part) for part in rest[0].split(",")) if rest else None
-    try:
-        answer = glimpse(model, inputs, limit=int(limit), bounds=bounds)  # type: ignore[arg-type]
-    except FalsefloorError as error:
-        answer = {"error": str(error), "exit_code": error.exit_code}
-    with os.fdopen(out, "w", encoding="utf-8") as file:
-        json.dump(answer, file)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In a process of its own: the glimpse of what a request names."""
+    bounds = request["bounds"]
+    yield glimpse(
+        request["model"], request["inputs"], limit=request["limit"], bounds=tuple(bounds) if bounds else None
+    )

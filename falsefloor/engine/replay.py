@@ -1,7 +1,6 @@
 """A finding's witness, evaluated again from the run directory: what a sceptic runs.
 
-python -m falsefloor.engine.replay RUN FINDING writes one line of JSON to the descriptor that was its stdout,
-so that no command ever loads torch; whatever a model prints goes to stderr.
+It is asked of a process of its own, so that no command ever loads torch.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from falsefloor.engine.session import Prepared, Session
 from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.engine.trap import planted_at
-from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
+from falsefloor.errors import StoreError, UsageError, did_you_mean
 from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
@@ -169,24 +168,12 @@ def _pair(
     return row | {"replays": bool((logits[0] != logits[1]).any()) and change > 0}
 
 
-def main(arguments: list[str]) -> None:
-    """Write the replay, or {"error": …, "exit_code": …}."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    path, name = arguments
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In a process of its own: what became of a run's finding."""
     torch.set_num_threads(1)
-    try:
-        with RunReader(RunDir(Path(path))) as reader:
-            cwd = Path(str(reader.meta().get("cwd", ".")))
-            if cwd.is_dir():
-                os.chdir(cwd)  # python: and npz: references are relative to where the run began
-            answer = replay(reader, name)
-    except FalsefloorError as error:
-        answer = {"error": str(error), "exit_code": error.exit_code}
-    with os.fdopen(out, "w", encoding="utf-8") as file:
-        json.dump(finite(answer), file)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    with RunReader(RunDir(Path(request["run"]))) as reader:
+        cwd = Path(str(reader.meta().get("cwd", ".")))
+        if cwd.is_dir():
+            os.chdir(cwd)  # python: and npz: references are relative to where the run began
+            sys.path.append(str(cwd))
+        yield finite(replay(reader, request["finding"]))

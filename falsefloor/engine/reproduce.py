@@ -1,17 +1,17 @@
-"""The numbers behind the note's figures, measured anew: run as a process, so that no command loads torch.
+"""The numbers behind the note's figures, measured anew: asked of a process, so that no command loads torch.
 
 Goodfellow 2018, "Gradient Masking Causes CLEVER to Overestimate Adversarial Perturbation Size"
-(arXiv 1804.07870). python -m falsefloor.engine.reproduce DIRECTORY writes one CSV a figure there.
+(arXiv 1804.07870).
 """
 
 from __future__ import annotations
 
 import csv
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -234,12 +234,8 @@ def reproduce(folder: Path, names: Sequence[str] = tuple(TABLES)) -> Iterator[Pa
         yield TABLES[name]().write(folder)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """DIRECTORY: a line with a path on stdout for every table written."""
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In a process of its own: the path of every table as it is written."""
     torch.set_num_threads(1)
-    for path in reproduce(Path(arguments[0])):
-        print(path, flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    for path in reproduce(Path(request["folder"])):
+        yield {"table": str(path)}

@@ -1,8 +1,7 @@
 """The describing child: loads plugins one by one and reports each, so that whoever shows them need not.
 
 A stranger's import may raise, call `sys.exit`, hang, crash the interpreter or print. So each plugin is
-announced before it is loaded, and the report goes over a pipe of its own: stdout and stderr are files of the
-parent's. Whatever dies here, the parent knows at which plugin.
+announced before it is loaded: whatever dies here, the parent knows at which plugin.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from falsefloor.errors import PluginError
 from falsefloor.plugins.contract import IncompatibleError, inspect_plugin
-from falsefloor.plugins.inside import printed, settle_in
+from falsefloor.plugins.inside import printed
 from falsefloor.plugins.loading import load_plugin
 from falsefloor.plugins.names import Plugin
 
@@ -22,14 +22,11 @@ LONGEST_ROW = 200_000
 """Bytes of JSON one plugin may say about itself; the largest of our own is 3 kB."""
 
 
-def main(out: int) -> None:
-    """Read one request, describe its plugins, and leave without running anything at exit."""
-    requests, send = settle_in(out)
-    for index, data in enumerate(next(requests)["plugins"]):
-        send({"start": index})
-        send({"index": index, "row": _row(Plugin(**data))})
-    send({"end": True})
-    os._exit(0)
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Describe the plugins of a request."""
+    for index, data in enumerate(request["plugins"]):
+        yield {"start": index}
+        yield {"index": index, "row": _row(Plugin(**data))}
 
 
 def _row(plugin: Plugin) -> dict[str, Any]:
@@ -56,6 +53,3 @@ def _row(plugin: Plugin) -> dict[str, Any]:
 
 def _lines(error: BaseException) -> list[str]:
     return traceback.format_exception(error)
-
-
-__all__ = ["main"]

@@ -5,13 +5,12 @@ A check that hangs or crashes the interpreter fails with that reason, and anothe
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.api import Scalar
-from falsefloor.errors import PluginError, UsageError
+from falsefloor.errors import FalsefloorError, PluginError, UsageError
 from falsefloor.plugins.describe import TIME_LIMIT, time_limit
 from falsefloor.plugins.described import Described, printable
 from falsefloor.plugins.process import Child, GoneError, SilentError
@@ -74,11 +73,14 @@ def conformance(trial: Trial, *, limit: float = LIMIT) -> Iterator[Checked]:
     while not names or first < len(names):
         child = Child("falsefloor.testing.child")
         try:
-            child.send(trial.request(first))
-            names = _names(child, trial)
-            for at in range(first, len(names)):
-                first = at + 1
-                yield _one(child, names[at], limit=limit)
+            answers = child.answers(trial.request(first), first=max(TIME_LIMIT, time_limit()), limit=limit)
+            names = _names(child, answers, trial)
+            for answer in answers:
+                if "start" in answer:
+                    first += 1
+                elif "outcome" in answer:
+                    message = printable(str(answer.get("message", "")), longest=1200)
+                    yield Checked(names[first - 1], str(answer["outcome"]), message)
         except SilentError:
             yield Checked(names[first - 1], "failed", f"did not end within {limit:g} s and was stopped")
         except GoneError:
@@ -87,36 +89,23 @@ def conformance(trial: Trial, *, limit: float = LIMIT) -> Iterator[Checked]:
             child.end()
 
 
-def _names(child: Child, trial: Trial) -> list[str]:
-    seconds = max(TIME_LIMIT, time_limit())
+def _names(child: Child, answers: Iterator[Mapping[str, Any]], trial: Trial) -> list[str]:
     try:
-        answer = child.read(until=time.monotonic() + seconds)
+        names = [str(name) for name in next(answers)["names"]]
     except SilentError as error:
+        seconds = max(TIME_LIMIT, time_limit())
         raise PluginError(f"{trial.row.spec} was not ready to be checked within {seconds:g} s.") from error
-    except GoneError as error:
+    except (GoneError, KeyError) as error:
         raise PluginError(f"{trial.row.spec} {child.death()} before it was checked.") from error
-    if "names" not in answer:
-        reason = printable(str(answer.get("error")), longest=600)
-        raise UsageError(reason) if answer.get("usage") else PluginError(reason)
-    names = [str(name) for name in answer["names"]]
+    except FalsefloorError as error:
+        reason = printable(str(error), longest=600)
+        raise (UsageError if error.exit_code == UsageError.exit_code else PluginError)(reason) from error
     if not names:
         raise PluginError(f"There is nothing to check about {trial.row.spec}.")
     return names
-
-
-def _one(child: Child, name: str, *, limit: float) -> Checked:
-    until = time.monotonic() + limit
-    while True:
-        answer = child.read(until=until)
-        if "outcome" in answer:
-            message = printable(str(answer.get("message", "")), longest=1200)
-            return Checked(name, str(answer["outcome"]), message)
 
 
 def _last(stderr: str) -> str:
     """The innermost line of what a crash left behind, where it left anything."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip().startswith("File ")]
     return printable(lines[0], longest=200) if lines else ""
-
-
-__all__ = ["DIGITS", "LIMIT", "Checked", "Trial", "conformance"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,8 +92,10 @@ def _run(plugins: Sequence[Plugin], *, limit: float) -> _Session:
     session = _Session()
     child = Child("falsefloor.plugins.child")
     try:
-        child.send({"plugins": [dataclasses.asdict(plugin) for plugin in plugins]})
-        _listen(session, child, count=len(plugins), limit=limit)
+        request = {"plugins": [dataclasses.asdict(plugin) for plugin in plugins]}
+        # start-up is not any plugin's time
+        answers = child.answers(request, first=max(limit, TIME_LIMIT), limit=limit)
+        _listen(session, answers, count=len(plugins))
     except SilentError:
         session.timed_out = True
         session.death = "did not finish being imported within its time limit and was stopped"
@@ -106,19 +107,15 @@ def _run(plugins: Sequence[Plugin], *, limit: float) -> _Session:
     return session
 
 
-def _listen(session: _Session, child: Child, *, count: int, limit: float) -> None:
-    until = time.monotonic() + max(limit, TIME_LIMIT)  # start-up is not any plugin's time
-    while not session.ended:
-        message = child.read(until=until)
-        index = message.get("start", message.get("index", 0))
+def _listen(session: _Session, answers: Iterable[Mapping[str, Any]], *, count: int) -> None:
+    for answer in answers:
+        index = answer.get("start", answer.get("index"))
         if not isinstance(index, int) or not 0 <= index < count:
             raise GoneError  # a plugin wrote into the pipe
-        if "start" in message:
+        if "start" in answer:
             session.current = index
-            until = time.monotonic() + limit
-        elif isinstance(message.get("row"), dict):
-            session.rows[index] = message["row"]
-        session.ended = "end" in message and len(session.rows) == count
-
-
-__all__ = ["TIMEOUT", "TIME_LIMIT", "describe", "time_limit"]
+        elif isinstance(answer.get("row"), dict):
+            session.rows[index] = answer["row"]
+    if len(session.rows) != count:
+        raise GoneError
+    session.ended = True

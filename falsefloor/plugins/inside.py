@@ -1,32 +1,59 @@
-"""The child's side: what every process of ours does before it runs a stranger's code."""
+"""The child's side of `falsefloor.plugins.process`: what every process that runs a stranger's code does."""
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import queue
 import resource
+import stat
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from falsefloor.errors import FalsefloorError
 
 LARGEST_FILE = 256 * 2**20
 """A plugin that prints in an endless loop may fill this much of the disk before it is stopped."""
 
-Send = Callable[[dict[str, Any]], None]
+
+def serve(module: str, out: int) -> None:
+    """Answer each request with what the module's ``main(request)`` yields, on the pipe ``out``.
+
+    The process ends when the parent closes its end or is killed, even while a plugin hangs. What is raised is
+    an answer too, with its exit code: everything, SystemExit too, for this process exists to survive it.
+    """
+    requests, send = _settle_in(out)
+    main: Callable[[dict[str, Any]], Iterator[dict[str, Any]]] = importlib.import_module(module).main
+    for request in requests:
+        try:
+            for answer in main(request):
+                send(answer)
+            send({"end": True})
+        except BaseException as error:
+            said, code = f"{type(error).__name__}: {error}", FalsefloorError.exit_code
+            if isinstance(error, FalsefloorError):
+                said, code = str(error), error.exit_code
+            elif not _recorded():
+                traceback.print_exc()
+            send({"error": said, "exit_code": code})
 
 
-def settle_in(out: int) -> tuple[Iterator[dict[str, Any]], Send]:
+def _settle_in(out: int) -> tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]:
     """(requests, send): the parent's requests as they come, and how to answer on the pipe ``out``.
 
-    The process ends when the parent closes its end or is killed, even while a plugin hangs; stdin is empty
-    for plugins, no core is dumped.
+    stdin is empty for plugins, no core is dumped.
     """
     faulthandler.enable()
-    for limit, ceiling in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, LARGEST_FILE)):
+    limits = [(resource.RLIMIT_CORE, 0)]
+    if _recorded():
+        limits.append((resource.RLIMIT_FSIZE, LARGEST_FILE))
+    for limit, ceiling in limits:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (ceiling, ceiling))
     os.set_inheritable(out, False)
@@ -56,11 +83,13 @@ def settle_in(out: int) -> tuple[Iterator[dict[str, Any]], Send]:
     return requests(), send
 
 
+def _recorded() -> bool:
+    """Whether what is written here goes into a file of the parent's."""
+    return stat.S_ISREG(os.fstat(1).st_mode)
+
+
 def printed() -> int:
     """Bytes written to stdout so far; it is a file of the parent's."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     return os.fstat(1).st_size
-
-
-__all__ = ["printed", "settle_in"]

@@ -7,19 +7,16 @@ there as a `ForeignCheck`, which the judge asks as it asks ours.
 from __future__ import annotations
 
 import dataclasses
-import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from falsefloor.api import API_VERSION, Check, CodeInfo, Facts, Finding, Record
 from falsefloor.checks.judge import Judgement, judge
 from falsefloor.checks.verdicts import SEVERITIES
-from falsefloor.errors import PluginError
+from falsefloor.errors import FalsefloorError, PluginError
 from falsefloor.plugins.catalogue import catalogue
 from falsefloor.plugins.describe import time_limit
 from falsefloor.plugins.described import Described, printable, qualified
-from falsefloor.plugins.inside import settle_in
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
 from falsefloor.plugins.process import Child, GoneError, SilentError
@@ -56,9 +53,11 @@ class JudgingChild:
         if self._child is None:
             self._child = Child("falsefloor.plugins.judging")
         seconds = self.limit if spec in self._loaded else max(self.limit, time_limit())
-        self._child.send({"check": spec, "facts": _plain(facts)})
+        answers = self._child.answers({"check": spec, "facts": _plain(facts)}, limit=seconds)
         try:
-            answer = self._child.read(until=time.monotonic() + seconds)
+            found = [answer.get("findings") for answer in answers]
+            if len(found) != 1 or not isinstance(found[0], list):
+                raise GoneError  # the check wrote into the pipe
         except SilentError as error:
             self.close()
             raise PluginError(f"The check {spec} did not answer within {seconds:g} s.") from error
@@ -66,10 +65,11 @@ class JudgingChild:
             died = self._child.death()
             self.close()
             raise PluginError(f"The check {spec} {died}.") from error
+        except FalsefloorError as error:
+            self._loaded.add(spec)
+            raise PluginError(f"The check {spec} failed: {printable(str(error), longest=300)}") from error
         self._loaded.add(spec)
-        if not isinstance(answer.get("findings"), list):
-            raise PluginError(f"The check {spec} failed: {printable(str(answer.get('error')), longest=300)}")
-        return list(answer["findings"])
+        return found[0]
 
 
 class ForeignCheck:
@@ -163,18 +163,10 @@ class RunJudge:
         return judge(facts, self._checks, notes=notes)
 
 
-def main(out: int) -> None:
-    """The child: answer each request with findings or an error, until the parent closes its end."""
-    requests, send = settle_in(out)
-    for request in requests:
-        try:
-            check = load("check", request["check"])
-            found = [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]
-            send({"findings": found})
-        except BaseException as error:
-            # Everything, SystemExit too: one check must not take the others' process down.
-            send({"error": f"{type(error).__name__}: {error}"})
-    os._exit(0)
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In the child: what a check finds."""
+    check = load("check", request["check"])
+    yield {"findings": [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]}
 
 
 def _plain(facts: Facts) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""The parent's side of a child process that runs strangers' code: started apart, listened to, surely ended.
+"""How a child process that runs strangers' code is asked: started apart, listened to, surely ended.
 
-Requests go in as lines of JSON on stdin; answers come back on a pipe of their own, since a plugin may print;
-stdout and stderr are files of ours. The child has its own session, so that ending it ends what it started,
-and it ends by itself when our end of stdin closes.
+Requests go in as lines of JSON on stdin; answers come back on a pipe of their own, since a plugin may print.
+The child has its own session, so that ending it ends what it started, and it ends by itself when our end of
+stdin closes. What it does is the ``main(request)`` of a module of ours: `falsefloor.plugins.inside.serve`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -16,17 +17,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from falsefloor.errors import FalsefloorError
 
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-import importlib
-importlib.import_module(sys.argv[2]).main(int(sys.argv[3]))
+from falsefloor.plugins.inside import serve
+serve(sys.argv[2], int(sys.argv[3]))
 """
+LIMIT = 600.0
+"""Seconds that `ask` waits for an answer: a model may take long to load."""
 LONGEST_LINE = 8 * 2**20
-"""Bytes of one answer; more is no answer."""
+"""Bytes of one answer where a plugin may have written it; more is no answer."""
 
 
 class GoneError(Exception):
@@ -37,33 +42,52 @@ class SilentError(Exception):
     """The child did not answer in time."""
 
 
-class Child:
-    """A running child; ``module`` is the dotted name of a module of ours with a ``main(fd)``.
+def ask(module: str, request: Mapping[str, Any], *, doing: str) -> Iterator[dict[str, Any]]:
+    """What a process of its own answers, for commands that load a model; what it narrates goes to our stderr.
 
-    stderr is the last that it wrote there, a crash's Python stack, once it ended.
+    Raises `FalsefloorError` with the child's own message and exit code, or where it breaks off.
+    """
+    child = Child(module, heard=True)
+    try:
+        yield from child.answers(request, limit=LIMIT)
+    except SilentError as error:
+        raise FalsefloorError(f"{doing} took more than {LIMIT:.0f} s.") from error
+    except GoneError as error:
+        raise FalsefloorError(f"{doing} broke off: its process {child.death()}.") from error
+    finally:
+        child.end()
+
+
+class Child:
+    """A running child; ``module`` is the dotted name of a module of ours with a ``main(request)``.
+
+    stderr is the last that it wrote there, a crash's Python stack, once it ended. What a ``heard`` one writes
+    goes to our own stderr instead, and it finds modules where we stand, as the worker does.
     """
 
     stderr = ""
 
-    def __init__(self, module: str) -> None:
-        self._stdout, self._stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(self, module: str, *, heard: bool = False) -> None:
+        self._written = None if heard else (_kept(), _kept())
+        stdout, stderr = self._written or (2, 2)
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
-        path = json.dumps([os.path.abspath(folder) for folder in sys.path])  # noqa: PTH100  (text for text)
+        folders = [*sys.path, *([os.getcwd()] if heard else [])]  # noqa: PTH109
+        path = json.dumps([os.path.abspath(folder) for folder in folders])  # noqa: PTH100  (text for text)
         try:
             self._process = subprocess.Popen(
                 # -P: a torch.py in the working directory must not be imported in torch's place
                 [sys.executable, "-P", "-c", _BOOT, path, module, str(writer)],
                 stdin=subprocess.PIPE,
-                stdout=self._stdout,
-                stderr=self._stderr,
+                stdout=stdout,
+                stderr=stderr,
                 pass_fds=[writer],
                 start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"},
             )
         finally:
             os.close(writer)
-        self._pending = b""
+        self._pending, self._longest = bytearray(), math.inf if heard else LONGEST_LINE
         self._status: int | None = None
 
     def send(self, request: Mapping[str, Any]) -> None:
@@ -73,11 +97,29 @@ class Child:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
+    def answers(
+        self, request: Mapping[str, Any], *, limit: float, first: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """What the child says to a request, each answer within ``limit`` seconds, the first within ``first``.
+
+        Raises `SilentError`, `GoneError`, and `FalsefloorError` with the message and exit code of what was
+        raised there.
+        """
+        self.send(request)
+        seconds = limit if first is None else first
+        while "end" not in (answer := self.read(until=time.monotonic() + seconds)):
+            if "error" in answer:
+                raise _failure(answer)
+            yield answer
+            seconds = limit
+
     def read(self, *, until: float) -> dict[str, Any]:
         """The next answer. Raises `SilentError` at the monotonic time ``until``, `GoneError` at the end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._reader, selectors.EVENT_READ)
-            while b"\n" not in self._pending:
+            looked = 0
+            while (end := self._pending.find(b"\n", looked)) < 0:
+                looked = len(self._pending)
                 left = until - time.monotonic()
                 if left <= 0:
                     raise SilentError
@@ -87,10 +129,11 @@ class Child:
                         raise GoneError
                     continue
                 data = os.read(self._reader, 65536)
-                if not data or len(self._pending) > LONGEST_LINE:
+                if not data or looked > self._longest:
                     raise GoneError
                 self._pending += data
-        line, _, self._pending = self._pending.partition(b"\n")
+        line = bytes(self._pending[:end])
+        del self._pending[: end + 1]
         try:
             answer = json.loads(line)
         except ValueError as error:
@@ -111,10 +154,12 @@ class Child:
                     self._process.stdin.close()
             self._status = self._process.wait()
             os.close(self._reader)
-            self._stdout.close()
-            with self._stderr:
-                self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 3000))
-                self.stderr = self._stderr.read().decode(errors="replace")
+            if self._written is not None:
+                stdout, stderr = self._written
+                stdout.close()
+                with stderr:
+                    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 3000))
+                    self.stderr = stderr.read().decode(errors="replace")
         return self._status
 
     def death(self) -> str:
@@ -126,4 +171,15 @@ class Child:
         return f"ended the interpreter with status {status}"
 
 
-__all__ = ["Child", "GoneError", "SilentError"]
+def _kept() -> IO[bytes]:
+    return tempfile.TemporaryFile()
+
+
+def _failure(answer: Mapping[str, Any]) -> FalsefloorError:
+    """What was raised there. Raises `GoneError` where a plugin made it up."""
+    code = answer.get("exit_code")
+    if not isinstance(code, int):
+        raise GoneError
+    failure = FalsefloorError(str(answer["error"]))
+    failure.exit_code = code
+    return failure

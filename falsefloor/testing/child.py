@@ -5,37 +5,25 @@ Each check is announced before it runs, so that the parent knows which one hung 
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from falsefloor.errors import FalsefloorError, UsageError
-from falsefloor.plugins.inside import settle_in
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.testing.parametrize import KITS
 from falsefloor.testing.results import Case, run_cases
 
 
-def main(out: int) -> None:
-    """Answer one request and leave without running anything at exit."""
-    requests, send = settle_in(out)
-    request = next(requests)
-    try:
-        cases = _cases(request)
-        send({"names": [case.name for case in cases]})
-    except BaseException as error:
-        # Everything, SystemExit too: a plugin's constructor or its model's module is a stranger's code.
-        reason = str(error) if isinstance(error, FalsefloorError) else f"{type(error).__name__}: {error}"
-        send({"error": reason, "usage": isinstance(error, UsageError)})
-        os._exit(0)
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The names of a plugin's checks, then each of them from the one asked for on."""
+    cases = _cases(request)
+    yield {"names": [case.name for case in cases]}
     for at in range(int(request["first"]), len(cases)):
-        send({"start": at})
-        send({"at": at, **_result(cases[at])})
-    send({"end": True})
-    os._exit(0)
+        yield {"start": at}
+        yield {"at": at, **_result(cases[at])}
 
 
-def _cases(request: dict[str, Any]) -> list[Case]:
+def _cases(request: Mapping[str, Any]) -> list[Case]:
     kind = request["kind"]
     plugin = make(kind, request["spec"], request["params"])
     extra: list[Any] = []
@@ -54,6 +42,3 @@ def _result(case: Case) -> dict[str, str]:
         # What `run_cases` lets through: a check of ours is not stopped by a plugin's sys.exit.
         return {"outcome": "failed", "message": f"raised {type(error).__name__}: {error}"}
     return {"outcome": result.outcome, "message": result.message}
-
-
-__all__ = ["main"]
