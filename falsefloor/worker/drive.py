@@ -20,7 +20,7 @@ from falsefloor.study.followups import follow_ups, foreseen
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
-from falsefloor.worker.models import check_stored, prepare, take_over
+from falsefloor.worker.prepare import check_stored, prepare, take_over
 
 CRASHES = 1
 """How often a unit whose process died is tried again: an accident is not the unit's fault, a habit is."""

@@ -172,7 +172,7 @@ def test_what_is_sure_from_the_beginning_are_the_units_that_the_rules_will_ask_f
         for masker in ("none", "staircase:c=255")
         for number in judged["digits:mlp"]
     ]
-    first = {("digits:mlp", masker, "linf"): 0 for masker in ("none", "staircase:c=255")}
+    first = {Place("digits:mlp", masker, "linf"): 0 for masker in ("none", "staircase:c=255")}
     later = follow_ups(Known(floors, first=first), given, cells(given), Installed())  # type: ignore[arg-type]
     assert [unit.key for unit in sure] == [unit.key for unit in later]
     assert [asked_by(unit.spec()) for unit in sure] == [
