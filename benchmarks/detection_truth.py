@@ -18,8 +18,8 @@ import torch
 from detection_studies import CLEAN, FAMILIES, Family
 from torch import Tensor
 
+from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.session import Session
-from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.subjects.settle import settle

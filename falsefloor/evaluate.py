@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from falsefloor import __version__
 from falsefloor.api import LabelledInputs, LoadedModel, Norm
-from falsefloor.engine.device import usable_device
-from falsefloor.engine.session import Session
+from falsefloor.engine.session import Session, usable_device
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
 from falsefloor.plugins import catalogue

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.engine.footprint import bytes_a_row, rows_that_fit
+from falsefloor.engine.fitting import bytes_a_row, rows_that_fit
 from falsefloor.estimators.clever import Clever
 from falsefloor.models.python import PythonModel
 from falsefloor.subjects.subject import FILL, ModelSubject

@@ -12,6 +12,9 @@ from torch import Tensor
 ROWS = 4096
 """Rows a forward takes at first: small models gain nothing past this on a core; halved on out-of-memory."""
 
+Sink = Callable[[int, int, dict[str, list[float]]], None]
+"""Where progress goes: done, total and one number an input of each series."""
+
 
 def generators(inputs: Tensor, *, seed: int, norm: str) -> list[torch.Generator]:
     """One CPU generator an input, seeded from (study seed, norm, digest of the input) and nothing else.
@@ -36,7 +39,7 @@ class RunContext:
 
     generators: Sequence[torch.Generator]
     rows: int = ROWS
-    sink: Callable[[int, int, dict[str, list[float]]], None] = ignore_progress
+    sink: Sink = ignore_progress
     notes: list[tuple[str, str, list[bool] | None]] = field(default_factory=list)
 
     def progress(self, done: int, total: int, /, **series: Tensor) -> None:

@@ -1,4 +1,9 @@
-"""What the core re-verifies of an estimate before anything is stored: plugins are not taken at their word."""
+"""What is believed of an estimate before anything is stored: plugins are not taken at their word.
+
+A batched estimator spends more on some inputs than on others. The mean of a chunk would make an input's
+stored cost depend on its neighbours, so an estimator may say itself whom it asked for; its word counts only
+where its sum is what the subject counted.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,11 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Claim, Estimate
-from falsefloor.engine.tensors import column
+from falsefloor.engine.arrays import column, scalar
 from falsefloor.errors import PluginError
+
+ACCOUNT = ("queries_forward", "queries_backward")
+"""Evidence that is an account of queries, (N,) each; read here and not stored as evidence."""
 
 
 def check_estimate(
@@ -55,3 +63,14 @@ def check_estimate(
         raise PluginError(
             f"{name} returned a witness {had}; expected the inputs' shape {tuple(inputs.shape)}."
         )
+
+
+def queries(estimate: Estimate, *, forward: int, backward: int, count: int) -> list[tuple[int, int]]:
+    """(forward, backward) of each of ``count`` inputs, of the totals that the subject counted."""
+    columns = []
+    for name, total in zip(ACCOUNT, (forward, backward), strict=True):
+        told = estimate.evidence.get(name)
+        each = [] if told is None else [scalar(value) for value in told]
+        whole = [int(n) for n in each if isinstance(n, float) and n >= 0 and n.is_integer()]
+        columns.append(whole if len(whole) == count and sum(whole) == total else [total // count] * count)
+    return list(zip(*columns, strict=True))

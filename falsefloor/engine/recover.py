@@ -190,6 +190,3 @@ def _evidence(
         "ramp_share": float(scales.levels.ramp_share[0]),
         "step_reason": scales.levels.reason[0],
     }
-
-
-__all__ = ["AUTO", "REFUSED", "Choice", "choose", "disagreement"]

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from falsefloor.engine.session import Prepared, Session
-from falsefloor.engine.tensors import unpack_tensor
+from falsefloor.engine.arrays import unpack_tensor
+from falsefloor.engine.prepare import Prepared
+from falsefloor.engine.session import Session
 from falsefloor.engine.trap import planted_at
 from falsefloor.errors import StoreError, UsageError, did_you_mean
 from falsefloor.jsonable import finite, revive

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from falsefloor.engine.task import Task
-from falsefloor.store.records import EstimateResult, ObservationResult
+from falsefloor.engine import estimate
+from falsefloor.engine.context import Sink
+from falsefloor.engine.session import Session, Task
+from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
+from falsefloor.study.units import estimator_of
 
 KEPT = (
     "sampling_radius",
@@ -20,7 +24,14 @@ KEPT = (
 """Evidence of the estimate with more samples that checks compare with the first one's."""
 
 
-def resampled_inputs(task: Task, rows: Iterable[EstimateResult]) -> list[ObservationResult]:
+def run(task: Task, session: Session, sink: Sink) -> UnitResult:
+    """The estimator that the unit's ``extra`` names, with its samples, and what that says."""
+    again = replace(task, spec={**task.spec, "estimator": estimator_of(task.spec)})
+    estimates = estimate.run(again, session, sink).estimates
+    return UnitResult(task.key, observations=resampled_facts(task, estimates))
+
+
+def resampled_facts(task: Task, rows: Iterable[EstimateResult]) -> list[ObservationResult]:
     """What estimates with the samples in the unit's ``extra`` say, as observed facts.
 
     {"resampled": {label: {"times", "samples", "dimension", "radius", "forward", "backward", …KEPT}}}, where
@@ -44,6 +55,3 @@ def resampled_inputs(task: Task, rows: Iterable[EstimateResult]) -> list[Observa
             facts = {**known, **kept, "radius": row.radius, "forward": row.forward, "backward": row.backward}
         found.append(ObservationResult(row.input, None, {"resampled": {asked["label"]: facts}}))
     return found
-
-
-__all__ = ["KEPT", "resampled_inputs"]

@@ -1,62 +1,23 @@
-"""What a compute process keeps between units: loaded models, their inputs, composed subjects."""
+"""What a compute process keeps between units: loaded models, their inputs, composed subjects, the device."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import warnings
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
-from falsefloor.engine.fitting import check_bounds, count_classes
-from falsefloor.engine.footprint import rows_that_fit
-from falsefloor.errors import DomainError, UsageError
+from falsefloor.engine.prepare import Prepared, load, prepare
+from falsefloor.errors import UsageError
 from falsefloor.plugins.loading import make
-from falsefloor.study.grammar import split_ref
-from falsefloor.study.units import canonical
-from falsefloor.subjects.compose import compose
-from falsefloor.subjects.guarded import Guarded
+from falsefloor.study.units import canonical, digest
+from falsefloor.subjects.compose import compose, copied
 from falsefloor.subjects.subject import ModelSubject
-
-
-class Normalise(nn.Module):
-    """(x - mean) / std per channel, as part of the model: radii stay in the inputs' own units."""
-
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        shape = (-1, *([1] * (inputs.ndim - 2)))
-        mean, std = (torch.as_tensor(getattr(self, n)).view(shape) for n in ("mean", "std"))
-        return (inputs - mean) / std
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model with its inputs on the device.
-
-    inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take.
-    """
-
-    module: nn.Module
-    classes: int
-    bounds: tuple[float | Tensor, float | Tensor]
-    inputs: Tensor
-    labels: Tensor
-    predicted: Tensor
-    inside: Tensor
-    rows: int
-    facts: Mapping[str, Any]
-    fingerprint: Mapping[str, Any]
 
 
 @dataclass
@@ -86,7 +47,9 @@ class Session:
     def prepared(self, model: Mapping[str, Any], inputs: str) -> Prepared:
         key = canonical([model, inputs])
         if key not in self._prepared:
-            self._prepared[key] = self._prepare(model, inputs)
+            live = self.live.get(model["use"])
+            loaded, labelled = load(model, inputs) if live is None else (_copied(live[0]), live[1])
+            self._prepared[key] = prepare(loaded, labelled, model, device=self.device, most=self._most)
         return self._prepared[key]
 
     def subject(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
@@ -100,137 +63,71 @@ class Session:
             self._subjects[key] = ModelSubject(module, classes=prepared.classes, bounds=prepared.bounds)
         return self._subjects[key]
 
-    def _prepare(self, model: Mapping[str, Any], inputs: str) -> Prepared:
-        if model["use"] in self.live:
-            loaded, labelled = self.live[model["use"]]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # exported modules warn about their own internals when copied
-                loaded = replace(loaded, module=copy.deepcopy(loaded.module))  # the caller's stays as it is
-        else:
-            scheme, ref = split_ref(model["use"])
-            loaded = make("model", scheme, {})(ref)
-            labelled = _load_inputs(inputs or loaded.inputs or "", loaded, model["use"])
-        training = loaded.module.training and any(
-            isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
-        )
-        module = _with_preprocessing(loaded.module, model).to(self.device)
-        bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
-        if "bounds" in model:
-            low, high = model["bounds"]
-            bounds = (float(low), float(high))
-        dtype = ModelSubject(module, classes=0).dtype
-        points = torch.as_tensor(labelled.inputs).to(self.device, dtype)
-        if points.ndim < 2 or not len(points):
-            raise DomainError(
-                f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}."
-            )
-        check_bounds(bounds, tuple(points.shape[1:]))
-        classes = loaded.classes or count_classes(module, points)
-        subject = ModelSubject(module, classes=classes, bounds=bounds)
-        low_t, high_t = subject.bounds
-        flat = ((points >= low_t) & (points <= high_t) & points.isfinite()).flatten(1)
-        inside = flat.all(1)
-        rows = rows_that_fit(module, points[:1])
-        predicted = _predict(subject, points, min(self._most, rows))
-        labels = _labels(labelled, predicted, classes)
-        facts = {
-            "count": len(points),
-            "classes": classes,
-            "shape": list(points.shape[1:]),
-            "units": loaded.units,
-            "names": list(labelled.names) or [str(n) for n in range(len(points))],
-            "labels": labels.tolist(),
-            "labelled": labelled.labels is not None,
-            "predicted": predicted.tolist(),
-            "inside": inside.tolist(),
-            "dtype": str(dtype).removeprefix("torch."),
-            "parameters": sum(p.numel() for p in module.parameters()),
-            "bounds": [float(low_t.min()), float(high_t.max())],
-            "training": training,
-        }
-        fingerprint = {
-            "weights": _digest_state(module),
-            "files": sorted([Path(f).name, _digest_file(Path(f))] for f in loaded.files),
-            "inputs": _digest_tensors(points, labels),
-            "bounds": _digest_tensors(low_t, high_t),
-            "dtype": str(dtype),
-            "device": self.device.type,
-        }
-        return Prepared(module, classes, bounds, points, labels, predicted, inside, rows, facts, fingerprint)
+    def less_room(self, error: BaseException) -> bool:
+        """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""
+        if not is_out_of_memory(error) or self.rows <= 1:
+            return False
+        self.rows //= 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
 
 
-_STATEFUL = (
-    nn.modules.dropout._DropoutNd,
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
-)
+def _copied(loaded: LoadedModel) -> LoadedModel:
+    """The caller's module stays as it is."""
+    return replace(loaded, module=copied(loaded.module))
 
 
-def _load_inputs(ref: str, loaded: LoadedModel, use: str) -> LabelledInputs:
-    if not ref:
-        raise UsageError(
-            f"{use} names no inputs of its own; say which: --inputs npz:FILE.npz, images:FOLDER …"
-        )
-    scheme, rest = split_ref(ref)
-    source: Any = make("input", scheme, {})
-    given: LabelledInputs = source(rest, loaded)
-    return given
+@dataclass(frozen=True)
+class Task:
+    """A unit's description with what it needs from the session: what every kind of unit starts from."""
+
+    spec: Mapping[str, Any]
+    prepared: Prepared
+    subject: ModelSubject
+    numbers: range
+    """the numbers of its inputs"""
+
+    @property
+    def key(self) -> str:
+        return digest(canonical(self.spec))
+
+    @property
+    def inputs(self) -> Tensor:
+        return self.prepared.inputs[self.numbers.start : self.numbers.stop]
+
+    @property
+    def labels(self) -> Tensor:
+        return self.prepared.labels[self.numbers.start : self.numbers.stop]
+
+    def at(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some of its numbers."""
+        chosen = torch.tensor([n - self.numbers.start for n in numbers], device=self.inputs.device)
+        return self.inputs[chosen.long()], self.labels[chosen.long()]
 
 
-def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Module:
-    if "mean" not in model and "std" not in model:
-        return module
-    mean, std = (torch.tensor(model.get(n, [default])) for n, default in (("mean", 0.0), ("std", 1.0)))
-    if (std <= 0).any():
-        raise UsageError(f"std must be positive; not {std.tolist()}.")
-    return nn.Sequential(Normalise(mean, std), module)
+def usable_device(name: str) -> torch.device:
+    """The device by torch's name for it; "auto": a GPU where there is one.
 
-
-def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
-    """(N,) the class on top, -1 where the model raises or its logits are not finite.
-
-    Raises `DomainError` where the model raises on every input.
+    Raises `UsageError` for one that does not exist or that this installation of torch cannot use.
     """
-    logits, raised = Guarded(subject, rows=rows).first(points)
-    if all(raised):
-        raise DomainError(f"the model fails on inputs of shape {tuple(points.shape)}: {raised[0]}")
-    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"the device {name!r} cannot be used here: {error}") from error
+    return device
 
 
-def _labels(labelled: LabelledInputs, predicted: Tensor, classes: int) -> Tensor:
-    if labelled.labels is None:
-        return predicted.clamp(min=0)
-    labels = torch.as_tensor(labelled.labels).to(predicted.device).long()
-    if labels.shape != predicted.shape:
-        raise DomainError(f"{len(predicted)} inputs need as many labels; there are {tuple(labels.shape)}.")
-    if ((labels < 0) | (labels >= classes)).any():
-        wrong = labels[(labels < 0) | (labels >= classes)][0].item()
-        raise DomainError(f"label {wrong} is not a class of this model: classes run from 0 to {classes - 1}.")
-    return labels
+def is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
 
 
-def _digest_state(module: nn.Module) -> str:
-    sha = hashlib.sha256()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # exported modules warn about their own state
-        for name, tensor in sorted(module.state_dict().items()):
-            sha.update(name.encode())
-            if isinstance(tensor, Tensor):
-                sha.update(_raw(tensor))
-    return sha.hexdigest()[:20]
-
-
-def _digest_tensors(*tensors: Tensor) -> str:
-    sha = hashlib.sha256()
-    for tensor in tensors:
-        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + _raw(tensor))
-    return sha.hexdigest()[:20]
-
-
-def _raw(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return bytes(flat.view(torch.uint8).numpy()) if flat.numel() else b""
-
-
-def _digest_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
+def describe_error(error: BaseException) -> str:
+    """The error with the last place outside this package that it passed: what a plugin's author needs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from falsefloor.api import Cancelled, Estimate, Estimator
-from falsefloor.engine.context import RunContext, generators
+from falsefloor.engine.arrays import pack_tensor
+from falsefloor.engine.context import RunContext, Sink, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.session import Session
-from falsefloor.engine.task import Task
-from falsefloor.engine.tensors import pack_tensor
+from falsefloor.engine.session import Session, Task
 from falsefloor.gradients.through import Through
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import make
-from falsefloor.store.records import ObservationResult
+from falsefloor.store.records import ObservationResult, UnitResult
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.settle import settle
 from falsefloor.subjects.trap import Trap, plant
 
 ROLE = "trap"
-Sink = Callable[[int, int, dict[str, list[float]]], None]
 
 
-def trap_inputs(task: Task, session: Session, sink: Sink) -> list[ObservationResult]:
+def run(task: Task, session: Session, sink: Sink) -> UnitResult:
     """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
 
     {"trap": {label: {"radius", "distance", "natural", "slack", "array", "forward", "backward"}}}, or
@@ -36,7 +34,7 @@ def trap_inputs(task: Task, session: Session, sink: Sink) -> list[ObservationRes
     estimator: Estimator = make("estimator", asked["use"], asked["params"])
     norm = task.spec["norm"]
     if norm not in estimator.norms:
-        return []
+        return UnitResult(task.key)
     inside = task.prepared.facts["inside"]
     answers = predicted(Guarded(task.subject, rows=session.rows).first(task.inputs)[0], task.labels)
     found = []
@@ -48,7 +46,7 @@ def trap_inputs(task: Task, session: Session, sink: Sink) -> list[ObservationRes
                 seen = {"distance": trap.distance, "predicted": trap.predicted, "seed": task.spec["seed"]}
                 arrays[ROLE] = pack_tensor(trap.point, seen)
             found.append(ObservationResult(number, None, {"trap": {asked["label"]: facts}}, arrays))
-    return found
+    return UnitResult(task.key, observations=found)
 
 
 def planted_at(session: Session, spec: Mapping[str, Any], x: Tensor, label: Tensor) -> Trap | None:
@@ -110,6 +108,3 @@ def _slack(task: Task) -> float:
             moved = displacement() if callable(displacement) else None
             total += 0.0 if moved is None else share * float(moved)
     return total
-
-
-__all__ = ["planted_at", "trap_inputs"]

@@ -30,10 +30,7 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
     The model itself is never changed. A submodule with several names is replaced under all of them. Raises
     `UsageError` for a place that does not exist.
     """
-    with warnings.catch_warnings():
-        # Exported modules warn about their own internals when copied; nothing there is the user's to act on.
-        warnings.simplefilter("ignore")
-        body = copy.deepcopy(model)
+    body = copied(model)
     if not stack:
         return body
     ends: dict[str, list[nn.Module]] = {"input": [], "logits": []}
@@ -45,6 +42,14 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
         else:
             body = _wrap_submodule(body, masker, place)
     return Composed(nn.Sequential(*ends["input"]), body, nn.Sequential(*ends["logits"]))
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy."""
+    with warnings.catch_warnings():
+        # Exported modules warn about their own internals when copied; nothing there is the user's to act on.
+        warnings.simplefilter("ignore")
+        return copy.deepcopy(module)
 
 
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:

@@ -7,9 +7,7 @@ measures its distance there.
 
 from __future__ import annotations
 
-import copy
 import math
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from falsefloor.errors import DomainError
 from falsefloor.numerics.balls import vector_norm
+from falsefloor.subjects.compose import copied
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
@@ -119,10 +118,7 @@ def in_double(subject: ModelSubject) -> ModelSubject:
     The subject is left as it is. Raises whatever copying raises; a model that holds on to another type raises
     when it is called.
     """
-    with warnings.catch_warnings():
-        # exported modules warn about their own internals when copied
-        warnings.simplefilter("ignore")
-        module = copy.deepcopy(subject.module).double()
+    module = copied(subject.module).double()
     low, high = (bound.to(torch.float64) for bound in subject.bounds)
     return ModelSubject(module, classes=subject.classes, bounds=(low, high))
 

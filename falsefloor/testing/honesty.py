@@ -12,9 +12,9 @@ from torch import Tensor
 from falsefloor.api import Estimate, Estimator, Facts, Norm, Record, Subject
 from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
+from falsefloor.engine.arrays import scalar
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.engine.tensors import scalar
 from falsefloor.errors import FalsefloorError
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover

@@ -46,8 +46,7 @@ def main(fd: int, device: str) -> None:
     import torch
 
     torch.set_num_threads(max(1, int(os.environ.get(THREADS, "1"))))
-    from falsefloor.engine.device import usable_device
-    from falsefloor.engine.session import Session
+    from falsefloor.engine.session import Session, usable_device
     from falsefloor.engine.unit import run_unit
     from falsefloor.errors import UsageError
     from falsefloor.store.records import UnitResult, pack
@@ -121,7 +120,7 @@ def prepared(session: Any, command: dict[str, Any]) -> dict[str, Any]:
 
     import torch
 
-    from falsefloor.engine.unit import describe_error
+    from falsefloor.engine.session import describe_error
     from falsefloor.errors import FalsefloorError
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from falsefloor.engine.grey_level import grey_level
+from falsefloor.engine.observe import grey_level
 
 
 @pytest.mark.parametrize("words", ["pixel, 8-bit", "8 bit grey levels", "uint8 over 255", "steps of 1/255"])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.engine.located import as_fact, located_facts
+from falsefloor.engine.observe import as_fact, located_facts
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.models.digits import DigitsModel, load_split

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Estimate
-from falsefloor.engine import unit as unit_module
+from falsefloor.engine import estimate as estimate_module
 from falsefloor.engine.context import ignore_progress
-from falsefloor.engine.queries import queries
+from falsefloor.engine.contract import queries
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.store.records import EstimateResult
@@ -112,8 +112,8 @@ class Claims:
 def test_an_account_counts_only_where_it_adds_up(
     told: tuple[float, ...], stored: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_module, "load", lambda *_: Claims)
-    monkeypatch.setattr(unit_module, "make", lambda *_: Claims(told))
+    monkeypatch.setattr(estimate_module, "load", lambda *_: Claims)
+    monkeypatch.setattr(estimate_module, "make", lambda *_: Claims(told))
     result = run_unit(spec("clever", {}, "none", (0, 10), "autograd"), Session(), ignore_progress)
     assert result.status == "ok", result.error
     assert [row.forward for row in result.estimates] == stored

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from falsefloor.engine.resample import resampled_inputs
-from falsefloor.engine.session import Session
-from falsefloor.engine.task import Task
+from falsefloor.engine.resample import resampled_facts
+from falsefloor.engine.session import Session, Task
 from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
@@ -140,5 +139,5 @@ def test_an_estimator_that_fails_with_more_samples_leaves_a_reason() -> None:
     spec = {"extra": {"resample": {"label": "clever", "params": {"samples": 80}, "times": 4}}}
     prepared = session.prepared({"use": "digits:mlp"}, "digits:0")
     task = Task(spec, prepared, session.subject({"use": "digits:mlp"}, "digits:0", []), range(1))
-    (seen,) = resampled_inputs(task, [EstimateResult(0, status="failed", error="no room")])
+    (seen,) = resampled_facts(task, [EstimateResult(0, status="failed", error="no room")])
     assert seen.facts == {"resampled": {"clever": {"reason": "failed: no room"}}}

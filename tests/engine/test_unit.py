@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import Cancelled, Estimate, LabelledInputs, LoadedModel
-from falsefloor.engine import observing
+from falsefloor.engine import estimate as estimate_module
+from falsefloor.engine import observe as observe_module
 from falsefloor.engine import unit as unit_module
 from falsefloor.engine.context import ignore_progress
 from falsefloor.engine.session import Session
@@ -120,9 +121,9 @@ def with_plugin(
     monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], *, claim: str = "lower_estimate"
 ) -> UnitResult:
     kind = type("Made", (Plugin,), {"claim": claim, "__call__": lambda self, *a, **k: call(*a, **k)})
-    monkeypatch.setattr(unit_module, "load", lambda *_: kind)
+    monkeypatch.setattr(estimate_module, "load", lambda *_: kind)
     monkeypatch.setattr(unit_module, "fingerprint", lambda *_: "")
-    monkeypatch.setattr(unit_module, "make", lambda *_: kind())
+    monkeypatch.setattr(estimate_module, "make", lambda *_: kind())
     return run_unit(spec("made"), session_of(Linear()), ignore_progress)
 
 
@@ -220,7 +221,7 @@ def test_cancelling_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_norm_that_is_not_supported_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = type("Made", (Plugin,), {"norms": frozenset(("l2",))})
-    monkeypatch.setattr(unit_module, "load", lambda *_: kind)
+    monkeypatch.setattr(estimate_module, "load", lambda *_: kind)
     monkeypatch.setattr(unit_module, "fingerprint", lambda *_: "")
     got = estimates(run_unit(spec("made"), session_of(Linear()), ignore_progress))
     assert set(got["status"]) == {"skipped"}
@@ -246,7 +247,7 @@ def test_an_observation_that_does_not_fit_is_made_again_with_fewer_rows(
             raise torch.OutOfMemoryError("no room")
         return observe(*args, rows=rows, **options)
 
-    monkeypatch.setattr(observing, "observe", hungry)
+    monkeypatch.setattr(observe_module, "observe", hungry)
     asked = {key: value for key, value in spec().items() if key != "estimator"}
     result = run_unit({**asked, "kind": "observe"}, session_of(Linear()), ignore_progress)
     assert result.status == "ok"

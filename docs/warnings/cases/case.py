@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import falsefloor
 from falsefloor.api import Facts, Record
+from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.context import generators
-from falsefloor.engine.tensors import unpack_tensor
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.numerics.balls import sample
 from falsefloor.numerics.margins import margins

@@ -7,13 +7,13 @@ the facts. A subject that raises, answers NaN, changes its mind or is slow on on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Generator, Tensor
 
 from falsefloor.api import Norm
+from falsefloor.jsonable import finite
 from falsefloor.numerics.margins import predicted
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.site import Site
@@ -62,7 +62,7 @@ def observe(
             seen = Seen(asked.at(usable), judged, [found[i] for i in usable])
             for stage in STAGES:
                 stage(seen)
-        observations += [Observation(_json(one.facts), one.arrays) for one in found]
+        observations += [Observation(finite(one.facts), one.arrays) for one in found]
     return observations
 
 
@@ -93,17 +93,6 @@ def _first_facts(site: Site, plain: ModelSubject | None, errors: Sequence[str | 
             facts["agreement"] = unmasked is None or int(unmasked[i]) == int(logits[i].argmax())
         found.append(Observation(facts))
     return found
-
-
-def _json(value: Any) -> Any:
-    """The same value with infinities and NaN as the words "inf", "-inf" and "nan"."""
-    if isinstance(value, dict):
-        return {key: _json(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_json(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 __all__ = ["Observation", "observe"]

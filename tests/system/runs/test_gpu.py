@@ -52,12 +52,11 @@ def test_a_card_gives_the_numbers_of_the_cpu(mark: str, tmp_path: Path) -> None:
 def test_a_forward_that_does_not_fit_is_halved(cards: int) -> None:
     import torch
 
-    from falsefloor.engine.room import less_room
     from falsefloor.engine.session import Session
 
     session = Session(device=torch.device("cuda:0"))
     before = session.rows
     with pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2**50, dtype=torch.uint8, device="cuda:0")
-    assert less_room(session, caught.value)
+    assert session.less_room(caught.value)
     assert session.rows == before // 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
-from falsefloor.engine.footprint import BUDGET, bytes_a_row, rows_that_fit
+from falsefloor.engine.fitting import BUDGET, bytes_a_row, rows_that_fit
 from falsefloor.engine.session import Session
 
 

@@ -1,0 +1,191 @@
+"""A model with its inputs, made ready to be asked: loaded, checked, on the device, with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.engine.fitting import check_bounds, count_classes, rows_that_fit
+from falsefloor.errors import DomainError, UsageError
+from falsefloor.plugins.loading import make
+from falsefloor.study.grammar import split_ref
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.subject import ModelSubject
+
+_STATEFUL = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its inputs on the device.
+
+    inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take.
+    """
+
+    module: nn.Module
+    classes: int
+    bounds: tuple[float | Tensor, float | Tensor]
+    inputs: Tensor
+    labels: Tensor
+    predicted: Tensor
+    inside: Tensor
+    rows: int
+    facts: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
+
+
+def load(model: Mapping[str, Any], inputs: str) -> tuple[LoadedModel, LabelledInputs]:
+    """What a model's and its inputs' references name. Raises `UsageError` and what their sources raise."""
+    scheme, ref = split_ref(model["use"])
+    loaded: LoadedModel = make("model", scheme, {})(ref)
+    named = inputs or loaded.inputs or ""
+    if not named:
+        raise UsageError(
+            f"{model['use']} names no inputs of its own; say which: --inputs npz:FILE.npz, images:FOLDER …"
+        )
+    scheme, rest = split_ref(named)
+    source: Any = make("input", scheme, {})
+    return loaded, source(rest, loaded)
+
+
+def prepare(
+    loaded: LoadedModel,
+    labelled: LabelledInputs,
+    model: Mapping[str, Any],
+    *,
+    device: torch.device,
+    most: int,
+) -> Prepared:
+    """Raises `DomainError` where model, inputs, labels and bounds do not fit each other.
+
+    model: its declared bounds and preprocessing. most: rows a forward may take.
+    """
+    training = loaded.module.training and any(
+        isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
+    )
+    module = _with_preprocessing(loaded.module, model).to(device)
+    bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
+    if "bounds" in model:
+        low, high = model["bounds"]
+        bounds = (float(low), float(high))
+    points = torch.as_tensor(labelled.inputs).to(device, ModelSubject(module, classes=0).dtype)
+    if points.ndim < 2 or not len(points):
+        raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}.")
+    check_bounds(bounds, tuple(points.shape[1:]))
+    subject = ModelSubject(module, classes=loaded.classes or count_classes(module, points), bounds=bounds)
+    lowest, highest = subject.bounds
+    inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
+    rows = rows_that_fit(module, points[:1])
+    predicted = _predict(subject, points, min(most, rows))
+    labels = _labels(labelled, predicted, subject.classes)
+    facts = {
+        "count": len(points),
+        "classes": subject.classes,
+        "shape": list(points.shape[1:]),
+        "units": loaded.units,
+        "names": list(labelled.names) or [str(n) for n in range(len(points))],
+        "labels": labels.tolist(),
+        "labelled": labelled.labels is not None,
+        "predicted": predicted.tolist(),
+        "inside": inside.tolist(),
+        "dtype": str(subject.dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "bounds": [float(lowest.min()), float(highest.max())],
+        "training": training,
+    }
+    fingerprint = {
+        "weights": _digest_state(module),
+        "files": sorted([Path(f).name, _digest_file(Path(f))] for f in loaded.files),
+        "inputs": _digest_tensors(points, labels),
+        "bounds": _digest_tensors(lowest, highest),
+        "dtype": str(subject.dtype),
+        "device": device.type,
+    }
+    return Prepared(
+        module, subject.classes, bounds, points, labels, predicted, inside, rows, facts, fingerprint
+    )
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel, as part of the model: radii stay in the inputs' own units."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shape = (-1, *([1] * (inputs.ndim - 2)))
+        mean, std = (torch.as_tensor(getattr(self, n)).view(shape) for n in ("mean", "std"))
+        return (inputs - mean) / std
+
+
+def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Module:
+    if "mean" not in model and "std" not in model:
+        return module
+    mean, std = (torch.tensor(model.get(n, [default])) for n, default in (("mean", 0.0), ("std", 1.0)))
+    if (std <= 0).any():
+        raise UsageError(f"std must be positive; not {std.tolist()}.")
+    return nn.Sequential(Normalise(mean, std), module)
+
+
+def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
+    """(N,) the class on top, -1 where the model raises or its logits are not finite.
+
+    Raises `DomainError` where the model raises on every input.
+    """
+    logits, raised = Guarded(subject, rows=rows).first(points)
+    if all(raised):
+        raise DomainError(f"the model fails on inputs of shape {tuple(points.shape)}: {raised[0]}")
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
+
+
+def _labels(labelled: LabelledInputs, predicted: Tensor, classes: int) -> Tensor:
+    if labelled.labels is None:
+        return predicted.clamp(min=0)
+    labels = torch.as_tensor(labelled.labels).to(predicted.device).long()
+    if labels.shape != predicted.shape:
+        raise DomainError(f"{len(predicted)} inputs need as many labels; there are {tuple(labels.shape)}.")
+    if ((labels < 0) | (labels >= classes)).any():
+        wrong = labels[(labels < 0) | (labels >= classes)][0].item()
+        raise DomainError(f"label {wrong} is not a class of this model: classes run from 0 to {classes - 1}.")
+    return labels
+
+
+def _digest_state(module: nn.Module) -> str:
+    sha = hashlib.sha256()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # exported modules warn about their own state
+        for name, tensor in sorted(module.state_dict().items()):
+            sha.update(name.encode())
+            if isinstance(tensor, Tensor):
+                sha.update(_raw(tensor))
+    return sha.hexdigest()[:20]
+
+
+def _digest_tensors(*tensors: Tensor) -> str:
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + _raw(tensor))
+    return sha.hexdigest()[:20]
+
+
+def _raw(tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return bytes(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+
+
+def _digest_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
