@@ -15,13 +15,12 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.api import Facts, GradientSource, Norm, Record
-from falsefloor.checks.gradient import scales_disagree
+from falsefloor.api import GradientSource, Norm
 from falsefloor.engine.context import generators
 from falsefloor.estimators.scale_search import Scales, choose_scale, domain_width
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
-from falsefloor.numerics.agreement import FINE
+from falsefloor.numerics import agreement
 from falsefloor.plugins.loading import make
 from falsefloor.subjects.observe.agreement import scale_agreement
 from falsefloor.subjects.observe.counterexample import nearest_by_secants
@@ -95,7 +94,7 @@ def _first_that_agrees(site: Site) -> Choice:
             scales = _scales(site)
             source = Secant(h=_share_of_width(site, scales))
         table = _agreement(site, source(site.subject), flip, name=AUTO)
-        failure = disagreement(table, flip)
+        failure = disagreement(table)
         if failure is None:
             scales = scales or _scales(site)
             return Choice(source, rows=table, evidence=_evidence(name, source, table, flip, scales))
@@ -103,17 +102,18 @@ def _first_that_agrees(site: Site) -> Choice:
     return Choice(None, why=f"{REFUSED}: {'; '.join(failures)}")
 
 
-def disagreement(rows: Sequence[Row], radius: float) -> str | None:
-    """What FF102 says of a gradient at this radius, None where it agrees."""
-    judged = Record("", "lower_estimate", AUTO, radius, {"sampling_radius": radius})
-    found = scales_disagree(Facts("linf", judged, (), {"gradients": {AUTO: rows}}))
-    if found is None or not any(_told(row) for row in rows):
+def disagreement(rows: Sequence[Row]) -> str | None:
+    """What is wrong with a gradient at the first of its rows' radii, in words; None where it agrees there."""
+    if not any(step["ratio"] is not None for row in rows for step in row["steps"]):
         return "nothing could be measured"
-    return found[0].message if found else None
-
-
-def _told(row: Row) -> bool:
-    return any(step["ratio"] is not None for step in row["steps"])
+    radius = rows[0]["radius"]
+    # coarse half steps first: they are the scales that a perturbation lives on
+    for step in sorted(rows[0]["steps"], key=lambda step: -step["h"]):
+        if step["ratio"] is not None:
+            what = agreement.disagreement(step["ratio"], step["correlation"], share=step["h"])
+            if what is not None:
+                return f"over steps of {step['h'] * radius:.3g} the gradient {what}"
+    return None
 
 
 def _site(
@@ -142,7 +142,7 @@ def _agreement(site: Site, function: Callable[[Tensor], Tensor], flip: float, *,
             sources={name: function},
         )
         facts = dict(found.facts[0][name])
-        facts["steps"] = [step for step in cast("list[Row]", facts["steps"]) if step["h"] >= FINE]
+        facts["steps"] = [step for step in cast("list[Row]", facts["steps"]) if step["h"] >= agreement.FINE]
         table.append({"radius": radius, **facts})
     return table
 

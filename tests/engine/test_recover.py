@@ -103,15 +103,14 @@ def test_a_named_source_is_taken_as_asked_with_how_it_agrees() -> None:
     subject = masked(Staircase(c=255))
     (good,) = chosen(subject, inputs, labels, "straight-through")
     (bad,) = chosen(subject, inputs, labels, "autograd")
-    radius = float(good.rows[0]["radius"])
-    assert disagreement(good.rows, radius) is None
-    assert disagreement(bad.rows, radius) is not None
+    assert disagreement(good.rows) is None
+    assert disagreement(bad.rows) is not None
 
 
 def test_nothing_measured_is_no_agreement() -> None:
-    assert disagreement([], 0.1) == "nothing could be measured"
+    assert disagreement([]) == "nothing could be measured"
     silent = {"radius": 0.1, "steps": [{"h": 0.1, "ratio": None, "correlation": None}]}
-    assert disagreement([silent], 0.1) == "nothing could be measured"
+    assert disagreement([silent]) == "nothing could be measured"
 
 
 def run(module: nn.Module, *, gradient: str, stack: list[dict[str, Any]], count: int = 2) -> UnitResult:
