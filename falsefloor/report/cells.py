@@ -151,11 +151,12 @@ class Entry:
         cell = self.cell
         if cell.radius is None and cell.live is not None:
             share, moving = cell.live
-            shown = "" if moving is None else f"{glyphs.radius(moving, claim=self.series.claim)} "
+            known = moving is not None and math.isfinite(moving)
+            shown = f"{glyphs.radius(moving, claim=self.series.claim)} " if known else ""
             return Said(f"{shown}{share:.0%}", tone="live")
         if cell.radius is None:
-            known = self.word in STATES
-            return Said(self.word if known else glyphs.none, tone=tone(self.word) if known else "unchecked")
+            came = self.word in STATES
+            return Said(self.word if came else glyphs.none, tone=tone(self.word) if came else "unchecked")
         verdict = next((word for word in VERDICTS if word in self.counts), None)
         mark = glyphs.mark(verdict) + glyphs.mark("failed") * bool(self.failed)
         shown = glyphs.radius(cell.radius, claim=self.series.claim, capped=cell.capped)

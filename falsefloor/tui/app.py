@@ -19,7 +19,7 @@ from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import ASCII, clean, glyphs_for
 from falsefloor.store.paths import RunDir, list_dirs
 from falsefloor.store.reader import ENDED, RunInfo, SeriesRow
-from falsefloor.tui import commands, themes
+from falsefloor.tui import commands, themes, words
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter
 from falsefloor.tui.screens.compare import Compare
@@ -147,8 +147,13 @@ class Workbench(App[None]):
         before, self.snapshot = self.snapshot, taken
         if before is not None and before.info and not before.ended and taken.ended:
             self.bell()
-            refuted = taken.info.counts.get("refuted", 0) if taken.info else 0
-            self.say(f"Run {taken.run.id} is {taken.status}: {refuted} refuted.")
+            self._tell_end(taken)
+
+    def _tell_end(self, snapshot: Snapshot) -> None:
+        info, said = snapshot.info, f"Run {snapshot.run.id} is {snapshot.status}"
+        if info is not None:
+            bad = snapshot.status != "done" or "failed" in info.counts or info.units_failed > 0
+            self.say(f"{said}: {words.units(info)}; {words.outcome(info)}.", bad=bad)
 
     def elapsed(self, snapshot: Snapshot) -> float:
         """Seconds the run has taken, counted on between snapshots."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from falsefloor.checks.verdicts import STATES
+from falsefloor.report.cells import Entry
 from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
 from falsefloor.study.units import is_masked
 
@@ -19,6 +21,12 @@ MEANING = {
     "unchecked": "nothing that could contradict it has run yet",
     "held": "no failure found; that is no proof of robustness",
 }
+AGAIN = {
+    "failed": "Resuming the run tries it again.",
+    "skipped": "Skipped: this estimator does not support this norm, or cannot be used here.",
+    "cancelled": "Cancelled before it was computed; resuming the run goes on with it.",
+}
+"""What an estimate that did not come back waits for."""
 _LENGTH = {"linf": "no coordinate moved by more", "l2": "in Euclidean length", "l1": "in summed changes"}
 
 
@@ -51,6 +59,7 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
     """The verdict and the weightiest warnings."""
     verdict = record["verdict"]
     if not verdict:
+        yield (AGAIN.get(str(record["status"]), ""), "dim")
         return
     yield (f"{verdict_word(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
     for warning in record["warnings"]:
@@ -59,12 +68,10 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
         yield (clean(record["reason"]), "dim")
 
 
-def wait(state: str) -> str:
+def wait(entry: Entry, *, ended: bool) -> str:
     """What a cell without a number means."""
-    if state.startswith("run"):
+    if entry.word in STATES:
+        return AGAIN[entry.word]
+    if entry.cell.live is not None:
         return "This estimate is being computed; the number moves until it is done."
-    return {
-        "failed": "This estimate failed; Enter shows why, and resuming the run tries again.",
-        "skipped": "Skipped: this estimator does not support this norm, or cannot be used here.",
-        "cancelled": "Cancelled before it was computed; resuming the run goes on with it.",
-    }.get(state, "Waiting for its turn.")
+    return "The run ended before its turn; resuming the run goes on." if ended else "Waiting for its turn."

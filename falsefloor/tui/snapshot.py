@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from falsefloor.errors import FalsefloorError, StoreError
+from falsefloor.report.cells import brief
+from falsefloor.report.comparison import Comparison, compare
 from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import ENDED, Cell, RunInfo, RunReader, SeriesRow
-from falsefloor.study.units import is_masked
 
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""
@@ -28,26 +28,15 @@ _DAMAGE = (FalsefloorError, sqlite3.Error, OSError, ValueError, KeyError, TypeEr
 
 
 @dataclass(frozen=True)
-class Brief:
-    """One input's estimate, as far as the table needs it."""
-
-    radius: float | None
-    capped: bool
-    verdict: str | None
-    reason: str
-    status: str
-
-
-@dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment. ``briefs`` is filled only where single inputs are asked for."""
+    """A run at one moment. ``per_input``: whether the rows of the comparison are single inputs."""
 
     run: RunDir
     info: RunInfo | None = None
     series: tuple[SeriesRow, ...] = ()
     cells: Mapping[int, Cell] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    briefs: Mapping[tuple[int, int], Brief] = field(default_factory=dict)
+    comparison: Comparison = field(default_factory=lambda: Comparison((), ()))
+    per_input: bool = False
     problem: str = ""
     taken: float = 0.0
     """by the monotonic clock"""
@@ -61,26 +50,9 @@ class Snapshot:
         return self.status in ENDED
 
     @property
-    def estimates(self) -> int:
-        """How many estimates there are."""
-        return sum(sum(cell.verdicts.values()) for cell in self.cells.values())
-
-    def find(self, model: str, masker: str, norm: str, label: str) -> SeriesRow | None:
-        return self._index.get((model, masker, norm, label))
-
-    def unmasked(self, row: SeriesRow) -> SeriesRow | None:
-        """The same estimator, norm and model with no masker in between; None for itself."""
-        base = self._bare.get((row.model, row.norm, row.label))
-        return base if base is not None and base.id != row.id else None
-
-    def __post_init__(self) -> None:
-        index = {(s.model, s.masker, s.norm, s.label): s for s in self.series}
-        bare = {(s.model, s.norm, s.label): s for s in self.series if not is_masked(s.stack)}
-        object.__setattr__(self, "_index", index)
-        object.__setattr__(self, "_bare", bare)
-
-    _index: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
-    _bare: Mapping[tuple[str, ...], SeriesRow] = field(init=False, repr=False, compare=False)
+    def too_many(self) -> bool:
+        """Whether there are more estimates than single inputs are shown of."""
+        return sum(sum(cell.verdicts.values()) for cell in self.cells.values()) > SLOW_INPUTS
 
 
 @contextmanager
@@ -149,11 +121,13 @@ class RunWatch:
             return None
         cells = reader.cells()
         series = last.series if len(last.series) == len(cells) else tuple(reader.series())
-        briefs: dict[tuple[int, int], Brief] = {}
-        if per_input and sum(sum(c.verdicts.values()) for c in cells.values()) <= SLOW_INPUTS:
-            briefs = dict(_briefs(reader))
         self._per_input = per_input
-        self._last = Snapshot(self.run, info, series, cells, reader.models(), briefs, "", now)
+        made = Snapshot(self.run, info, series, cells, taken=now)
+        briefs = None
+        if per_input and not made.too_many:
+            briefs = {(record["series"], record["input"]): brief(record) for record in reader.estimates()}
+        shown = compare(series, cells, agreement=reader.agreement(), briefs=briefs, ended=made.ended)
+        self._last = replace(made, comparison=shown, per_input=briefs is not None)
         return self._last
 
     def _problem(self, sentence: str) -> Snapshot | None:
@@ -184,15 +158,6 @@ def _sentence(run: RunDir, error: Exception) -> str:
     if isinstance(error, FalsefloorError):
         return str(error)
     return f"run {run.id} cannot be read now: {error or type(error).__name__}."
-
-
-def _briefs(reader: RunReader) -> Iterator[tuple[tuple[int, int], Brief]]:
-    for e in reader.estimates():
-        radius = None if e["radius"] is None else float(e["radius"])
-        yield (
-            (e["series"], e["input"]),
-            Brief(radius, e["capped"], e["verdict"], e["reason"], e["status"]),
-        )
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,13 @@ def test_what_moves_is_shown_while_the_run_does_and_not_after_it_ended() -> None
         assert found.entries[0] is not None and found.entries[0].said(UNICODE).text == shown
 
 
+@pytest.mark.parametrize("nothing", [math.inf, math.nan, None])
+def test_before_anything_was_found_only_the_share_is_shown(nothing: float | None) -> None:
+    attack = series(0, "attack")
+    (found,) = compare([attack], {0: dataclasses.replace(summary(0, []), live=(0.05, nothing))}).rows
+    assert found.entries[0] is not None and found.entries[0].said(UNICODE).text == "5%"
+
+
 @pytest.mark.parametrize(
     "record",
     [

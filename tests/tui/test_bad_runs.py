@@ -36,7 +36,7 @@ async def test_a_worker_that_died_is_called_lost(opened: Any, store: Path) -> No
     dead.writer.set_meta(in_process=False)
     dead.close()
     async with opened(dead.dir) as pilot:
-        await shows(pilot, "LOST: no worker", "5/12 units")
+        await shows(pilot, "LOST", "5/12 units", f"{dead.dir.id}`, goes on where it stopped")
 
 
 async def test_a_run_of_a_newer_version_says_so(opened: Any, run: RunDir) -> None:

@@ -13,14 +13,17 @@ from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
+from falsefloor.report.cells import Entry
 from falsefloor.report.text import clean, fact
-from falsefloor.store.reader import SeriesRow
+from falsefloor.store.paths import RunDir
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
-from falsefloor.tui.comparison import Subject, View, compare, entry, factor
 from falsefloor.tui.screens.page import Page, styled
+from falsefloor.tui.sentences import Line
 from falsefloor.tui.snapshot import Snapshot
+from falsefloor.tui.table import View, table
 from falsefloor.tui.widgets.bars import Piece
 from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
@@ -67,13 +70,15 @@ class Compare(Page):
 
     def _show(self, snapshot: Snapshot) -> None:
         self._tick()
-        problem = self.query_one("#problem", Static)
-        problem.display = bool(snapshot.problem or (snapshot.info and snapshot.info.error))
         said = snapshot.problem or (snapshot.info.error if snapshot.info else "") or ""
+        if not said and snapshot.status == "lost":
+            again = f"space, or `falsefloor resume {snapshot.run.id}`, goes on where it stopped"
+            said = f"The process that computed this run is gone: {again}."
+        problem = self.query_one("#problem", Static)
+        problem.display = bool(said)
         problem.update(styled([(f"! {clean(said)}", "error")]))
-        columns, rows = compare(snapshot, self.view, self.bench.glyphs)
-        table = self.query_one(LiveTable)
-        table.show(columns, rows, gap=1)
+        columns, rows = table(snapshot.comparison, self.view, self.bench.glyphs)
+        self.query_one(LiveTable).show(columns, rows, gap=1)
         self._tell()
 
     def _tick(self) -> None:
@@ -86,36 +91,36 @@ class Compare(Page):
         if info is None:
             yield (snapshot.status, "live")
             return
-        if info.tag:
-            yield (clean(info.tag), "")
-        yield (f"{info.units_done}/{info.units_total} units", "")
-        refuted = info.counts.get("refuted", 0)
-        yield (f"{refuted} refuted", "refuted" if refuted else "quiet")
+        yield (words.units(info), "")
+        # One piece: what failed may not be left out where there is room for "0 refuted".
+        refuted, failed = info.counts.get("refuted", 0), info.counts.get("failed", 0)
+        found = f"{refuted} refuted" + (f", {failed} failed" if failed else "")
+        yield (found, "refuted" if refuted or failed else "quiet")
+        yield (clean(info.tag), "")
         yield (words.clock(self.bench.elapsed(snapshot)), "quiet")
         running = snapshot.status == "running"
-        if running and info.units_done and info.seconds > 1:
-            left = info.seconds / info.units_done * (info.units_total - info.units_done)
+        if running and info.units_ended and info.seconds > 1:
+            left = info.seconds / info.units_ended * info.units()["planned"]
             yield (f"{words.roughly(left)} left", "quiet")
             yield (f"{words.magnitude((info.forward + info.backward) / info.seconds)} queries/s", "quiet")
         yield (clean(info.device), "quiet")
-        for name in ("model", "norm"):
+        for shared in (snapshot.comparison.models, snapshot.comparison.norms):
             # What all rows share is said once, up here.
-            shared = {getattr(row, name) for row in snapshot.series}
             if len(shared) == 1:
-                yield (clean(shared.pop()), "quiet")
+                yield (clean(shared[0]), "quiet")
         yield (_STATUS.get(snapshot.status, snapshot.status), "live" if running else "")
 
     # What the cursor is on
 
-    def target(self) -> tuple[SeriesRow, int | None] | None:
-        """The series and input under the cursor."""
+    def target(self) -> tuple[Place, Entry] | None:
+        """What is under the cursor, and where that stands."""
         table, snapshot = self.query_one(LiveTable), self.bench.snapshot
-        key = table.current
-        if snapshot is None or not isinstance(key, Subject):
+        at = table.current
+        if snapshot is None or not isinstance(at, Place):
             return None
-        label = key.label or table.current_column.removeprefix("e:")
-        row = snapshot.find(key.model, key.masker, key.norm, label)
-        return (row, key.input) if row is not None else None
+        at = at._replace(label=at.label or table.current_column.removeprefix("e:"))
+        entry = snapshot.comparison.entry(at)
+        return (at, entry) if entry is not None else None
 
     @on(LiveTable.Moved)
     def _tell(self) -> None:
@@ -125,31 +130,27 @@ class Compare(Page):
         target, snapshot = self.target(), self.bench.snapshot
         says, more = self.query_one("#says", Static), self.query_one("#more", Static)
         if target is None or snapshot is None:
-            empty = (
-                "No row contains these words; escape shows all." if self.query_one(LiveTable).count else ""
-            )
-            says.update(styled([(empty, "dim")]))
+            table = self.query_one(LiveTable)
+            hidden = "No row contains these words; escape shows all."
+            says.update(styled([(hidden if table.count and not table.shown else "", "dim")]))
             more.update("")
             self._seen = ()
             return
-        row, number = target
-        shown = entry(snapshot, row, number, self.bench.glyphs)
-        fresh = (row.id, number, shown.radius, shown.verdict, shown.count, shown.reason, snapshot.run.id)
+        at, entry = target
+        fresh = (snapshot.run.id, *target)
         if fresh == self._seen:
             return
         self._seen = fresh
-        if shown.radius is None and shown.verdict is None and shown.state not in ("failed", "skipped"):
-            name = f"{clean(row.label)} on {clean(row.masker)}"
-            says.update(styled([(name, "strong"), (sentences.wait(shown.state), "dim")]))
+        if not entry.counts and not entry.cell.judged:
+            name = f"{clean(at.label)} on {clean(at.masker)}"
+            says.update(styled([(name, "strong"), (sentences.wait(entry, ended=snapshot.ended), "dim")]))
             more.update("")
             return
-        self.set_timer(REST, lambda: self._read(fresh, row, number))
+        self.set_timer(REST, lambda: self._read(fresh, snapshot.run, at, entry))
 
-    def _read(self, fresh: tuple[object, ...], row: SeriesRow, number: int | None) -> None:
-        snapshot = self.bench.snapshot
-        if fresh != self._seen or snapshot is None:
+    def _read(self, fresh: tuple[object, ...], run: RunDir, at: Place, entry: Entry) -> None:
+        if fresh != self._seen:
             return
-        run = snapshot.run
 
         def read() -> None:
             from falsefloor.report.detail import worst_record
@@ -157,45 +158,34 @@ class Compare(Page):
 
             try:
                 with reading(run) as reader:
-                    record = worst_record(reader, row.id, number)
+                    record = worst_record(reader, entry.series.id, _number(at))
             except FalsefloorError as error:
-                self.app.call_from_thread(self._untold, fresh, str(error))
+                self.app.call_from_thread(self._told, fresh, [(clean(str(error)), "error")], ())
                 return
-            if record is not None:
-                self.app.call_from_thread(self._told, fresh, row, number, record)
+            if record is None:
+                self.app.call_from_thread(self._told, fresh, [(sentences.wait(entry, ended=True), "dim")], ())
+                return
+            says = [(sentences.says(record), "strong"), *sentences.judged(record, self.bench.glyphs)]
+            self.app.call_from_thread(self._told, fresh, says, list(self._facts(entry, record)))
 
         self.run_worker(read, thread=True, group="story", exclusive=True)
 
-    def _untold(self, fresh: tuple[object, ...], reason: str) -> None:
+    def _told(self, fresh: tuple[object, ...], says: Iterable[Line], more: Iterable[Line]) -> None:
         if fresh == self._seen and self.standing:
-            self.query_one("#says", Static).update(styled([(clean(reason), "error")]))
+            self.query_one("#says", Static).update(styled(says))
+            self.query_one("#more", Static).update(styled(more))
 
-    def _told(
-        self, fresh: tuple[object, ...], row: SeriesRow, number: int | None, record: Mapping[str, Any]
-    ) -> None:
-        snapshot = self.bench.snapshot
-        if fresh != self._seen or not self.standing or snapshot is None:
-            return
-        g = self.bench.glyphs
-        lines = [(sentences.says(record), "strong"), *sentences.judged(record, g)]
-        self.query_one("#says", Static).update(styled(lines))
-        self.query_one("#more", Static).update(styled(self._facts(snapshot, row, number, record)))
-
-    def _facts(
-        self, snapshot: Snapshot, row: SeriesRow, number: int | None, record: Mapping[str, Any]
-    ) -> Iterator[sentences.Line]:
-        g = self.bench.glyphs
-        shown = entry(snapshot, row, number, g)
-        counts = snapshot.cells[row.id].verdicts if row.id in snapshot.cells else {}
-        if number is None and shown.total > 1:
-            yield (f"over {words.many(shown.total, 'input')}, the median is shown", "dim")
-            yield (", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n), "")
-        if (times := factor(snapshot, shown, number, g)) is not None:
-            yield (f"{g.ratio(times)} the unmasked model's number", "strong")
-        params = ", ".join(f"{k}={fact(v)}" for k, v in row.params.items())
-        yield (f"{row.claim.replace('_', ' ')} by {clean(row.estimator)}", "heading")
-        yield (params, "dim")
-        yield (f"gradient {row.gradient}", "dim")
+    def _facts(self, entry: Entry, record: Mapping[str, Any]) -> Iterator[Line]:
+        series, cell = entry.series, entry.cell
+        if entry.of > 1:
+            yield (f"over {words.many(cell.correct, 'input')}, the median is shown", "dim")
+            yield (", ".join(f"{count} {clean(word)}" for word, count in entry.counts.items()), "")
+        if entry.ratio is not None:
+            yield (f"{self.bench.glyphs.ratio(entry.ratio)} the unmasked model's number", "strong")
+        yield (f"{series.claim.replace('_', ' ')} by {clean(series.estimator)}", "heading")
+        if series.params:
+            yield (", ".join(f"{k}={fact(v)}" for k, v in series.params.items()), "dim")
+        yield (f"gradient {series.gradient}", "dim")
         queries = record["queries"]
         total = words.magnitude(queries["forward"] + queries["backward"])
         yield (f"{total} queries, {record['seconds']:.2f} s an input", "dim")
@@ -205,7 +195,8 @@ class Compare(Page):
     @on(LiveTable.Selected)
     def action_detail(self) -> None:
         if (target := self.target()) is not None:
-            self.bench.open_detail(*target)
+            at, entry = target
+            self.bench.open_detail(entry.series, _number(at))
 
     def action_warnings(self) -> None:
         self.bench.open_warnings()
@@ -235,9 +226,11 @@ class Compare(Page):
         self._again()
 
     def action_inputs(self) -> None:
-        self.view = replace(self.view, per_input=not self.view.per_input)
-        self.bench.per_input = self.view.per_input
-        self._again()
+        self.bench.per_input = not self.bench.per_input
+        if self.bench.per_input and self.bench.snapshot and self.bench.snapshot.too_many:
+            self.bench.say(
+                "There are too many estimates to show single inputs; Enter opens one after another."
+            )
 
     def _again(self) -> None:
         if (snapshot := self.bench.snapshot) is not None:
@@ -274,15 +267,20 @@ class Compare(Page):
         target, snapshot = self.target(), self.bench.snapshot
         if target is None or snapshot is None:
             return
-        shown = entry(snapshot, *target, self.bench.glyphs)
-        if shown.radius is None:
+        radius = target[1].cell.radius
+        if radius is None:
             self.bench.say("There is no radius here yet.")
         else:
-            self.bench.copy(repr(shown.radius), "the radius")
+            self.bench.copy(repr(radius), "the radius")
 
     def action_copy_command(self) -> None:
         if (snapshot := self.bench.snapshot) is not None:
             self.bench.copy_command(snapshot)
 
 
-_STATUS = {"running": "live", "lost": "LOST: no worker", "unreadable": "unreadable"}
+_STATUS = {"running": "live", "lost": "LOST", "unreadable": "unreadable"}
+
+
+def _number(at: Place) -> int | None:
+    """The input of a row; None where it stands for all."""
+    return at.input if at.input >= 0 else None

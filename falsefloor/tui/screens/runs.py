@@ -29,6 +29,7 @@ COLUMNS = (
     Column("age", "age", "right"),
     Column("took", "took", "right"),
     Column("units", "units", "right"),
+    Column("failed", "failed", "right"),
     Column("refuted", "refuted", "right"),
     Column("suspect", "suspect", "right"),
     Column("held", "held", "right"),
@@ -89,7 +90,7 @@ class Runs(ListPage[RunLine]):
         yield Cell(words.roughly(age), "dim", age)
         yield Cell(words.roughly(info.seconds), "dim", info.seconds)
         yield Cell(f"{info.units_done}/{info.units_total}", "", float(info.units_done))
-        for verdict in ("refuted", "suspect", "held"):
+        for verdict in ("failed", "refuted", "suspect", "held"):
             number = info.counts.get(verdict, 0)
             yield Cell(str(number) if number else "", verdict, float(number))
         yield Cell(clean(info.tag), "", info.tag or None)
@@ -104,6 +105,8 @@ class Runs(ListPage[RunLine]):
             yield (clean(said), "error")
         if line.status == "lost":
             yield ("Its worker is gone; space resumes it where it stopped.", "error")
+        if info is not None:
+            yield (f"{words.units(info)}; {words.outcome(info)}", "")
         if info is not None and (study := _study(info)) is not None:
             yield (clean(f"maskers {', '.join(stack.name for stack in study.maskers)}"), "")
             estimators = ", ".join(estimator.name for estimator in study.estimators)

@@ -11,13 +11,15 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from falsefloor.report.text import STYLES
+
 GAP = 2
 """Blank cells after a column, where nothing else is asked for."""
 WIDEST = 44
 """A column never takes more cells than this; the last one takes what is left."""
 LEFT = 2
 """Cells before the first column: the cursor's mark stands there."""
-TONES = ("refuted", "suspect", "vacuous", "unchecked", "held", "error", "dim", "live", "strong")
+TONES = (*STYLES, "error", "dim", "live", "strong")
 
 
 class Cell(NamedTuple):

@@ -1,0 +1,118 @@
+"""The comparison's rows as cells of the live table. What they say is decided in report.comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rich.cells import cell_len
+
+from falsefloor.checks.verdicts import rank
+from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import Comparison
+from falsefloor.report.comparison import Row as Told
+from falsefloor.report.text import Glyphs, clean, tone
+from falsefloor.tui import words
+from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
+
+
+@dataclass(frozen=True)
+class View:
+    """pivot: estimators as columns, or one row an estimate. wide: whether there is room for reasons."""
+
+    pivot: Literal["columns", "rows"] = "columns"
+    wide: bool = True
+
+    def turned(self) -> View:
+        return replace(self, pivot="rows" if self.pivot == "columns" else "columns")
+
+
+def table(comparison: Comparison, view: View, glyphs: Glyphs) -> tuple[list[Column], list[Row]]:
+    """Columns and rows. A row's key is its place: with a label where it is one estimate."""
+    rows = list(comparison.rows)
+    if view.pivot == "rows":
+        rows = [row.alone(entry) for row in rows for entry in row.entries if entry is not None]
+    columns = list(_columns(comparison, view, glyphs))
+    short = words.short_labels(list(dict.fromkeys(row.subject.masker for row in rows)))
+    room: dict[str, int] = {}
+    for one in (entry for row in rows for entry in row.entries if entry is not None):
+        if one.cell.radius is not None:
+            room[_key(one, view)] = max(room.get(_key(one, view), 0), len(one.said(glyphs).mark))
+    made = []
+    for row in rows:
+        masker = row.subject.masker
+        cells = _said(row, glyphs)
+        cells["masker"] = Cell(clean(masker) if view.wide else short[masker], "", masker)
+        for entry in row.entries:
+            if entry is not None:
+                cells[_key(entry, view)] = _number(entry, room.get(_key(entry, view), 0), glyphs)
+        made.append(Row(row.subject, tuple(cells.get(column.key, Cell("")) for column in columns)))
+    return columns, made
+
+
+def _columns(comparison: Comparison, view: View, glyphs: Glyphs) -> Iterator[Column]:
+    widest = WIDEST if view.wide else 20
+    shown = {"model": len(comparison.models) > 1, "masker": True, "norm": len(comparison.norms) > 1}
+    for name in (name for name, is_shown in shown.items() if is_shown):
+        yield Column(name, name, frozen=name != "norm", widest=widest)
+    if any(row.subject.input >= 0 for row in comparison.rows):
+        yield Column("input", "input", "right")
+    verdict = Column("verdict", "verdict", frozen=not view.wide, narrowest=7)
+    if not view.wide:
+        # The verdict must be seen first where not everything can be.
+        yield verdict
+    ratio = [Column("ratio", f"{glyphs.times}none", "right")] * comparison.ratios
+    if view.pivot == "rows":
+        yield from (Column("estimator", "estimator"), Column("radius", "radius", "right", selectable=True))
+        yield from ratio
+    else:
+        # Repaired numbers explain the raw ones and come after what is said about those.
+        raw, repaired = _headings(comparison)
+        yield from _estimators(raw, view)
+        yield from ratio
+        yield from _estimators(repaired, view)
+    if view.wide:
+        yield verdict
+    yield Column("why", "why")
+
+
+def _headings(comparison: Comparison) -> tuple[dict[str, str], dict[str, str]]:
+    """Label to heading, of what was asked for and of what was repaired: that is named after the raw one."""
+    entries = [entry for row in comparison.rows for entry in row.entries if entry is not None]
+    recovers = {entry.series.label: entry.series.recovers for entry in entries}
+    raw = words.short_labels([label for label in comparison.columns if recovers.get(label) is None])
+    repaired = {label: f"rec.{raw.get(of, clean(of))}" for label, of in recovers.items() if of is not None}
+    return raw, repaired
+
+
+def _estimators(headings: dict[str, str], view: View) -> Iterator[Column]:
+    room = 14 if view.wide else 10
+    for label, heading in headings.items():
+        shown = heading if cell_len(heading) <= room else fit(heading, room, "left")
+        yield Column(f"e:{label}", shown, "right", selectable=True, narrowest=8)
+
+
+def _said(row: Told, glyphs: Glyphs) -> dict[str, Cell]:
+    at, why, style = row.subject, row.why(glyphs), tone(row.verdict)
+    quiet = "error" if row.verdict == "failed" else "dim" if row.verdict in ("held", "skipped") else ""
+    return {
+        "model": Cell(clean(at.model), "", at.model),
+        "norm": Cell(at.norm, "dim", at.norm),
+        "input": Cell(str(at.input), "dim", at.input),
+        "estimator": Cell(clean(at.label), "", at.label),
+        "ratio": Cell(glyphs.ratio(row.ratio), "", row.ratio),
+        "verdict": Cell(row.words, style, float(rank(row.verdict)) if row.verdict else None),
+        "why": Cell(why, quiet, why or None),
+    }
+
+
+def _key(entry: Entry, view: View) -> str:
+    """The column of an entry."""
+    return "radius" if view.pivot == "rows" else f"e:{entry.series.label}"
+
+
+def _number(entry: Entry, room: int, glyphs: Glyphs) -> Cell:
+    """The number, with as much room behind it as the marks of its column take, so that numbers line up."""
+    said, radius = entry.said(glyphs), entry.cell.radius
+    return Cell(said.text + (said.mark if radius is None else said.mark.ljust(room)), said.tone, radius)
