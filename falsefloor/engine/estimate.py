@@ -40,7 +40,7 @@ class _Work:
 
 def run(task: Task, session: Session, sink: Sink) -> UnitResult:
     """The estimates; and, of other gradients than autograd's, how they agreed with the function."""
-    asked, norm = task.spec["estimator"], task.spec["norm"]
+    asked, norm = task.estimator, task.spec["norm"]
     cls = load("estimator", asked["use"])
     if norm not in cls.norms:
         why = f"{asked['use']} does not support the norm {norm}; it supports {', '.join(sorted(cls.norms))}"
@@ -114,13 +114,12 @@ def _decided(
 
 def _choices(task: Task, session: Session, ready: Sequence[int]) -> dict[int, Choice]:
     """Which gradient each input is estimated through."""
-    spec = task.spec
     found = choose(
         task.subject,
-        spec["estimator"]["gradient"],
+        task.estimator["gradient"],
         *task.at(ready),
-        norm=spec["norm"],
-        seed=spec["seed"],
+        norm=task.spec["norm"],
+        seed=task.spec["seed"],
         rows=session.rows,
     )
     return dict(zip(ready, found, strict=True))
@@ -181,7 +180,7 @@ def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estim
     kept = inputs.clone()
     estimate: Estimate = estimator(judged, inputs, labels, norm=norm, context=context)
     forward, backward = subject.forward_queries - forward, subject.backward_queries - backward
-    check_estimate(estimate, inputs, kept, labels, claim=estimator.claim, name=task.spec["estimator"]["use"])
+    check_estimate(estimate, inputs, kept, labels, claim=estimator.claim, name=task.estimator["use"])
     spent = queries(estimate, forward=forward, backward=backward, count=len(ready))
     rows = [
         replace(

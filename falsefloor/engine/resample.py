@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from falsefloor.engine import estimate
 from falsefloor.engine.context import Sink
 from falsefloor.engine.session import Session, Task
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
-from falsefloor.study.units import estimator_of
 
 KEPT = (
     "sampling_radius",
@@ -25,20 +23,19 @@ KEPT = (
 
 
 def run(task: Task, session: Session, sink: Sink) -> UnitResult:
-    """The estimator that the unit's ``extra`` names, with its samples, and what that says."""
-    again = replace(task, spec={**task.spec, "estimator": estimator_of(task.spec)})
-    estimates = estimate.run(again, session, sink).estimates
+    """The estimates with more samples, as facts beside the first ones and never in their place."""
+    estimates = estimate.run(task, session, sink).estimates
     return UnitResult(task.key, observations=resampled_facts(task, estimates))
 
 
 def resampled_facts(task: Task, rows: Iterable[EstimateResult]) -> list[ObservationResult]:
-    """What estimates with the samples in the unit's ``extra`` say, as observed facts.
+    """What estimates with more samples say, as observed facts.
 
     {"resampled": {label: {"times", "samples", "dimension", "radius", "forward", "backward", …KEPT}}}, where
     samples is the number of random points a ball that the first estimate took: its ``samples`` field, times
     its ``batches`` field where it has one. {"reason": …} where the estimator failed.
     """
-    asked = task.spec["extra"]["resample"]
+    asked = task.estimator
     batches = asked["params"].get("batches")
     known = {
         "times": asked["times"],

@@ -15,7 +15,7 @@ from falsefloor.engine.context import ROWS
 from falsefloor.engine.prepare import Prepared, load, prepare
 from falsefloor.errors import UsageError
 from falsefloor.plugins.loading import make
-from falsefloor.study.units import canonical, digest
+from falsefloor.study.units import canonical, digest, estimator_of
 from falsefloor.subjects.compose import compose, copied
 from falsefloor.subjects.subject import ModelSubject
 
@@ -91,6 +91,11 @@ class Task:
     @property
     def key(self) -> str:
         return digest(canonical(self.spec))
+
+    @property
+    def estimator(self) -> Mapping[str, Any]:
+        """What it runs: use, params, gradient and, of a follow-up, the label of the estimate in question."""
+        return estimator_of(self.spec) or {}
 
     @property
     def inputs(self) -> Tensor:

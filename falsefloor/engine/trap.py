@@ -25,12 +25,12 @@ ROLE = "trap"
 
 
 def run(task: Task, session: Session, sink: Sink) -> UnitResult:
-    """What the estimator in the unit's ``extra`` says of each input's planted subject, as observed facts.
+    """What the estimator says of each input's planted subject, as observed facts.
 
     {"trap": {label: {"radius", "distance", "natural", "slack", "array", "forward", "backward"}}}, or
     {"reason": …} where nothing could be planted or the estimator failed. Inputs not judged have none.
     """
-    asked = task.spec["extra"]["trap"]
+    asked = task.estimator
     estimator: Estimator = make("estimator", asked["use"], asked["params"])
     norm = task.spec["norm"]
     if norm not in estimator.norms:
@@ -64,7 +64,7 @@ def _one(
     task: Task, session: Session, sink: Sink, estimator: Estimator, at: int
 ) -> tuple[dict[str, Any], Trap | None]:
     x, label = task.inputs[at : at + 1], task.labels[at : at + 1]
-    asked, norm = task.spec["extra"]["trap"], task.spec["norm"]
+    asked, norm = task.estimator, task.spec["norm"]
     trap = planted_at(session, task.spec, x, label)
     if trap is None:
         return {"reason": "no class change could be planted nearer than the subject's own"}, None

@@ -136,7 +136,10 @@ def test_another_run_does_not_take_over_what_was_found_of_this_ones_estimators(r
 
 def test_an_estimator_that_fails_with_more_samples_leaves_a_reason() -> None:
     session = Session()
-    spec = {"extra": {"resample": {"label": "clever", "params": {"samples": 80}, "times": 4}}}
+    spec = {
+        "kind": "follow-up",
+        "extra": {"resample": {"label": "clever", "params": {"samples": 80}, "times": 4}},
+    }
     prepared = session.prepared({"use": "digits:mlp"}, "digits:0")
     task = Task(spec, prepared, session.subject({"use": "digits:mlp"}, "digits:0", []), range(1))
     (seen,) = resampled_facts(task, [EstimateResult(0, status="failed", error="no room")])
