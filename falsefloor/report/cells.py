@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import Any, NamedTuple
 
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS, is_lower, worst
 from falsefloor.jsonable import as_number
 from falsefloor.report.text import Glyphs, clean, tone
-from falsefloor.store.reader import REASONS, Cell, SeriesRow
+from falsefloor.store.cells import REASONS, Cell, is_wrong, middle
+from falsefloor.store.rows import SeriesRow
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def brief(record: Mapping[str, Any]) -> Brief:
         reason=str(record.get("reason" if ok else "error") or ""),
         radius=radius if ok and radius is not None and not math.isnan(radius) else None,
         capped=bool(record.get("capped")),
-        correct=record.get("predicted") == record.get("label"),
+        correct=not is_wrong(record.get("label"), record.get("predicted")),
     )
 
 
@@ -54,13 +54,12 @@ def summary(series: int, briefs: Sequence[Brief], *, total: int = 0) -> Cell:
     state = next((word for word in STATES if counts[word]), None)
     came = [one for one in briefs if one.status == "ok"]
     right = [one for one in came if one.correct]
-    radii = sorted((one.radius, one.capped) for one in right if one.radius is not None)
-    middle = radii[(len(radii) - 1) // 2 : len(radii) // 2 + 1]
+    radius, capped = middle((one.radius, one.capped) for one in right if one.radius is not None)
     return Cell(
         series=series,
         total=max(total, len(briefs)),
-        radius=median(radius for radius, _ in middle) if middle else None,
-        capped=any(capped for _, capped in middle),
+        radius=radius,
+        capped=capped,
         verdicts=dict(counts),
         worst=gravest,
         worst_count=counts[gravest] if gravest else 0,

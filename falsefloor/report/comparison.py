@@ -259,7 +259,7 @@ def label_of(record: Mapping[str, Any]) -> str:
     return str(record.get("name") or record["estimator"])
 
 
-def _series(number: int, place: tuple[str, str, str, str], record: Mapping[str, Any]) -> SeriesRow:
+def _series(number: int, place: Sequence[Any], record: Mapping[str, Any]) -> SeriesRow:
     model, masker, norm, label = place
     return SeriesRow(
         id=number,

@@ -8,41 +8,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from typing import Any, get_args
+from typing import Any
 
-from falsefloor.api import NORMS, Claim
-from falsefloor.checks.verdicts import SEVERITIES, STATES, VERDICTS
 from falsefloor.errors import StoreError
 from falsefloor.store.paths import RunDir
-from falsefloor.store.schema import connect_readonly, migrate
+from falsefloor.store.rows import ROWS, Column, Row, columns
+from falsefloor.store.schema import connect_readonly, migrate, version
 
 STATUSES = ("queued", "running", "paused", "done", "cancelled", "failed", "lost")
-ENDS = ("ok", *STATES)
-_JSON = {
-    "model": {"spec": "object", "facts": "object", "fingerprint": "object"},
-    "series": {"stack": "array", "params": "object", "plugin": "object"},
-    "unit": {"spec": "object"},
-    "estimate": {"evidence": "object", "curves": "array", "notes": "array"},
-    "observation": {"facts": "object"},
-    "finding": {"evidence": "object"},
-    "array": {"shape": "array", "facts": "object"},
-    "progress": {"radius": "array"},
-}
-_NUMBERS = {
-    "unit": ("first", "stop", "forward", "backward", "seconds", "finished"),
-    "estimate": ("series", "input", "label", "predicted", "radius", "low", "high", "forward", "backward"),
-    "observation": ("input", "agreement"),
-    "tally": ("series", "count"),
-    "event": ("at",),
-}
-_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("series", "norm"): tuple(sorted(NORMS)),
-    ("series", "claim"): get_args(Claim),
-    ("finding", "severity"): SEVERITIES,
-    ("unit", "status"): ("planned", "queued", "running", *ENDS),
-    ("estimate", "status"): ENDS,
-    ("estimate", "verdict"): VERDICTS,
-}
 _META: dict[str, type | tuple[type, ...]] = {
     "id": str, "status": str, "seed": int, "tag": str, "device": str, "study": dict, "versions": dict,
     "created": (int, float), "started": (int, float), "ended": (int, float),
@@ -68,38 +41,40 @@ def _found(db: sqlite3.Connection) -> str | None:
 
 def _tables(db: sqlite3.Connection) -> str | None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-        migrate(model)
-        for table in _columns(model):
-            if not set(_columns(model)[table]) <= set(_columns(db).get(table, ())):
-                return f"the table {table} is missing or lacks columns"
+        migrate(model, to=version(db))
+        for kind in ROWS:
+            if not _columns(model, kind) <= _columns(db, kind):
+                return f"the table {kind.table} is missing or lacks columns"
     return None
 
 
-def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for table, column in db.execute(
-        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
-    ):
-        found.setdefault(table, []).append(column)
-    return found
+def _columns(db: sqlite3.Connection, kind: type[Row]) -> set[str]:
+    return {row[1] for row in db.execute(f"PRAGMA table_info({kind.table})")}
 
 
 def _values(db: sqlite3.Connection) -> str | None:
-    """Names in the queries come from the tables above, never from the file."""
-    wrong: list[tuple[str, str, str]] = []
-    for table, columns in _JSON.items():
-        for column, kind in columns.items():
-            fits = f"CASE WHEN json_valid({column}) THEN json_type({column}) = '{kind}' ELSE 0 END"
-            wrong.append((table, column, f"NOT coalesce({fits}, 0)"))
-    for table, names in _NUMBERS.items():
-        wrong += [(table, column, f"typeof({column}) NOT IN ('integer', 'real', 'null')") for column in names]
-    for (table, column), words in _WORDS.items():
-        known = ", ".join(f"'{word}'" for word in words)
-        wrong.append((table, column, f"{column} NOT IN ({known})"))
-    for table, column, clause in wrong:
-        if db.execute(f"SELECT 1 FROM {table} WHERE {clause} LIMIT 1").fetchone():
-            return f"{table}.{column} holds a value that no falsefloor wrote"
+    """Names in the queries come from our own rows, never from the file."""
+    for kind in ROWS:
+        have = _columns(db, kind)
+        for column in columns(kind):
+            wrong = _wrong(column) if column.name in have else "0"
+            if db.execute(f"SELECT 1 FROM {kind.table} WHERE {wrong} LIMIT 1").fetchone():
+                return f"{kind.table}.{column.name} holds a value that no falsefloor wrote"
     return None
+
+
+def _wrong(column: Column) -> str:
+    """What no value of a column may be, as SQL."""
+    name = column.name
+    if column.holds in ("object", "array"):
+        fits = f"CASE WHEN json_valid({name}) THEN json_type({name}) = '{column.holds}' ELSE 0 END"
+        return f"NOT coalesce({fits}, 0)"
+    if column.holds in ("number", "flag"):
+        return f"typeof({name}) NOT IN ('integer', 'real', 'null')"
+    if column.words:
+        words = ", ".join(f"'{word}'" for word in column.words)
+        return f"{name} NOT IN ({words})"
+    return "0"
 
 
 def _meta(db: sqlite3.Connection) -> str | None:

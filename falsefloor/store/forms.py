@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.jsonable import finite
+from falsefloor.store.rows import EstimateRow, FindingRow, SeriesRow
 
 
 @dataclass(frozen=True)
@@ -54,114 +54,26 @@ class RunInfo:
         }
 
 
-@dataclass(frozen=True)
-class SeriesRow:
-    """One cell of the comparison, as planned."""
-
-    id: int
-    model: str
-    masker: str
-    stack: list[dict[str, Any]]
-    norm: str
-    estimator: str
-    label: str
-    params: Mapping[str, Any]
-    gradient: str
-    recovers: str | None
-    claim: str
-    plugin: Mapping[str, str]
-    asked: bool = True
-    """False for the ceiling that a study gets unasked"""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a series shows in one cell: over its inputs, or live while it runs.
-
-    Of the ``judged`` inputs that came back, ``correct`` are classified as labelled: radius is the median over
-    these. worst: the worst verdict and worst_count how many have it; reason: the most frequent among those
-    that are correct. failure: the most frequent error of the gravest state. live: (share done, median of the
-    moving radii or None) while a unit runs.
-    """
-
-    series: int
-    total: int
-    radius: float | None
-    capped: bool
-    verdicts: Mapping[str, int]
-    worst: str | None
-    worst_count: int
-    reason: str
-    live: tuple[float, float | None] | None
-    correct: int = 0
-    judged: int = 0
-    failure: str = ""
-
-
-def series_row(row: sqlite3.Row) -> SeriesRow:
-    return SeriesRow(
-        row["id"],
-        row["model"],
-        row["masker"],
-        json.loads(row["stack"]),
-        row["norm"],
-        row["estimator"],
-        row["label"],
-        json.loads(row["params"]),
-        row["gradient"],
-        row["recovers"],
-        row["claim"],
-        json.loads(row["plugin"]),
-    )
-
-
-def estimate_record(row: sqlite3.Row, warnings: list[dict[str, Any]]) -> dict[str, Any]:
-    interval = None if row["low"] is None else [finite(row["low"]), finite(row["high"])]
-    return {
-        "id": row["id"],
-        "series": row["series"],
-        "model": row["model"],
-        "masker": row["masker"],
-        "stack": json.loads(row["stack"]),
-        "norm": row["norm"],
-        "estimator": row["estimator"],
-        "name": row["cell"],
-        "params": json.loads(row["params"]),
-        "gradient": row["gradient"],
-        "recovers": row["recovers"],
-        "input": row["input"],
-        "label": row["label"],
-        "predicted": row["predicted"],
-        "claim": row["claim"],
-        "radius": finite(row["radius"]),
-        "capped": bool(row["capped"]),
-        "interval": interval,
-        "verdict": row["verdict"],
-        "reason": row["reason"],
+def estimate_record(
+    row: EstimateRow, series: SeriesRow, *, unit: str, cell: str, warnings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """unit and cell: the key of its unit, with and without the chunk."""
+    told = {**vars(series), **vars(row)}
+    for apart in ("low", "high", "forward", "backward"):
+        del told[apart]
+    return told | {
+        "name": series.label,
+        "radius": finite(row.radius),
+        "interval": None if row.low is None else [finite(row.low), finite(row.high)],
         "warnings": warnings,
-        "evidence": json.loads(row["evidence"]),
-        "curves": json.loads(row["curves"]),
-        "witness": row["witness"],
-        "queries": {"forward": row["forward"], "backward": row["backward"]},
-        "plugin": json.loads(row["plugin"]),
-        "unit": row["unit_key"],
-        "arrays": f"{row['unit_cell']}/{row['input']}",
-        "seconds": row["seconds"],
-        "status": row["status"],
-        "error": row["error"],
+        "queries": {"forward": row.forward, "backward": row.backward},
+        "unit": unit,
+        "arrays": f"{cell}/{row.input}",
     }
 
 
-def warning_record(row: sqlite3.Row) -> dict[str, Any]:
-    witness = None
-    if row["witness"]:
-        seen = json.loads(row["seen"]) if row["seen"] else {}
-        witness = {"array": row["witness"], **seen}
-    return {
-        "id": row["id"],
-        "code": row["code"],
-        "severity": row["severity"],
-        "message": row["message"],
-        "evidence": json.loads(row["evidence"]),
-        "witness": witness,
-    }
+def warning_record(row: FindingRow, seen: str | None) -> dict[str, Any]:
+    """seen: what was measured of the witness, as stored."""
+    witness = None if row.witness is None else {"array": row.witness, **json.loads(seen or "{}")}
+    told = {name: getattr(row, name) for name in ("id", "code", "severity", "message", "evidence")}
+    return told | {"witness": witness}

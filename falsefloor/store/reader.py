@@ -8,23 +8,27 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from falsefloor.checks.verdicts import MISCLASSIFIED, ORDER, SEVERITIES, STATES, VERDICTS, rank
+from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
 from falsefloor.errors import StoreError
 from falsefloor.jsonable import finite
-from falsefloor.store.forms import (
-    Cell,
-    RunInfo,
-    SeriesRow,
-    estimate_record,
-    series_row,
-    warning_record,
-)
+from falsefloor.store.cells import WRONG, Cell, read_cells
+from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array
+from falsefloor.store.rows import (
+    ArrayRow,
+    EstimateRow,
+    FindingRow,
+    ModelRow,
+    ObservationRow,
+    SeriesRow,
+    names,
+    read,
+    select,
+    shared,
+)
 from falsefloor.store.schema import connect_readonly
 
-REASONS = 1000
-"""Of so many estimates the reasons are counted to tell the most frequent one."""
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
 
 
@@ -58,7 +62,8 @@ class RunReader:
             # A worker takes its lock a moment after the directory appears.
             young = abs(time.time() - float(meta.get("created", 0))) < 10 and status == "queued"
             status = status if young else "lost"
-        counts = {r[0]: r[1] for r in self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")}
+        tallied = self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")
+        counts = {word: count for word, count in tallied if word != WRONG}
         done, failed, cancelled, total, forward, backward, busy = self._one(
             "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
             " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"
@@ -101,99 +106,21 @@ class RunReader:
     def meta(self) -> dict[str, Any]:
         return {r["key"]: json.loads(r["value"]) for r in self._all("SELECT key, value FROM meta")}
 
-    def models(self) -> dict[str, dict[str, Any]]:
+    def models(self) -> dict[str, Mapping[str, Any]]:
         """Model name to what was found when it was loaded: count, classes, units, shape, names, labels."""
-        return {r["name"]: json.loads(r["facts"]) for r in self._all("SELECT name, facts FROM model")}
+        return {row.name: row.facts for row in select(self._db, ModelRow)}
 
-    def fingerprints(self) -> dict[str, Any]:
+    def fingerprints(self) -> dict[str, Mapping[str, Any]]:
         """Model name to the digests of its weights, files, inputs and bounds."""
-        return {r["name"]: json.loads(r["fingerprint"]) for r in self._all("SELECT * FROM model")}
+        return {row.name: row.fingerprint for row in select(self._db, ModelRow)}
 
     def series(self) -> list[SeriesRow]:
         """All cells, in the table's order."""
-        return [series_row(row) for row in self._all("SELECT * FROM series ORDER BY id")]
+        return select(self._db, SeriesRow, "ORDER BY id")
 
     def cells(self) -> dict[int, Cell]:
         """Every series' summary, by series id. Costs little even over a million estimates."""
-        tallies: dict[int, dict[str, int]] = {}
-        for series, verdict, count in self._all("SELECT series, verdict, count FROM tally WHERE count > 0"):
-            tallies.setdefault(series, {})[verdict] = count
-        live: dict[int, tuple[float, float | None]] = {}
-        for series, done, total, radius in self._all(
-            "SELECT u.series, p.done, p.total, p.radius FROM progress p JOIN unit u ON u.id = p.unit"
-            " WHERE u.series IS NOT NULL"
-        ):
-            moving = sorted(float(r) for r in json.loads(radius))
-            live[series] = (done / max(total, 1), moving[len(moving) // 2] if moving else None)
-        planned = dict(
-            tuple(row)
-            for row in self._all(
-                "SELECT series, sum(stop - first) FROM unit WHERE series IS NOT NULL AND kind != 'observe'"
-                " GROUP BY series"
-            )
-        )
-        return {
-            series: self._cell(series, planned.get(series, 0), tallies.get(series, {}), live.get(series))
-            for series in (row[0] for row in self._all("SELECT id FROM series ORDER BY id"))
-        }
-
-    def _cell(
-        self, series: int, total: int, counts: Mapping[str, int], live: tuple[float, float | None] | None
-    ) -> Cell:
-        worst = next((verdict for verdict in VERDICTS if counts.get(verdict)), None)
-        state = next((state for state in STATES if counts.get(state)), None)
-        judged = sum(count for word, count in counts.items() if word not in STATES)
-        # what is misclassified has radius 0: few rows to look at, and the first in order
-        wrong = self._one(
-            "SELECT count(*) FROM estimate WHERE series = ? AND radius = 0 AND predicted IS NOT label", series
-        )[0]
-        correct = judged - wrong
-        radius, capped = None, False
-        if correct:
-            middle = self._all(
-                "SELECT radius, capped FROM estimate WHERE series = ? AND radius IS NOT NULL"
-                " ORDER BY radius LIMIT ? OFFSET ?",
-                series,
-                2 - correct % 2,
-                wrong + (correct - 1) // 2,
-            )
-            radius = sum(row[0] for row in middle) / len(middle) if middle else None
-            capped = any(row[1] for row in middle)
-        reason = self._most(
-            "SELECT reason FROM estimate WHERE series = ? AND verdict = ? AND reason != ? LIMIT ?",
-            series,
-            worst,
-            MISCLASSIFIED,
-            REASONS,
-        )
-        failure = self._most(
-            "SELECT coalesce(error, '') AS reason FROM estimate"
-            " WHERE series = ? AND verdict IS NULL AND status = ? LIMIT ?",
-            series,
-            state,
-            REASONS,
-        )
-        return Cell(
-            series=series,
-            total=total,
-            radius=radius,
-            capped=capped,
-            verdicts=counts,
-            worst=worst,
-            worst_count=counts.get(worst or "", 0),
-            reason=reason if worst else "",
-            live=live,
-            correct=correct,
-            judged=judged,
-            failure=failure if state else "",
-        )
-
-    def _most(self, reasons: str, *values: Any) -> str:
-        """The most frequent of the first thousand, the first in the alphabet among equals."""
-        row = self._one(
-            f"SELECT reason FROM ({reasons}) GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1", *values
-        )
-        return str(row[0] or "") if row else ""
+        return read_cells(self._db)
 
     def estimates(self, **where: Any) -> Iterator[dict[str, Any]]:
         """Records as in the JSON of a run, in the table's order, a few hundred at a time.
@@ -202,28 +129,30 @@ class RunReader:
         """
         clause = " AND ".join(f"{_owner(name)}.{_column(name)} = ?" for name in where)
         rows = self._db.execute(
-            "SELECT e.*, u.key AS unit_key, u.cell AS unit_cell, s.model, s.masker, s.stack, s.norm,"
-            " s.estimator, s.label AS cell, s.params, s.gradient, s.recovers, s.claim, s.plugin"
-            " FROM estimate e"
+            f"SELECT {names(EstimateRow, 'e', of=self._db)}, u.key, u.cell FROM estimate e"
             " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
             + (f" WHERE {clause}" if clause else "")
             + " ORDER BY e.series, e.input",
             tuple(where.values()),
         )
+        series = {one.id: one for one in self.series()}
         while some := rows.fetchmany(500):
-            warnings = self._warnings([row["id"] for row in some])
-            for row in some:
-                yield estimate_record(row, warnings.get(row["id"], []))
+            found = [(read(EstimateRow, row), *row[-2:]) for row in some]
+            warnings = self._warnings([row.id for row, _, _ in found])
+            for row, unit, cell in found:
+                said = warnings.get(row.id, [])
+                yield estimate_record(row, series[row.series], unit=unit, cell=cell, warnings=said)
 
     def _warnings(self, estimates: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         made: dict[int, list[dict[str, Any]]] = {}
         rows = self._db.execute(
-            "SELECT f.*, a.facts AS seen FROM finding f LEFT JOIN array a ON a.name = f.witness"
+            f"SELECT {names(FindingRow, 'f')}, a.facts FROM finding f LEFT JOIN array a ON a.name = f.witness"
             f" WHERE f.estimate IN ({', '.join('?' * len(estimates))})",
             estimates,
         )
-        for row in rows:
-            made.setdefault(row["estimate"], []).append(warning_record(row))
+        for *values, seen in rows:
+            row = read(FindingRow, values)
+            made.setdefault(row.estimate, []).append(warning_record(row, seen))
         for found in made.values():
             found.sort(key=lambda w: (rank(w["severity"]), w["code"], w["id"]))
         return made
@@ -258,17 +187,19 @@ class RunReader:
 
     def findings(self) -> Iterator[dict[str, Any]]:
         """Every warning of the run with its series and input, worst first."""
+        severities = " ".join(f"WHEN '{word}' THEN {rank(word)}" for word in SEVERITIES)
+        order = f"CASE f.severity {severities} ELSE 99 END, f.code, e.series, e.input"
+        return self._found(f"ORDER BY {order}")
+
+    def _found(self, rest: str, *given: Any) -> Iterator[dict[str, Any]]:
         rows = self._db.execute(
-            "SELECT f.*, a.facts AS seen, e.series, e.input, e.radius FROM finding f"
-            " JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness"
-            f" ORDER BY CASE f.severity {_RANKS} ELSE {len(SEVERITIES)} END, f.code, e.series, e.input"
+            f"SELECT {names(FindingRow, 'f')}, a.facts, e.series, e.input, e.radius FROM finding f"
+            f" JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness {rest}",
+            given,
         )
-        for row in rows:
-            yield warning_record(row) | {
-                "series": row["series"],
-                "input": row["input"],
-                "radius": row["radius"],
-            }
+        for *values, seen, series, input_, radius in rows:
+            told = warning_record(read(FindingRow, values), seen)
+            yield told | {"series": series, "input": input_, "radius": radius}
 
     def refuted(self) -> Iterator[tuple[dict[str, Any], int, list[tuple[str, int]]]]:
         """For every cell with a refuted estimate: the warning whose witness is nearest, on how many inputs,
@@ -288,12 +219,7 @@ class RunReader:
             )
             if nearest is None:
                 continue
-            row = self._one(
-                "SELECT f.*, a.facts AS seen, e.series, e.input, e.radius FROM finding f"
-                " JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness"
-                " WHERE f.id = ?",
-                nearest[0],
-            )
+            found = next(self._found("WHERE f.id = ?", nearest[0]))
             doubts = self._all(
                 "SELECT f.code, count(*) AS n FROM (SELECT id FROM estimate"
                 " WHERE series = ? AND verdict = 'refuted' ORDER BY input LIMIT 1000) e"
@@ -301,32 +227,21 @@ class RunReader:
                 " GROUP BY 1 ORDER BY n DESC, f.code",
                 series,
             )
-            found = warning_record(row) | {
-                "series": row["series"],
-                "input": row["input"],
-                "radius": row["radius"],
-            }
             yield found, inputs, [(code, count) for code, count in doubts]
 
     def observations(self, **where: Any) -> Iterator[dict[str, Any]]:
         """As in the JSON of a run, in the table's order. ``where``: model=, masker=, norm=, input=."""
         clause = " AND ".join(f"{_column(name)} = ?" for name in where)
-        for row in self._db.execute(
+        for row in select(
+            self._db,
+            ObservationRow,
             # Not by id: units arrive in another order where a run was interrupted or had several workers.
-            "SELECT * FROM observation o" + (f" WHERE {clause}" if clause else "") + " ORDER BY (SELECT"
-            " min(s.id) FROM series s WHERE s.model = o.model AND s.masker = o.masker AND s.norm = o.norm),"
-            " o.input",
-            tuple(where.values()),
+            (f"WHERE {clause} " if clause else "") + "ORDER BY (SELECT min(s.id) FROM series s"
+            " WHERE s.model = observation.model AND s.masker = observation.masker"
+            " AND s.norm = observation.norm), input",
+            *where.values(),
         ):
-            agreement = None if row["agreement"] is None else bool(row["agreement"])
-            yield {
-                "model": row["model"],
-                "masker": row["masker"],
-                "norm": row["norm"],
-                "input": row["input"],
-                "agreement": agreement,
-                "facts": json.loads(row["facts"]),
-            }
+            yield _without(vars(row), "id", "unit")
 
     def agreement(self) -> dict[tuple[str, str, str], tuple[int, int]]:
         """(model, masker, norm) to on how many inputs the masked model keeps the class, and of how many."""
@@ -348,10 +263,8 @@ class RunReader:
 
     def array(self, name: str) -> Array | None:
         """A stored tensor by its name, or None."""
-        row = self._one("SELECT * FROM array WHERE name = ?", name)
-        if row is None:
-            return None
-        return Array(row["dtype"], tuple(json.loads(row["shape"])), row["data"], json.loads(row["facts"]))
+        found = select(self._db, ArrayRow, "WHERE name = ?", name)
+        return shared(Array, found[0], shape=tuple(found[0].shape)) if found else None
 
     def array_names(self, prefix: str) -> list[str]:
         return [
@@ -408,7 +321,7 @@ def _owner(name: str) -> str:
     return "s" if name in ("model", "masker", "norm") else "e"
 
 
-def _without(record: dict[str, Any], *keys: str) -> dict[str, Any]:
+def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Numbers of rows are this file's own business: they depend on the order of arrival."""
     return {key: value for key, value in record.items() if key not in keys}
 

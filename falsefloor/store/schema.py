@@ -81,22 +81,36 @@ CREATE INDEX unit_status ON unit (status, forward, backward, seconds);
 CREATE INDEX unit_planned ON unit (series, kind, first, stop);
 """
 
+RIGHT = "radius IS NOT NULL AND (label IS NULL OR predicted IS NULL OR label = predicted)"
+"""Of an estimate that a median is over. An index is used where a query says exactly this."""
 
-MIGRATIONS = (_V1, _V2)
+_V3 = f"""
+-- False for the ceiling that a study gets unasked.
+ALTER TABLE series ADD COLUMN asked INTEGER NOT NULL DEFAULT 1;
+
+-- Medians are over the inputs that are classified as labelled; how many are not is tallied too.
+DROP INDEX estimate_radius;
+CREATE INDEX estimate_radius ON estimate (series, radius, capped) WHERE {RIGHT};
+INSERT INTO tally SELECT series, 'wrong', count(*) FROM estimate
+    WHERE status = 'ok' AND label != predicted GROUP BY series;
+"""
+
+
+MIGRATIONS = (_V1, _V2, _V3)
 """Append only. The n-th brings a file from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)
 APPLICATION_ID = 0x66666C72  # "fflr"
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to the current version. Raises `StoreError` for one from a newer falsefloor."""
-    if check_version(connection) == VERSION:
+def migrate(connection: sqlite3.Connection, *, to: int = VERSION) -> None:
+    """Bring a database to a version, the current one. Raises `StoreError` for one from a newer falsefloor."""
+    if check_version(connection) >= to:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # All or nothing, and by one of two who open the same old file: a kill leaves the version it had.
-        for number in range(check_version(connection), VERSION):
+        for number in range(check_version(connection), to):
             for statement in _statements(MIGRATIONS[number]):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number + 1}")
@@ -139,14 +153,18 @@ def check_foreign(connection: sqlite3.Connection) -> None:
         raise StoreError(f"this file is no falsefloor run: it holds the {odd[0]} {odd[1]!r}; no run does.")
 
 
+def version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def check_version(connection: sqlite3.Connection) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
+    found = version(connection)
+    if found > VERSION:
         raise StoreError(
-            f"this run was written by a newer falsefloor (schema {version}; this one reads up to {VERSION})."
+            f"this run was written by a newer falsefloor (schema {found}; this one reads up to {VERSION})."
             " Upgrade falsefloor to open it."
         )
-    return version
+    return found
 
 
 def connect_readonly(path: Path) -> sqlite3.Connection:

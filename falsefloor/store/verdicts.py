@@ -14,7 +14,8 @@ from falsefloor.api import Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
 from falsefloor.checks.verdicts import Place
-from falsefloor.jsonable import finite, revive
+from falsefloor.jsonable import revive
+from falsefloor.store.rows import EstimateRow, FindingRow, TallyRow, insert, names, read, shared
 from falsefloor.study.units import digest
 
 Judge = Callable[[Facts, Sequence[Finding]], Judgement]
@@ -23,28 +24,17 @@ THERE = "model = :model AND masker = :masker AND norm = :norm AND input = :input
 """Of an observation, at a `Place`."""
 
 _ESTIMATES = (
-    "SELECT e.id, e.series, e.radius, e.evidence, e.notes, e.witness, e.verdict, e.status, e.input, u.cell,"
-    " e.forward, e.backward, s.label AS name, s.claim, s.gradient FROM series s"
+    f"SELECT {names(EstimateRow, 'e')}, u.cell, s.label, s.claim, s.gradient FROM series s"
     " JOIN estimate e ON e.series = s.id AND e.input = :input JOIN unit u ON u.id = e.unit"
     " WHERE s.model = :model AND s.masker = :masker AND s.norm = :norm ORDER BY s.id"
 )
 
 
-class _Row(NamedTuple):
-    """A row of _ESTIMATES."""
+class _Stored(NamedTuple):
+    """An estimate with what `_ESTIMATES` finds beside it."""
 
-    id: int
-    series: int
-    radius: float | None
-    evidence: str
-    notes: str
-    witness: str | None
-    verdict: str | None
-    status: str
-    input: int
+    row: EstimateRow
     cell: str
-    forward: int
-    backward: int
     name: str
     claim: Any
     gradient: str
@@ -53,19 +43,20 @@ class _Row(NamedTuple):
 def rejudge(db: sqlite3.Connection, places: Iterable[Place], judge: Judge) -> None:
     """Judge every estimate of these subjects' inputs from what is stored, inside the caller's transaction."""
     for place in places:
-        rows = [_Row(*row) for row in db.execute(_ESTIMATES, place._asdict())]
+        found = [
+            _Stored(read(EstimateRow, row), *row[-4:]) for row in db.execute(_ESTIMATES, place._asdict())
+        ]
+        came = [one for one in found if one.row.status == "ok"]
         observed = _observed(db, place)
-        records = {row.id: _record(db, row) for row in rows if row.status == "ok"}
-        for row in rows:
-            if row.status != "ok":
-                continue
-            others = [record for id_, record in records.items() if id_ != row.id]
-            facts = Facts(place.norm, records[row.id], others, _with_queries(observed, row))  # type: ignore[arg-type]
-            notes = [note(code, message) for code, message in json.loads(row.notes)]
-            _write(db, row, judge(facts, notes))
+        records = {one.row.id: _record(db, one) for one in came}
+        for one in came:
+            others = [record for id_, record in records.items() if id_ != one.row.id]
+            told = _with_queries(observed, one.row)
+            facts = Facts(place.norm, records[one.row.id], others, told)  # type: ignore[arg-type]
+            _write(db, one, judge(facts, [note(code, message) for code, message in one.row.notes]))
 
 
-def _with_queries(observed: dict[str, Any], row: _Row) -> dict[str, Any]:
+def _with_queries(observed: dict[str, Any], row: EstimateRow) -> dict[str, Any]:
     """The observed facts, where ``queries`` counts the estimate's own too: "held" says how many in all."""
     if "queries" not in observed:
         return observed
@@ -80,7 +71,8 @@ def note(code: str, message: str) -> Finding:
     return Finding(code, known.info.severity if known else "note", message)
 
 
-def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:
+def _write(db: sqlite3.Connection, one: _Stored, judged: Judgement) -> None:
+    row = one.row
     if row.verdict != judged.verdict:
         if row.verdict is not None:
             tally(db, row.series, row.verdict, -1)
@@ -92,26 +84,13 @@ def _write(db: sqlite3.Connection, row: _Row, judged: Judgement) -> None:
     seen: dict[str, int] = {}
     for finding in judged.findings:
         nth = seen[finding.code] = seen.get(finding.code, 0) + 1
-        name = digest(f"{row.cell}|{row.input}|{finding.code}|{nth}")[:10]
-        db.execute(
-            "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                name,
-                row.id,
-                finding.code,
-                finding.severity,
-                finding.message,
-                json.dumps(finite(finding.evidence)),
-                finding.witness,
-            ),
-        )
+        name = digest(f"{one.cell}|{row.input}|{finding.code}|{nth}")[:10]
+        insert(db, shared(FindingRow, finding, id=name, estimate=row.id))
 
 
 def tally(db: sqlite3.Connection, series: int, verdict: str, change: int) -> None:
-    db.execute(
-        "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-        (series, verdict, change),
-    )
+    add = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
+    insert(db, TallyRow(series, verdict, change), conflict=add)
 
 
 def _observed(db: sqlite3.Connection, place: Place) -> dict[str, Any]:
@@ -126,12 +105,11 @@ def _parsed(text: str) -> dict[str, Any]:
     return found
 
 
-def _record(db: sqlite3.Connection, row: _Row) -> Record:
+def _record(db: sqlite3.Connection, one: _Stored) -> Record:
+    row = one.row
     radius = math.inf if row.radius is None else row.radius
-    curves = Curves(db, f"{row.cell}/{row.input}/curve-")
-    return Record(
-        row.name, row.claim, row.gradient, radius, revive(json.loads(row.evidence)), curves, row.witness
-    )
+    curves = Curves(db, f"{one.cell}/{row.input}/curve-")
+    return Record(one.name, one.claim, one.gradient, radius, revive(row.evidence), curves, row.witness)
 
 
 class Curves(Mapping[str, Sequence[float]]):

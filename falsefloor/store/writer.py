@@ -13,9 +13,24 @@ from typing import Any
 from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
 from falsefloor.store.asked import known
+from falsefloor.store.cells import WRONG, is_wrong
 from falsefloor.store.filesystem import is_network, make_file, private_or_shared
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.refusals import said_plainly
+from falsefloor.store.rows import (
+    ArrayRow,
+    EstimateRow,
+    EventRow,
+    MetaRow,
+    ModelRow,
+    ObservationRow,
+    ProgressRow,
+    SeriesRow,
+    UnitRow,
+    insert,
+    select,
+    shared,
+)
 from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import THERE, Judge, rejudge, tally
 from falsefloor.study.followups import Known
@@ -66,21 +81,18 @@ class RunWriter:
     def set_meta(self, **values: Any) -> None:
         with self._transaction() as db:
             for key, value in values.items():
-                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(finite(value))))
+                insert(db, MetaRow(key, json.dumps(finite(value))), replace=True)
 
     def meta(self) -> dict[str, Any]:
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
 
     def event(self, kind: str, message: str) -> None:
         with self._transaction() as db:
-            db.execute("INSERT INTO event (at, kind, message) VALUES (?, ?, ?)", (time.time(), kind, message))
+            insert(db, EventRow(0, time.time(), kind, message))
 
     def add_model(self, name: str, *, spec: Any, facts: Any, fingerprint: Mapping[str, Any]) -> None:
         with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO model VALUES (?, ?, ?, ?)",
-                (name, json.dumps(spec), json.dumps(finite(facts)), json.dumps(fingerprint, sort_keys=True)),
-            )
+            insert(db, ModelRow(name, spec, facts, fingerprint), replace=True)
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """Model name to its fingerprint, for the models loaded so far."""
@@ -104,23 +116,18 @@ class RunWriter:
     def add_series(self, series: Iterable[Series]) -> None:
         with self._transaction() as db:
             for one in series:
-                db.execute(
-                    "INSERT OR IGNORE INTO series (model, masker, stack, norm, estimator, label, params,"
-                    " gradient, recovers, claim, plugin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        one.model.name,
-                        one.stack.name,
-                        json.dumps(stack_json(one.stack)),
-                        one.norm,
-                        one.estimator.use,
-                        one.label,
-                        json.dumps(dict(one.params)),
-                        one.estimator.gradient,
-                        one.recovers,
-                        one.claim,
-                        json.dumps(dict(one.plugin)),
-                    ),
+                estimator = one.estimator
+                row = shared(
+                    SeriesRow,
+                    one,
+                    id=0,
+                    model=one.model.name,
+                    masker=one.stack.name,
+                    stack=stack_json(one.stack),
+                    estimator=estimator.use,
+                    gradient=estimator.gradient,
                 )
+                insert(db, row, conflict="ON CONFLICT DO NOTHING")
 
     def add_units(self, units: Iterable[Unit], *, foreseen: bool = False) -> None:
         """Queue units; those that are there already stay as they are.
@@ -132,17 +139,26 @@ class RunWriter:
             rows = db.execute("SELECT id, model, masker, norm, label FROM series")
             ids = {Place(*cell): id_ for id_, *cell in rows}
             for unit in units:
-                place = (unit.model.name, unit.stack.name, unit.norm)
-                # A series that is only foreseen has no place in the table yet.
-                series = ids[unit.series.place] if unit.series and not foreseen else None
-                status = "planned" if foreseen else "queued"
-                spec = json.dumps(unit.spec())
-                db.execute(
-                    "INSERT INTO unit (key, cell, kind, spec, model, masker, norm, series, first, stop,"
-                    " status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                first, stop = unit.inputs
+                row = shared(
+                    UnitRow,
+                    unit,
+                    id=0,
+                    spec=unit.spec(),
+                    model=unit.model.name,
+                    masker=unit.stack.name,
+                    # a series that is only foreseen has no place in the table yet
+                    series=ids[unit.series.place] if unit.series and not foreseen else None,
+                    first=first,
+                    stop=stop,
+                    status="planned" if foreseen else "queued",
+                )
+                insert(
+                    db,
+                    row,
+                    conflict="ON CONFLICT (key) DO UPDATE SET"
                     " status = excluded.status, series = excluded.series, error = NULL"
                     " WHERE unit.status IN ('planned', 'skipped') AND excluded.status = 'queued'",
-                    (unit.key, unit.cell, unit.kind, spec, *place, series, *unit.inputs, status),
                 )
 
     def skip_foreseen(self) -> None:
@@ -180,10 +196,10 @@ class RunWriter:
         return len(ids)
 
     def _forget(self, db: sqlite3.Connection, unit: int) -> None:
-        for series, verdict, status in db.execute(
-            "SELECT series, verdict, status FROM estimate WHERE unit = ?", (unit,)
-        ).fetchall():
-            tally(db, series, verdict or status, -1)
+        for row in select(db, EstimateRow, "WHERE unit = ?", unit):
+            tally(db, row.series, row.verdict or row.status, -1)
+            if _wrong(row):
+                tally(db, row.series, WRONG, -1)
         db.execute("DELETE FROM finding WHERE estimate IN (SELECT id FROM estimate WHERE unit = ?)", (unit,))
         for table in ("estimate", "observation", "array"):
             db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,))
@@ -197,8 +213,7 @@ class RunWriter:
             for unit in running:
                 db.execute("UPDATE unit SET status = 'running' WHERE id = ? AND status = 'queued'", (unit,))
             for unit, (done, total, radius) in moves.items():
-                row = (unit, done, total, json.dumps(finite(list(radius))), now)
-                db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)", row)
+                insert(db, ProgressRow(unit, done, total, radius, now), replace=True)
 
     def store(self, unit: int, result: UnitResult) -> None:
         """Store a unit and judge what it touches, its siblings too, in one transaction.
@@ -240,12 +255,17 @@ class RunWriter:
                 continue
             names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
             facts = {**seen.facts, "arrays": names}
-            agreement = None if seen.agreement is None else int(seen.agreement)
-            db.execute(
-                "INSERT OR REPLACE INTO observation (unit, model, masker, norm, input, agreement, facts)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (unit, *subject, seen.input, agreement, json.dumps(finite(facts))),
+            row = shared(
+                ObservationRow,
+                seen,
+                id=0,
+                unit=unit,
+                facts=facts,
+                model=at.model,
+                masker=at.masker,
+                norm=at.norm,
             )
+            insert(db, row, replace=True)
             self._arrays(db, unit, cell, seen.input, seen.arrays)
         db.execute(
             "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
@@ -282,45 +302,30 @@ class RunWriter:
         self._arrays(db, unit, cell, seen.input, seen.arrays)
 
     def _estimate(self, db: sqlite3.Connection, unit: int, cell: str, series: int, e: EstimateResult) -> None:
-        witness = f"{cell}/{e.input}/witness" if "witness" in e.arrays else None
-        curves = sorted(n.removeprefix("curve-") for n in e.arrays if n.startswith("curve-"))
-        low, high = e.interval if e.interval else (None, None)
-        db.execute(
-            "INSERT INTO estimate (unit, series, input, label, predicted, radius, capped, low, high,"
-            " evidence, curves, notes, witness, forward, backward, seconds, status, error)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                unit,
-                series,
-                e.input,
-                e.label,
-                e.predicted,
-                e.radius,
-                int(e.capped),
-                low,
-                high,
-                json.dumps(finite(e.evidence)),
-                json.dumps(curves),
-                json.dumps(e.notes),
-                witness,
-                e.forward,
-                e.backward,
-                e.seconds,
-                e.status,
-                e.error,
-            ),
+        low, high = e.interval or (None, None)
+        row = shared(
+            EstimateRow,
+            e,
+            id=0,
+            unit=unit,
+            series=series,
+            low=low,
+            high=high,
+            curves=sorted(n.removeprefix("curve-") for n in e.arrays if n.startswith("curve-")),
+            witness=f"{cell}/{e.input}/witness" if "witness" in e.arrays else None,
         )
+        insert(db, row)
         if e.status != "ok":
             tally(db, series, e.status, 1)
+        if _wrong(row):
+            tally(db, series, WRONG, 1)
         self._arrays(db, unit, cell, e.input, e.arrays)
 
     def _arrays(
         self, db: sqlite3.Connection, unit: int, cell: str, input_: int, arrays: Mapping[str, Array]
     ) -> None:
-        for role, a in arrays.items():
-            facts = json.dumps(finite(a.facts))
-            row = (f"{cell}/{input_}/{role}", unit, a.dtype, json.dumps(a.shape), facts, a.data)
-            db.execute("INSERT OR REPLACE INTO array VALUES (?, ?, ?, ?, ?, ?)", row)
+        for role, array in arrays.items():
+            insert(db, shared(ArrayRow, array, name=f"{cell}/{input_}/{role}", unit=unit), replace=True)
 
     def judge_all(self) -> int:
         """Judge the whole run again from what is stored. Returns at how many inputs of subjects."""
@@ -338,3 +343,7 @@ class RunWriter:
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")
+
+
+def _wrong(row: EstimateRow) -> bool:
+    return row.status == "ok" and is_wrong(row.label, row.predicted)

@@ -20,7 +20,7 @@ from falsefloor.api import Facts, Finding, Scalar
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
 from falsefloor.store.copying import copy_run
-from falsefloor.store.paths import RunDir, create_run, find_run, list_dirs, store_root
+from falsefloor.store.paths import RunDir, find_run, list_dirs, store_root
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, pack, unpack
 from falsefloor.store.schema import MIGRATIONS, connect_readonly
@@ -55,20 +55,18 @@ SERIES: list[Series] = series_of(STUDY, Plugins())
 UNITS = {(u.series.label if u.series else u.kind): u for u in plan(STUDY, SERIES, {"a:b": 2})}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    made = create_run(tmp_path / "store")
-    made.study.write_text("")
+def open_writer(run: RunDir) -> RunWriter:
+    made = RunWriter(run.db, judge, durable=False)
+    made.set_meta(id=run.id, status="running", seed=0, study=STUDY.to_json(), created=0.0, in_process=True)
+    made.add_model("a:b", spec={}, facts={}, fingerprint={})
+    made.add_series(SERIES)
+    made.add_units(UNITS.values())
     return made
 
 
 @pytest.fixture
 def writer(run: RunDir) -> Iterator[RunWriter]:
-    made = RunWriter(run.db, judge)
-    made.set_meta(id=run.id, status="running", seed=0, study=STUDY.to_json(), created=0.0, in_process=True)
-    made.add_model("a:b", spec={}, facts={}, fingerprint={})
-    made.add_series(SERIES)
-    made.add_units(UNITS.values())
+    made = open_writer(run)
     yield made
     with contextlib.suppress(sqlite3.ProgrammingError):  # some tests close it themselves
         made.close()
@@ -88,7 +86,8 @@ def floats(*values: float) -> Array:
 
 def floor(radius: float = 0.3) -> UnitResult:
     rows = [
-        EstimateResult(n, label=3, predicted=3, radius=radius, evidence={"a": float("inf")}) for n in (0, 1)
+        EstimateResult(n, label=3, predicted=3 + n, radius=radius, evidence={"a": float("inf")})
+        for n in (0, 1)
     ]
     return UnitResult(UNITS["clever"].key, estimates=rows)
 
@@ -166,7 +165,8 @@ def test_the_tally_always_equals_a_count(steps: list[str]) -> None:
         db = sqlite3.connect(path)
         counted = dict(
             db.execute(
-                "SELECT series || coalesce(verdict, status), count(*) FROM estimate GROUP BY 1"
+                "SELECT series || coalesce(verdict, status), count(*) FROM estimate GROUP BY 1 UNION ALL"
+                " SELECT series || 'wrong', count(*) FROM estimate WHERE label != predicted GROUP BY 1"
             ).fetchall()
         )
         kept = dict(db.execute("SELECT series || verdict, count FROM tally WHERE count != 0").fetchall())

@@ -1,0 +1,143 @@
+"""A cell of the comparison: what a series says over its inputs, from the tally and two indexes alone.
+
+Medians are over the inputs that are classified as labelled: a misclassified one has nothing to lose, and its
+radius of 0 says nothing of the others.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS
+from falsefloor.store.schema import RIGHT, version
+
+WRONG = "wrong"
+"""A word of the tally beside verdicts and states: estimates that came back, of misclassified inputs."""
+REASONS = 1000
+"""How many reasons are looked at for the most frequent one."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a series shows in one cell: over its inputs, or live while it runs.
+
+    Of the ``judged`` inputs that came back, ``correct`` are classified as labelled: radius is the median over
+    these. worst: the worst verdict and worst_count how many have it; reason: the most frequent among those
+    that are correct. failure: the most frequent error of the gravest state. live: (share done, median of the
+    moving radii or None) while a unit runs.
+    """
+
+    series: int
+    total: int
+    radius: float | None
+    capped: bool
+    verdicts: Mapping[str, int]
+    worst: str | None
+    worst_count: int
+    reason: str
+    live: tuple[float, float | None] | None
+    correct: int = 0
+    judged: int = 0
+    failure: str = ""
+
+
+def is_wrong(label: int | None, predicted: int | None) -> bool:
+    """Whether an input is known not to be classified as labelled."""
+    return label is not None and predicted is not None and label != predicted
+
+
+def middle(found: Iterable[tuple[float, bool]]) -> tuple[float | None, bool]:
+    """The median of (radius, capped): the mean of an even count's two middle ones, capped if one is."""
+    ordered = sorted(found)
+    kept = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    return (median(radius for radius, _ in kept) if kept else None), any(capped for _, capped in kept)
+
+
+def read_cells(db: sqlite3.Connection) -> dict[int, Cell]:
+    """Every series' cell, by its id. Costs little even over a million estimates."""
+    tallies: dict[int, Counter[str]] = {}
+    for series, word, count in db.execute("SELECT series, verdict, count FROM tally WHERE count > 0"):
+        tallies.setdefault(series, Counter())[word] = count
+    if version(db) < 3:  # where only a count can say it
+        for series, wrong in db.execute(
+            "SELECT series, sum(label != predicted) FROM estimate WHERE status = 'ok' GROUP BY series"
+        ):
+            tallies.setdefault(series, Counter())[WRONG] = wrong or 0
+    moving = _moving(db)
+    planned = dict(
+        db.execute(
+            "SELECT series, sum(stop - first) FROM unit WHERE series IS NOT NULL AND kind != 'observe'"
+            " GROUP BY series"
+        ).fetchall()
+    )
+    return {
+        series: _cell(db, series, planned.get(series, 0), tallies.get(series, Counter()), moving.get(series))
+        for (series,) in db.execute("SELECT id FROM series ORDER BY id").fetchall()
+    }
+
+
+def _moving(db: sqlite3.Connection) -> dict[int, tuple[float, float | None]]:
+    found: dict[int, tuple[int, int, list[float]]] = {}
+    for series, done, total, moved in db.execute(
+        "SELECT u.series, p.done, p.total, p.radius FROM progress p JOIN unit u ON u.id = p.unit"
+        " WHERE u.series IS NOT NULL"
+    ):
+        before, planned, radii = found.get(series, (0, 0, []))
+        radii += [float(radius) for radius in json.loads(moved)]
+        found[series] = (before + done, planned + total, radii)
+    return {
+        series: (done / max(total, 1), median(radii) if radii else None)
+        for series, (done, total, radii) in found.items()
+    }
+
+
+def _cell(
+    db: sqlite3.Connection,
+    series: int,
+    total: int,
+    counts: Counter[str],
+    live: tuple[float, float | None] | None,
+) -> Cell:
+    wrong = counts.pop(WRONG, 0)
+    worst = next((verdict for verdict in VERDICTS if counts[verdict]), None)
+    state = next((state for state in STATES if counts[state]), None)
+    judged = sum(count for word, count in counts.items() if word not in STATES)
+    correct = judged - wrong
+    reason = _most(db, series, "reason", "verdict = ? AND reason != ?", worst, MISCLASSIFIED) if worst else ""
+    radius, capped = middle(
+        (radius, bool(capped))
+        for radius, capped in db.execute(
+            f"SELECT radius, capped FROM estimate WHERE series = ? AND {RIGHT} ORDER BY radius, capped"
+            " LIMIT ? OFFSET ?",
+            (series, 2 - correct % 2 if correct > 0 else 0, (correct - 1) // 2),
+        )
+    )
+    return Cell(
+        series=series,
+        total=total,
+        radius=radius,
+        capped=capped,
+        verdicts=dict(counts),
+        worst=worst,
+        worst_count=counts[worst] if worst else 0,
+        reason=reason,
+        live=live,
+        correct=correct,
+        judged=judged,
+        failure=_most(db, series, "error", "verdict IS NULL AND status = ?", state) if state else "",
+    )
+
+
+def _most(db: sqlite3.Connection, series: int, column: str, where: str, *given: str) -> str:
+    """The most frequent of the first thousand, the first in the alphabet among equals."""
+    row = db.execute(
+        f"SELECT said FROM (SELECT coalesce({column}, '') AS said FROM estimate WHERE series = ? AND {where}"
+        " LIMIT ?) GROUP BY said ORDER BY count(*) DESC, said LIMIT 1",
+        (series, *given, REASONS),
+    ).fetchone()
+    return str(row[0]) if row else ""
