@@ -30,6 +30,7 @@ from falsefloor.report.results import Results
 from falsefloor.store.paths import RunDir
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
+from falsefloor.study.study import SETTINGS, Study
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
 from falsefloor.worker.inprocess import InProcess
@@ -52,12 +53,12 @@ def evaluate(
     norm: Norm | Sequence[Norm] = "linf",
     maskers: Sequence[str] = ("none",),
     estimators: Sequence[str] = ("clever", "finite-difference", "attack"),
-    seed: int = 0,
-    chunk: int = 32,
-    device: str = "auto",
-    recover: str = "suspect",
-    ceiling: bool = True,
-    trap: bool = False,
+    seed: int = Study.seed,
+    chunk: int = Study.chunk,
+    device: str = Study.device,
+    recover: str = Study.recover,
+    ceiling: bool = Study.ceiling,
+    trap: bool = Study.trap,
     progress: bool | None = None,
 ) -> Results:
     """Estimate and judge radii for live models.
@@ -72,6 +73,7 @@ def evaluate(
     Raises `UsageError` for names, parameters and shapes that do not fit; a plugin that fails fails its own
     estimates only (their status says why).
     """
+    given = locals()
     named = _named(model)
     points = _tensor(inputs, "inputs")
     if points.ndim < 2:
@@ -85,17 +87,12 @@ def evaluate(
         raise UsageError("labels are the classes' numbers, 0, 1, 2 …; these are not all whole numbers.")
     study = study_from(
         {
+            **{one.name: given[one.name] for one in SETTINGS if one.name in given},
             "models": [{"use": f"live:{name}", "label": name} for name in named],
             "inputs": "live:inputs",
             "norms": [norm] if isinstance(norm, str) else list(norm),
             "maskers": list(maskers),
             "estimators": list(estimators),
-            "seed": seed,
-            "chunk": chunk,
-            "recover": recover,
-            "ceiling": ceiling,
-            "trap": trap,
-            "device": device,
         }
     )
     installed = catalogue()

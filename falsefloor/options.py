@@ -23,17 +23,25 @@ KINDS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
 RESERVED = frozenset(("at", "gradient", "label", "use", "stack"))
 """Keys that a study gives to every masker or estimator; a field of that name could never be set."""
 
+_NUMBERS: tuple[tuple[str, ...], tuple[Scalar, ...]] = (("numbers",), ())
 _EXACT = 2**53
 """Up to here a float holds every integer, so `1e3` may be read as 1000."""
-_NOUNS = {"bool": "true or false", "int": "an integer", "float": "a number", "str": "a text"}
+_NOUNS = {
+    "bool": "true or false",
+    "int": "an integer",
+    "float": "a number",
+    "str": "a text",
+    "numbers": "numbers joined by commas",
+}
 
 
 @dataclass(frozen=True)
 class Option:
     """One parameter: its name, the values it takes, its default.
 
-    kinds: the types it takes, of "bool", "int", "float", "str". words: single values it takes besides (from
-    `Literal`). ge, le, gt bound numbers; choices lists the only values allowed.
+    kinds: the types it takes, of "bool", "int", "float", "str"; for our own settings also "numbers", which is
+    the text "0,1". words: single values it takes besides (from `Literal`). ge, le, gt bound numbers;
+    choices lists the only values allowed.
     """
 
     name: str
@@ -64,13 +72,17 @@ class Option:
         found = self._typed(value)
         if found is None or not self._within(found):
             shown = show(value) if isinstance(value, bool | int | float | str) else type(value).__name__
+            default = f" (default {show(self.default)})" if self.default != "" else ""
             raise UsageError(
-                f"{owner}: {self.name}={shown} is not possible; expected {self.expects()}"
-                f" (default {show(self.default)})."
+                f"{owner}: {self.name}={shown} is not possible; expected {self.expects()}{default}.",
+                key=self.name,
             )
         return found
 
     def _typed(self, value: object) -> Scalar | None:
+        if "numbers" in self.kinds:
+            found = numbers(value)
+            return None if found is None else ",".join(repr(number).removesuffix(".0") for number in found)
         for word in self.words:
             if type(word) is type(value) and word == value:
                 return word
@@ -146,6 +158,29 @@ def read_options(cls: object) -> tuple[Option, ...]:
     return options
 
 
+def settings(cls: type) -> tuple[Option, ...]:
+    """The options among the fields of one of this package's own dataclasses: those made with `option`.
+
+    Unlike a plugin's, a field may hold several numbers or None: an option whose text is "0,1", or "".
+    """
+    made = (field for field in dataclasses.fields(cls) if "falsefloor" in field.metadata)
+    return tuple(_read(cls, field, ours=True) for field in made)
+
+
+def numbers(value: object) -> tuple[float, ...] | None:
+    """The numbers of "0,1", [0, 1] or 0.5; None where it is something else. Fractions are not read."""
+    parts = [value] if isinstance(value, bool | int | float) else value
+    if isinstance(value, str):
+        parts = value.split(",") if value else []
+    if not isinstance(parts, list | tuple) or any(isinstance(part, bool) for part in parts):
+        return None
+    try:
+        found = tuple(float(part) + 0.0 for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if any(map(math.isnan, found)) else found
+
+
 def fill(options: Iterable[Option], given: Mapping[str, object], *, owner: str) -> dict[str, Scalar]:
     """All parameters in the order of declaration: those given, checked, and the defaults of the others.
 
@@ -162,7 +197,7 @@ def fill(options: Iterable[Option], given: Mapping[str, object], *, owner: str) 
     }
 
 
-def _read(cls: type, field: dataclasses.Field[Any]) -> Option:
+def _read(cls: type, field: dataclasses.Field[Any], *, ours: bool = False) -> Option:
     where = f"{cls.__name__}.{field.name}"
     if field.name in RESERVED:
         raise PluginError(f"{where}: {field.name!r} is a key of every study; give the field another name.")
@@ -171,16 +206,21 @@ def _read(cls: type, field: dataclasses.Field[Any]) -> Option:
         default = field.default_factory()
     if default is dataclasses.MISSING:
         raise PluginError(f"{where} has no default; every parameter needs one.")
-    kinds, words = _accepted(_resolve(cls, field, where=where), where=where)
-    settings: Mapping[str, Any] = field.metadata.get("falsefloor", {})
+    hint = _resolve(cls, field, where=where)
+    if ours and any(typing.get_origin(part) is tuple for part in typing.get_args(hint)):
+        default = ""
+        kinds, words = _NUMBERS
+    else:
+        kinds, words = _accepted(hint, where=where)
+    given: Mapping[str, Any] = field.metadata.get("falsefloor", {})
     option = Option(
         name=field.name,
         kinds=kinds,
         words=words,
         default=default,
-        help=str(settings.get("help", "")),
-        **{name: _bound(settings, name, where=where) for name in ("ge", "le", "gt")},
-        choices=_choices(settings, where=where),
+        help=str(given.get("help", "")),
+        **{name: _bound(given, name, where=where) for name in ("ge", "le", "gt")},
+        choices=_choices(given, where=where),
     )
     try:
         return dataclasses.replace(option, default=option.check(default, owner=cls.__name__))
@@ -188,8 +228,8 @@ def _read(cls: type, field: dataclasses.Field[Any]) -> Option:
         raise PluginError(f"{where}: the default breaks its own rule. {error}") from error
 
 
-def _bound(settings: Mapping[str, Any], name: str, *, where: str) -> float | None:
-    value = settings.get(name)
+def _bound(given: Mapping[str, Any], name: str, *, where: str) -> float | None:
+    value = given.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -197,8 +237,8 @@ def _bound(settings: Mapping[str, Any], name: str, *, where: str) -> float | Non
     return value
 
 
-def _choices(settings: Mapping[str, Any], *, where: str) -> tuple[Scalar, ...] | None:
-    choices = settings.get("choices")
+def _choices(given: Mapping[str, Any], *, where: str) -> tuple[Scalar, ...] | None:
+    choices = given.get("choices")
     if choices is None:
         return None
     if not all(isinstance(choice, bool | int | float | str) for choice in choices):
@@ -241,6 +281,3 @@ def _accepted(hint: object, *, where: str) -> tuple[tuple[str, ...], tuple[Scala
         f"{where}: type {hint!r} is not supported; there are bool, int, float, str, Literal and unions of"
         f" these ({cure})."
     )
-
-
-__all__ = ["RESERVED", "Option", "fill", "read_options", "show"]

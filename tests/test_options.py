@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from falsefloor.api import Norm, Scalar, option
 from falsefloor.errors import PluginError, UsageError
-from falsefloor.options import Option, fill, read_options
+from falsefloor.options import Option, fill, numbers, read_options
+from falsefloor.options import settings as settings_of
 
 if TYPE_CHECKING:
     from somewhere import Unreachable
@@ -168,3 +169,23 @@ def test_fields_without_default_init_vars_and_reserved_names_are_refused() -> No
     for cls, reason in ((Bare, "no default"), (Wants, "without 'y'"), (Clashing, "'at' is a key")):
         with pytest.raises(PluginError, match=reason):
             read_options(cls)
+
+
+def test_numbers_are_joined_by_commas() -> None:
+    assert numbers("0,1e-3") == numbers([0, 1e-3]) == (0.0, 1e-3) and numbers(0.5) == (0.5,)
+    assert numbers("") == () and numbers("0,x") is numbers([True]) is numbers("nan") is numbers({}) is None
+
+
+def test_only_our_own_settings_may_hold_several_numbers() -> None:
+    @dataclass(frozen=True)
+    class Ours:
+        mean: tuple[float, ...] | None = option(None, help="per channel")
+        plain: int = 3
+
+    (mean,) = settings_of(Ours)
+    assert mean == Option("mean", ("numbers",), "", "per channel")
+    assert mean.check([0, 0.5], owner="it") == mean.check("0,0.5", owner="it") == "0,0.5"
+    with pytest.raises(UsageError, match="numbers joined by commas"):
+        mean.check("a", owner="it")
+    with pytest.raises(PluginError):
+        read_options(Ours)

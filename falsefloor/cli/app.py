@@ -11,8 +11,7 @@ import typer
 
 from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
 from falsefloor.cli.ending import EPILOG, INTERRUPTED
-from falsefloor.cli.named import OPENED
-from falsefloor.cli.terminal import interactive, say
+from falsefloor.cli.terminal import OPENED, interactive, say
 from falsefloor.errors import FalsefloorError
 
 USAGE = 2
@@ -145,6 +144,3 @@ def _hoisted(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return front + rest
-
-
-__all__ = ["app", "run_command"]

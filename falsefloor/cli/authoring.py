@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.named import AsJson
-from falsefloor.cli.terminal import say, show_document, show_text
+from falsefloor.cli.terminal import AsJson, say, show_document, show_text
 from falsefloor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +122,3 @@ def _print(result: Checked) -> None:
     show_text(f"{result.outcome:8} {clean(result.name)}")
     if result.message:
         show_text(f"         {clean(result.message)}")
-
-
-__all__ = ["Kind", "OnlyKind", "check", "new"]

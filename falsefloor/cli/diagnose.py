@@ -7,32 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from falsefloor.cli.ending import Ending, ending, leave
-from falsefloor.cli.named import AsJson
 from falsefloor.cli.run import Norm
-from falsefloor.cli.terminal import say, show, show_document
+from falsefloor.cli.settings import with_settings
+from falsefloor.cli.terminal import AsJson, say, show, show_document
 
 if TYPE_CHECKING:
     from falsefloor.store.paths import RunDir
 
 
+@with_settings("inputs", "seed", "device", "bounds", "mean", "std")
 def diagnose(
     ctx: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="digits:mlp, python:net.py:build, export:net.pt2.")
     ],
-    inputs: Annotated[
-        str | None, typer.Option("--inputs", "-i", metavar="REF", help="digits:0-4, npz:batch.npz.")
-    ] = None,
     masker: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Maskers to put on it first, to try this out.")
     ] = None,
     norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
-    bounds: Annotated[str | None, typer.Option(metavar="LO,HI", help="Range of every coordinate.")] = None,
-    mean: Annotated[str | None, typer.Option(metavar="M,…", help="Subtracted, per channel.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="S,…", help="Divided by, per channel.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.")] = 0,
-    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda:0, mps.")] = None,
     as_json: AsJson = False,
+    **settings: str | bool | None,
 ) -> None:
     """Say whether a model hides its gradient, where, and what its floor is without that.
 
@@ -51,14 +45,8 @@ def diagnose(
         maskers=masker or ["none"],
         estimators=["clever", "finite-difference", "attack"],
         norms=[one.value for one in norm or ()],
-        bounds=bounds,
-        mean=mean,
-        std=std,
-        inputs=inputs,
-        seed=seed,
-        device=device,
-        recover="suspect",
         tag="diagnose",
+        **settings,
     )
     if model.startswith("python:"):
         say(f"note: {model} runs the code of that file")
@@ -89,6 +77,3 @@ def conclude(run: RunDir, *, as_json: bool) -> Ending:
         for one in found:
             show(DiagnosisPage(one, run.id))
     return ending(run, interrupted=interrupted)
-
-
-__all__ = ["conclude", "diagnose"]

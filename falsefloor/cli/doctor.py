@@ -12,8 +12,7 @@ from pathlib import Path
 
 import typer
 
-from falsefloor.cli.named import AsJson
-from falsefloor.cli.terminal import show, show_document
+from falsefloor.cli.terminal import AsJson, show, show_document
 from falsefloor.errors import FalsefloorError
 
 LITTLE = 200e6
@@ -229,6 +228,3 @@ def _torch() -> Iterator[Finding]:
     took = time.perf_counter() - start
     device = f"accelerator {kind}" if kind else "no accelerator"
     yield Finding("torch", "ok", f"{version}, {device}, {threads} threads, imported in {took:.1f} s")
-
-
-__all__ = ["Finding", "doctor"]

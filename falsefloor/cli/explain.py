@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.named import AsJson
-from falsefloor.cli.terminal import console, show, show_document, show_text
+from falsefloor.cli.settings import with_settings
+from falsefloor.cli.terminal import AsJson, console, show, show_document, show_text
 from falsefloor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -98,27 +98,25 @@ def _json(code: str, info: CodeInfo, page: dict[str, str]) -> dict[str, Any]:
     return {"code": code, **row, **page}
 
 
+@with_settings("bounds")
 def inputs(
     ref: Annotated[str, typer.Argument(metavar="REF", help="digits:0-9, npz:batch.npz.")],
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="REF", help="The model whose inputs they are.")
     ] = "digits:mlp",
-    bounds: Annotated[str | None, typer.Option(metavar="LO,HI", help="Range of every coordinate.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="How many are shown.", min=1)] = 10,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Show inputs as pictures, each with its label and the model's answer; wrong answers are marked."""
-    from falsefloor.cli.studies import numbers
     from falsefloor.plugins.process import ask
     from falsefloor.report.pictures import Gallery
+    from falsefloor.study.study import ModelSpec
 
-    domain = numbers(bounds, "--bounds")
+    domain = ModelSpec(model, **settings).bounds
     request = {"model": model, "inputs": ref, "limit": limit, "bounds": domain}
     (answer,) = ask("falsefloor.engine.glimpse", request, doing=f"loading {model} and {ref}")
     if as_json:
         show_document({"schema": "falsefloor.inputs/1", "model": model, "inputs": ref, **answer})
     else:
         show(Gallery(answer))
-
-
-__all__ = ["explain", "inputs"]

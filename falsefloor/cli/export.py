@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.named import AsJson, RunName, complete_run, find
-from falsefloor.cli.terminal import say, show, show_document, show_text
+from falsefloor.cli.terminal import AsJson, RunName, complete_run, find, say, show, show_document, show_text
 from falsefloor.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -148,6 +147,3 @@ def compare(
     from falsefloor.report.changes_table import ChangesTable
 
     show(ChangesTable(changes, runs[0].id, runs[1].id))
-
-
-__all__ = ["compare", "export"]

@@ -8,8 +8,7 @@ import typer
 
 from falsefloor.cli import authoring
 from falsefloor.cli.authoring import OnlyKind
-from falsefloor.cli.named import AsJson
-from falsefloor.cli.terminal import say, show, show_document, show_text
+from falsefloor.cli.terminal import AsJson, say, show, show_document, show_text
 from falsefloor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -99,5 +98,3 @@ def _print(row: Described) -> None:
 
 listing.command("new")(authoring.new)
 listing.command("check")(authoring.check)
-
-__all__ = ["listing"]

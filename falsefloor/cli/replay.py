@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from falsefloor.cli.named import AsJson, RunName, find
-from falsefloor.cli.terminal import show_document, show_text
+from falsefloor.cli.terminal import AsJson, RunName, find, show_document, show_text
 
 
 def replay(
@@ -66,6 +65,3 @@ def sentences(answer: dict[str, Any]) -> list[str]:
 
 def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-__all__ = ["replay", "sentences"]

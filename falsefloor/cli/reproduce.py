@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from falsefloor.cli.named import AsJson
-from falsefloor.cli.terminal import say, show_document, show_text
+from falsefloor.cli.terminal import AsJson, say, show_document, show_text
 from falsefloor.errors import UsageError
 
 DEFAULT = Path("falsefloor-figures")
@@ -46,6 +45,3 @@ def reproduce(
     else:
         for path in written:
             show_text(str(path))
-
-
-__all__ = ["reproduce"]

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from falsefloor.cli.ending import Ending, ending, leave
-from falsefloor.cli.named import AsJson, complete_run
-from falsefloor.cli.terminal import interactive, say, show_document, show_text
+from falsefloor.cli.settings import BEHAVIOUR, with_settings
+from falsefloor.cli.terminal import AsJson, complete_run, find, interactive, say, show_document, show_text
 
 if TYPE_CHECKING:
     from falsefloor.store.paths import RunDir
     from falsefloor.study.study import Study
 
-DOMAIN = "The input's domain"
-BEHAVIOUR = "How it runs"
 OUTPUT = "What comes out"
 
 
@@ -28,14 +26,6 @@ class FailOn(enum.StrEnum):
     suspect = "suspect"
 
 
-class Recover(enum.StrEnum):
-    """When a masked gradient is repaired and the estimate made again."""
-
-    off = "off"
-    suspect = "suspect"
-    on = "on"
-
-
 class Norm(enum.StrEnum):
     """Norms of the perturbation."""
 
@@ -44,6 +34,7 @@ class Norm(enum.StrEnum):
     linf = "linf"
 
 
+@with_settings()
 def run(
     ctx: typer.Context,
     study: Annotated[
@@ -73,51 +64,7 @@ def run(
             help="clever:samples=100; repeatable. Default: clever, finite-difference, attack.",
         ),
     ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option("--inputs", "-i", metavar="REF", help="digits:0-9 (both ends included), npz:batch.npz."),
-    ] = None,
     norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="The same seed gives the same numbers. Default: 0.")
-    ] = None,
-    bounds: Annotated[
-        str | None,
-        typer.Option(metavar="LO,HI", help="Range of every input coordinate.", rich_help_panel=DOMAIN),
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="M,…", help="Per channel, subtracted before the model.", rich_help_panel=DOMAIN),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="S,…", help="Per channel, divided by before the model.", rich_help_panel=DOMAIN),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="D", help="auto, cpu, cuda:0, mps.", rich_help_panel=BEHAVIOUR)
-    ] = None,
-    chunk: Annotated[
-        int | None, typer.Option(metavar="N", help="Inputs a unit of work.", rich_help_panel=BEHAVIOUR)
-    ] = None,
-    recover: Annotated[
-        Recover | None,
-        typer.Option(help="Repair masked gradients and estimate again.", rich_help_panel=BEHAVIOUR),
-    ] = None,
-    no_ceiling: Annotated[
-        bool,
-        typer.Option(
-            "--no-ceiling", help="Add no attack where none is asked for.", rich_help_panel=BEHAVIOUR
-        ),
-    ] = False,
-    trap: Annotated[
-        bool,
-        typer.Option(
-            "--trap", help="Also try estimators on a planted class change.", rich_help_panel=BEHAVIOUR
-        ),
-    ] = False,
-    time_limit: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds a unit may take.", rich_help_panel=BEHAVIOUR)
-    ] = None,
     on: Annotated[
         str,
         typer.Option(metavar="EXECUTOR", help="local, dask, or dask:ADDRESS.", rich_help_panel=BEHAVIOUR),
@@ -131,9 +78,6 @@ def run(
             autocompletion=complete_run,
         ),
     ] = None,
-    tag: Annotated[
-        str | None, typer.Option(metavar="T", help="A word to find it by.", rich_help_panel=OUTPUT)
-    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id and return.", rich_help_panel=OUTPUT)
     ] = False,
@@ -144,6 +88,7 @@ def run(
             help="Exit with 3 if any estimate is so or worse, or none was judged.", rich_help_panel=OUTPUT
         ),
     ] = None,
+    **settings: str | bool | None,
 ) -> None:
     """Judge models: compose, estimate, check, and print what stands.
 
@@ -160,18 +105,7 @@ def run(
         maskers=masker or (),
         estimators=estimator or (),
         norms=[one.value for one in norm or ()],
-        bounds=bounds,
-        mean=mean,
-        std=std,
-        inputs=inputs,
-        seed=seed,
-        device=device,
-        chunk=chunk,
-        recover=recover.value if recover else None,
-        ceiling=False if no_ceiling else None,
-        trap=True if trap else None,
-        time_limit=time_limit,
-        tag=tag,
+        **settings,
     )
     started = _start(ctx, built, on=on, reuse=reuse)
     if detach:
@@ -221,13 +155,12 @@ def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None) -> Endin
     from falsefloor.cli.follow import follow
     from falsefloor.cli.show import print_run
 
-    interrupted = follow(run, owner=True)
+    interrupted = follow(run, owner=True, why=as_json)
     print_run(run, as_json=as_json)
     return ending(run, interrupted=interrupted, fail_on=fail_on)
 
 
 def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | None = None) -> RunDir:
-    from falsefloor.cli.named import find
     from falsefloor.worker.launch import start
 
     earlier = None if reuse is None else find(ctx, reuse)
@@ -242,7 +175,6 @@ def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | 
 
 
 def _app(ctx: typer.Context, run: str | None) -> Ending:
-    from falsefloor.cli.named import find
     from falsefloor.tui.start import run_app
 
     return Ending(run_app(ctx.obj, None if run is None else find(ctx, run).id))

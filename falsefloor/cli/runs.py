@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.named import AsJson, RunName, find
-from falsefloor.cli.terminal import say, show, show_document
+from falsefloor.cli.terminal import AsJson, RunName, find, say, show, show_document
 from falsefloor.errors import FalsefloorError, UsageError
 
 if TYPE_CHECKING:
@@ -193,6 +192,3 @@ def _row(run: RunDir) -> dict[str, Any]:
         "units": info.units(),
         "error": info.error,
     }
-
-
-__all__ = ["cancel", "judge", "listing", "pause", "resume"]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from falsefloor.cli.ending import INTERRUPTED, ending, leave
-from falsefloor.cli.named import AsJson, RunName, find
-from falsefloor.cli.terminal import say, show_document
+from falsefloor.cli.terminal import AsJson, RunName, find, say, show_document
 
 if TYPE_CHECKING:
     from falsefloor.store.paths import RunDir
@@ -32,7 +31,7 @@ def watch(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) ->
 
     found = find(ctx, run)
     try:
-        follow(found, owner=False)
+        follow(found, owner=False, why=as_json)
     except KeyboardInterrupt:
         say(f"stopped watching; the run goes on: falsefloor watch {found.id}")
         raise typer.Exit(INTERRUPTED) from None
@@ -59,6 +58,3 @@ def _print_table(reader: RunReader) -> None:
 
     told = tuple(read_refutations(reader))
     display(Summary(reader.info(), read_comparison(reader), told))
-
-
-__all__ = ["print_run", "show", "watch"]

@@ -21,48 +21,32 @@ def build_study(
     maskers: Sequence[str] = (),
     estimators: Sequence[str] = (),
     norms: Sequence[str] = (),
-    bounds: str | None = None,
-    mean: str | None = None,
-    std: str | None = None,
-    **values: Any,
+    **settings: Any,
 ) -> Study:
-    """The study that a command line asks for. ``values``: other keys of a study, None where not given.
+    """The study that a command line asks for. ``settings``: texts or values, None where not given.
 
     Raises `StudyError` with the file's line, or `UsageError` for a flag.
     """
     from falsefloor.study.file import read_study, study_from
+    from falsefloor.study.grammar import read_option
+    from falsefloor.study.study import DOMAIN, SETTINGS
 
     data: dict[str, Any] = {}
     if file is not None:
         data = read_study(_study_path(file)).to_json()
     lists = {"models": models, "maskers": maskers, "estimators": estimators, "norms": norms}
-    for key, given in lists.items():
-        if given:
-            data[key] = list(given)
-    data |= {key: value for key, value in values.items() if value is not None}
+    data |= {key: list(given) for key, given in lists.items() if given}
     if not data.get("models"):
         raise UsageError(f"what is to be judged? Give --model or a study file, for example: {EXAMPLE}")
-    domain = {
-        "bounds": numbers(bounds, "--bounds"),
-        "mean": numbers(mean, "--mean"),
-        "std": numbers(std, "--std"),
+    given = {
+        one.name: read_option(one, value, owner=f"--{one.name}") if isinstance(value, str) else value
+        for one in (*SETTINGS, *DOMAIN)
+        if (value := settings.get(one.name)) is not None
     }
-    given_domain = {key: value for key, value in domain.items() if value is not None}
-    if given_domain:
-        data["models"] = [_table(model) | given_domain for model in data["models"]]
-    return study_from(data)
-
-
-def numbers(text: str | None, flag: str) -> list[float] | None:
-    """ "0,1" as two numbers; fractions such as 1/255 are not read. Raises `UsageError`."""
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"{flag} takes numbers joined by commas, for example {flag} 0,1; not {text!r}."
-        ) from None
+    domain = {one.name: given.pop(one.name) for one in DOMAIN if one.name in given}
+    if domain:
+        data["models"] = [_table(model) | domain for model in data["models"]]
+    return study_from(data | given)
 
 
 def _table(model: str | dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +61,3 @@ def _study_path(file: Path) -> Path:
         known = f" Here are: {', '.join(near)}." if near else ""
         raise UsageError(f"no study file {str(file)!r}.{known} Or give flags, for example: {EXAMPLE}")
     return file
-
-
-__all__ = ["build_study", "numbers"]

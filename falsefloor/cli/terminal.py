@@ -1,4 +1,4 @@
-"""Where words go: data to stdout, narration to stderr, and what a terminal can show of either."""
+"""Where words go (data to stdout, narration to stderr), and how a run is named where they come from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from falsefloor.store.paths import RunDir
 
 PIPE_WIDTH = 120
 """Columns of a table that is not printed on a terminal; COLUMNS overrides."""
@@ -86,4 +91,34 @@ def _quiet_pipe() -> Iterator[None]:
         os.close(nowhere)
 
 
-__all__ = ["console", "interactive", "say", "show", "show_document", "show_text"]
+OPENED: list[RunDir] = []
+"""The runs that this command looked at: where one fails, the file may be to blame and not we."""
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Ids of the runs that begin so, newest first; for the shell's completion."""
+    from falsefloor.store.paths import list_dirs, store_root
+
+    ids = ["last", *(run.id for run in list_dirs(store_root()))]
+    return [name for name in ids if name.startswith(incomplete)]
+
+
+def find(ctx: typer.Context, ref: str) -> RunDir:
+    """The run that a RUN argument means. Raises `StoreError`."""
+    from falsefloor.store.paths import find_run
+
+    root: Path = ctx.obj
+    found = find_run(root, ref)
+    OPENED.append(found)
+    return found
+
+
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The beginning of a run's id, its path, or `last`.",
+        autocompletion=complete_run,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="A JSON document and nothing else on stdout.")]

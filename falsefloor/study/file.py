@@ -5,30 +5,17 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from falsefloor.api import Scalar
 from falsefloor.errors import StudyError, UsageError, did_you_mean
-from falsefloor.study.study import EstimatorSpec, Layer, ModelSpec, StackSpec, Study
+from falsefloor.study.study import SETTINGS, EstimatorSpec, Layer, ModelSpec, StackSpec, Study
+from falsefloor.study.units import canonical
 
-KEYS = {
-    "seed": int,
-    "norms": list,
-    "models": list,
-    "inputs": str,
-    "maskers": list,
-    "estimators": list,
-    "chunk": int,
-    "device": str,
-    "recover": str,
-    "ceiling": bool,
-    "trap": bool,
-    "time_limit": float,
-    "tag": str,
-}
-MODEL_KEYS = ("use", "label", "bounds", "mean", "std")
 Built = TypeVar("Built")
 
 
@@ -55,35 +42,21 @@ def study_from(data: Mapping[str, Any], *, file: str | None = None, text: str = 
     def fail(message: str, key: str, table: str = "", index: int = 0) -> StudyError:
         return StudyError(message, file=file, line=_line_of(text, key, table=table, index=index))
 
-    given: dict[str, Any] = {}
+    given = dict(data)
     for key, value in data.items():
         if key not in KEYS:
             raise fail(f"no key {key!r} in a study. {did_you_mean(key, KEYS)}", key)
-        wanted = KEYS[key]
-        fits = isinstance(value, wanted) or (wanted is float and type(value) is int)
-        if not fits or (wanted is int and isinstance(value, bool)):
-            raise fail(f"{key} takes {_PLAIN[wanted]}; not {value!r}.", key)
-        given[key] = value
-    builders: dict[str, Callable[[Any], Any]] = {
-        "models": _model,
-        "maskers": _stack,
-        "estimators": _estimator,
-        "norms": str,
-    }
-    for key, build in builders.items():
-        if key in given:
-            given[key] = tuple(
-                _each(build, item, partial(fail, table=key, index=at)) for at, item in enumerate(given[key])
-            )
+        if key in LISTS:
+            if not isinstance(value, list):
+                raise fail(f"{key} takes a list; not {value!r}.", key)
+            places = (partial(fail, table=key, index=at) for at in range(len(value)))
+            given[key] = tuple(map(partial(_each, LISTS[key]), value, places))
     if "models" not in given:
         raise fail('a study needs models, for example models = ["digits:mlp"].', "models")
     try:
         return Study(**given)
     except UsageError as error:
         raise fail(str(error), error.key) from error
-
-
-_PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
 
 
 def _each(build: Callable[[Any], Built], item: Any, fail: Callable[..., StudyError]) -> Built:
@@ -109,31 +82,19 @@ def _table(item: Any, known: tuple[str, ...] | None, *, what: str) -> dict[str, 
 def _model(item: Any) -> ModelSpec:
     if isinstance(item, str):
         return ModelSpec(item)
-    table = _table(item, MODEL_KEYS, what="a model")
+    table = _table(item, tuple(one.name for one in fields(ModelSpec)), what="a model")
     if "use" not in table:
         raise UsageError('a model needs use, for example use = "digits:mlp".', key="models")
-    for key in ("bounds", "mean", "std"):
-        if key in table:
-            table[key] = _numbers(table[key], key)
     return ModelSpec(**table)
-
-
-def _numbers(value: Any, key: str) -> tuple[float, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
-        raise UsageError(f"{key} takes numbers, for example {key} = [0, 1]; not {value!r}.", key=key)
-    if key == "bounds" and (len(values) != 2 or not values[0] < values[1]):
-        raise UsageError(f"bounds are two numbers, low then high; not {value!r}.", key=key)
-    return tuple(float(v) for v in values)
 
 
 def _stack(item: Any) -> StackSpec:
     if isinstance(item, str):
-        return _bare(StackSpec.parse(item))
+        return StackSpec.parse(item)
     table = _table(item, ("label", "stack", "use"), what="a masker stack")
     label = table.get("label", "")
     if "use" in table:
-        return _bare(StackSpec.parse(table["use"], label=label))
+        return StackSpec.parse(table["use"], label=label)
     layers = []
     for entry in table.get("stack", ()):
         layer = _table(entry, None, what="a masker")
@@ -141,14 +102,7 @@ def _stack(item: Any) -> StackSpec:
             raise UsageError('a masker needs use, for example use = "staircase".', key="stack")
         use, at = layer.pop("use"), layer.pop("at", "input")
         layers.append(Layer(use, at, _params(layer)))
-    return _bare(StackSpec(tuple(layers), label))
-
-
-def _bare(stack: StackSpec) -> StackSpec:
-    """`none` alone is the bare model: one identity, however it was written."""
-    if all(layer.use == "none" and not layer.params for layer in stack.layers):
-        return StackSpec((), stack.label)
-    return stack
+    return StackSpec(tuple(layers), label).bare()
 
 
 def _estimator(item: Any) -> EstimatorSpec:
@@ -169,47 +123,110 @@ def _params(table: Mapping[str, Any]) -> dict[str, Scalar]:
     return dict(table)
 
 
+LISTS: Mapping[str, Callable[[Any], Any]] = {
+    "models": _model,
+    "maskers": _stack,
+    "estimators": _estimator,
+    "norms": str,
+}
+KEYS = (*LISTS, *(one.name for one in SETTINGS))
+
+
 def _line_of(text: str, key: str, *, table: str = "", index: int = 0) -> int | None:
     """The line of a key, or of the index-th [[table]] where it is not found there. tomllib has no places."""
-    if not text or not (key or table):
-        return None
     lines = text.splitlines()
     headers = [n for n, line in enumerate(lines) if re.match(rf"\s*\[\[\s*{re.escape(table)}\s*\]\]", line)]
-    start = headers[index] if table and index < len(headers) else 0
-    word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])" if key else r"(?!)")
-    for number in range(start, len(lines)):
-        if number > start and start in headers and re.match(r"\s*\[", lines[number]):
-            break
-        if word.search(lines[number].split("#")[0]):
-            return number + 1
-    whole = re.compile(rf"\s*{re.escape(table)}\s*=") if table else None
-    found = next((n + 1 for n, line in enumerate(lines) if whole and whole.match(line)), None)
-    return start + 1 if start in headers else found
+    start, stop = 0, len(lines)
+    if table and index < len(headers):
+        start = headers[index]
+        stop = next((n for n in range(start + 1, stop) if re.match(r"\s*\[", lines[n])), stop)
+    word = rf"(?<![\w-]){re.escape(key)}(?![\w-])"
+    # a key where it is set, before a line that only mentions it
+    patterns = [rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", rf"[^#]*{word}"] if key else []
+    if table and start not in headers:
+        patterns.append(rf"\s*{re.escape(table)}\s*=")
+    for pattern in patterns:
+        for number in range(start, stop):
+            if re.match(pattern, lines[number]):
+                return number + 1
+    return start + 1 if table and start in headers else None
 
 
-def write_study(study: Study) -> str:
-    """The study as a TOML file that `read_study` reads back as the same study."""
-    data = study.to_json()
-    tables = {key: data.pop(key) for key in ("models", "maskers", "estimators")}
-    lines = [f"{key} = {_toml(value)}" for key, value in data.items()]
-    for key, items in tables.items():
-        for item in items:
-            lines += ["", f"[[{key}]]", *(f"{_key(k)} = {_toml(v)}" for k, v in item.items() if v != "")]
-    return "\n".join(lines) + "\n"
+def write_study(study: Study, *, over: str = "") -> str:
+    """The study as a TOML file that `read_study` reads back as the same study.
+
+    over: the text of a file that it is a change of. What did not change stays as it stands there, with its
+    comments and its layout.
+    """
+    import tomlkit
+
+    after = study.to_json()
+    before = study_from(tomllib.loads(over), text=over).to_json() if over else {}
+    if before == after:
+        return over
+    known = tomllib.loads(over)
+    added = {k: v for k, v in after.items() if k not in LISTS and k not in known and v != before.get(k)}
+    document = tomlkit.parse(_with_lines(over, tomlkit.dumps(added)))
+    for key, value in after.items():
+        if key in LISTS and key in known:
+            _change(document[key], before[key], value, key)
+        elif key in LISTS and value != before.get(key):
+            words = [_word(item, key) for item in value]
+            document[key] = words if None not in words else tomlkit.aot()
+            if None in words:
+                _change(document[key], [], value, key)
+        elif key in known and value != before[key]:
+            document[key] = value
+    text = tomlkit.dumps(document).rstrip("\n") + "\n"
+    if over:
+        # a layout that nobody foresaw is given up before a word is
+        return text if study_from(tomllib.loads(text)) == study else write_study(study)
+    return re.sub(r"\n+\[\[", "\n\n[[", text)
 
 
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+def _with_lines(text: str, added: str) -> str:
+    """A file with new keys behind its last one, before the comment of its first table."""
+    lines = text.splitlines(keepends=True)
+    at = next((n for n, line in enumerate(lines) if re.match(r"\s*\[\[", line)), len(lines))
+    while at and re.match(r"\s*(#|$)", lines[at - 1]):
+        at -= 1
+    return "".join([*lines[:at], added, *lines[at:]])
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value)
-        return f'"{escaped}"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    return repr(value)
+def _change(made: Any, before: list[Any], after: list[Any], key: str) -> None:
+    """Turn a list that holds ``before`` into one that holds ``after``; what is in both is not touched."""
+    from tomlkit.items import AoT
+
+    inline = not isinstance(made, AoT)
+    old, new = [canonical(item) for item in before], [canonical(item) for item in after]
+    steps = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    for what, start, stop, first, last in reversed(steps):
+        if what != "equal":
+            for at in reversed(range(start, stop)):
+                del made[at]
+            for item in reversed(after[first:last]):
+                made.insert(start, _item(item, key, inline=inline))
+
+
+def _item(item: Any, key: str, *, inline: bool) -> Any:
+    import tomlkit
+
+    if inline and (word := _word(item, key)) is not None:
+        return word
+    table = tomlkit.inline_table() if inline else tomlkit.table()
+    for name, value in item.items():
+        if value != "" and (name, value) != ("gradient", "autograd"):
+            table[name] = value
+    if not inline:
+        table.add(tomlkit.nl())
+    return table
+
+
+def _word(item: Any, key: str) -> str | None:
+    """A model, a stack or an estimator as one word, where one can say it all."""
+    spec = LISTS[key](item)
+    word = spec.use if isinstance(spec, ModelSpec) else str(spec)
+    try:
+        return word if LISTS[key](word) == spec else None
+    except UsageError:
+        return None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
+from falsefloor.options import Option
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z][A-Za-z0-9_-]*\Z")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -81,6 +82,26 @@ def show_value(value: Scalar) -> str:
         plain = _BARE.match(value) and value == value.strip() and parse_value(value) == value
         return value if plain and _split_count(value) == 1 else f"'{value}'"
     return repr(value)
+
+
+def read_option(option: Option, text: str, *, owner: str) -> Scalar:
+    """The checked value that somebody typed for an option; a plain text is taken as it stands.
+
+    Raises `UsageError`.
+    """
+    text = text.strip()
+    if not text and option.default != "":
+        raise UsageError(f"{owner}: {option.name} is empty; expected {option.expects()}.", key=option.name)
+    return option.check(text if _is_plain(option) else parse_value(text), owner=owner)
+
+
+def show_option(option: Option, value: Scalar) -> str:
+    """The text that `read_option` reads back as the same value."""
+    return str(value) if _is_plain(option) else show_value(value)
+
+
+def _is_plain(option: Option) -> bool:
+    return option.kinds in (("str",), ("numbers",)) and not option.words
 
 
 def _split_count(value: str) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
-from falsefloor.api import NORMS, Norm, Scalar
+from falsefloor.api import NORMS, Norm, Scalar, option
 from falsefloor.errors import UsageError, did_you_mean
-from falsefloor.study.grammar import Spec, parse_spec, parse_stack, show_value
-
-RECOVER = ("off", "suspect", "on")
-Number = float | tuple[float, ...]
+from falsefloor.options import Option, numbers, settings
+from falsefloor.study.grammar import Spec, parse_spec, parse_stack, show_option
 
 
 @dataclass(frozen=True)
@@ -21,13 +19,24 @@ class ModelSpec:
 
     use: str
     label: str = ""
-    bounds: tuple[float, float] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    bounds: tuple[float, float] | None = option(None, help="Lowest and highest value of every coordinate.")
+    mean: tuple[float, ...] | None = option(None, help="Per channel, subtracted before the model.")
+    std: tuple[float, ...] | None = option(None, help="Per channel, divided by before the model.")
+
+    def __post_init__(self) -> None:
+        for one in DOMAIN:
+            value = getattr(self, one.name)
+            if value is not None:
+                object.__setattr__(self, one.name, numbers(one.check(value, owner=self.name)) or None)
+        if self.bounds is not None and (len(self.bounds) != 2 or not self.bounds[0] < self.bounds[1]):
+            raise UsageError(f"bounds are two numbers, low then high; not {self.bounds}.", key="bounds")
 
     @property
     def name(self) -> str:
         return self.label or self.use
+
+
+DOMAIN = settings(ModelSpec)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,10 @@ class StackSpec:
 
     @property
     def name(self) -> str:
-        return self.label or "+".join(map(str, self.layers)) or "none"
+        return self.label or str(self)
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.layers)) or "none"
 
     @staticmethod
     def parse(text: str, *, label: str = "") -> StackSpec:
@@ -60,7 +72,12 @@ class StackSpec:
         for spec in parse_stack(text):
             at = spec.params.get("at", "input")
             layers.append(Layer(spec.name, str(at), spec.without("at").params))
-        return StackSpec(tuple(layers), label)
+        return StackSpec(tuple(layers), label).bare()
+
+    def bare(self) -> StackSpec:
+        """`none` alone is the bare model: one identity, however it was written."""
+        is_bare = all(layer.use == "none" and not layer.params for layer in self.layers)
+        return StackSpec((), self.label) if is_bare else self
 
 
 @dataclass(frozen=True)
@@ -94,23 +111,26 @@ DEFAULT_ESTIMATORS = tuple(EstimatorSpec(name) for name in ("clever", "finite-di
 class Study:
     """Everything that decides the numbers, and how the run behaves. Nothing here has been looked up yet.
 
-    chunk: inputs a unit; it belongs to the study and not to the machine, so that the same study gives the
-    same units everywhere. time_limit: seconds a unit may take, 0 for none.
+    Fields made with `option` are settings: their key in a file, flag, field in the app, check and help all
+    come from here. The chunk belongs to the study and not to the machine, so that the same study gives the
+    same units everywhere.
     """
 
     models: tuple[ModelSpec, ...]
-    inputs: str = ""
+    inputs: str = option("", help="digits:0-9 (both ends included), npz:batch.npz; empty: the model's own.")
     maskers: tuple[StackSpec, ...] = (StackSpec(),)
     estimators: tuple[EstimatorSpec, ...] = DEFAULT_ESTIMATORS
     norms: tuple[Norm, ...] = ("linf",)
-    seed: int = 0
-    chunk: int = 32
-    device: str = "auto"
-    recover: str = "suspect"
-    ceiling: bool = True
-    trap: bool = False
-    time_limit: float = 0.0
-    tag: str = ""
+    seed: int = option(0, ge=0, le=2**63 - 1, help="The same seed gives the same numbers.")
+    tag: str = option("", help="A word to find the run by.")
+    recover: Literal["off", "suspect", "on"] = option(
+        "suspect", help="Which floors are estimated again through a repaired gradient."
+    )
+    ceiling: bool = option(True, help="Add an attack where no upper bound is asked for.")
+    trap: bool = option(False, help="Also try estimators on a planted class change.")
+    chunk: int = option(32, ge=1, help="Inputs a unit of work; the same on every machine.")
+    device: str = option("auto", help="auto, cpu, cuda:0, mps.")
+    time_limit: float = option(0.0, ge=0, help="Seconds a unit may take; 0: as long as it shows life.")
 
     def __post_init__(self) -> None:
         for what in ("models", "maskers", "estimators", "norms"):
@@ -119,18 +139,8 @@ class Study:
         for norm in self.norms:
             if norm not in NORMS:
                 raise UsageError(f"no norm {norm!r}. {did_you_mean(norm, NORMS)}", key="norms")
-        if self.recover not in RECOVER:
-            raise UsageError(f"recover is one of {', '.join(RECOVER)}; not {self.recover!r}.", key="recover")
-        if self.chunk < 1:
-            raise UsageError(
-                f"chunk is how many inputs a unit takes, at least 1; not {self.chunk}.", key="chunk"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed is a whole number from 0 to 2^63 - 1; not {self.seed}.", key="seed")
-        if not self.time_limit >= 0:
-            raise UsageError(
-                f"time_limit is seconds a unit may take, 0 for none; not {self.time_limit}.", key="time_limit"
-            )
+        for one in SETTINGS:
+            object.__setattr__(self, one.name, one.check(getattr(self, one.name), owner="a study"))
         _unique("model", "models", [model.name for model in self.models])
         _unique("masker stack", "maskers", [stack.name for stack in self.maskers])
         _unique("estimator", "estimators", [estimator.name for estimator in self.estimators])
@@ -139,10 +149,9 @@ class Study:
     def to_json(self) -> dict[str, Any]:
         """The study as a study file's keys and values; `from_json` reads it back."""
         return {
-            "seed": self.seed,
+            **{one.name: getattr(self, one.name) for one in SETTINGS},
             "norms": list(self.norms),
             "models": [_sparse(model) for model in self.models],
-            "inputs": self.inputs,
             "maskers": [
                 {
                     "label": stack.label,
@@ -153,13 +162,6 @@ class Study:
             "estimators": [
                 {"use": e.use, "label": e.label, "gradient": e.gradient, **e.params} for e in self.estimators
             ],
-            "chunk": self.chunk,
-            "device": self.device,
-            "recover": self.recover,
-            "ceiling": self.ceiling,
-            "trap": self.trap,
-            "time_limit": self.time_limit,
-            "tag": self.tag,
         }
 
     def command(self) -> list[str]:
@@ -168,28 +170,42 @@ class Study:
         for model in self.models:
             words += ["--model", model.use]
         for stack in self.maskers:
-            words += ["--masker", "+".join(map(str, stack.layers)) or "none"]
+            words += ["--masker", str(stack)]
         for estimator in self.estimators:
             words += ["--estimator", str(estimator)]
-        if self.inputs:
-            words += ["--inputs", self.inputs]
         for norm in self.norms:
             words += ["--norm", norm]
-        words += ["--seed", str(self.seed)]
-        for name in ("bounds", "mean", "std"):
-            if value := getattr(self.models[0], name):
-                words += [f"--{name}", ",".join(map(show_value, value))]
-        for name in ("chunk", "device", "recover", "time_limit", "tag"):
-            value = getattr(self, name)
-            if value != _DEFAULTS[name]:
-                words += [f"--{name.replace('_', '-')}", str(value)]
-        return words + ([] if self.ceiling else ["--no-ceiling"]) + (["--trap"] if self.trap else [])
+        for one in SETTINGS:
+            words += _flag(one, getattr(self, one.name))
+        for one in DOMAIN:
+            words += _flag(one, self.domain(one) or "")
+        return words
+
+    def domain(self, one: Option) -> str | None:
+        """What an option of `DOMAIN` is for every model, as its text; None where they differ."""
+        found = {str(one.check(getattr(model, one.name) or "", owner="")) for model in self.models}
+        return found.pop() if len(found) == 1 else None
 
     def command_line(self) -> str:
         return shlex.join(self.command())
 
 
-_DEFAULTS = {f.name: f.default for f in fields(Study)}
+SETTINGS = settings(Study)
+
+
+def _flag(one: Option, value: Scalar) -> list[str]:
+    """The words that set an option; none for its default."""
+    name = one.name.replace("_", "-")
+    if value == one.default:
+        return []
+    return (
+        [f"--{name}" if value else f"--no-{name}"]
+        if value is True or value is False
+        else [
+            f"--{name}",
+            show_option(one, value),
+        ]
+    )
 
 
 def _unique(what: str, key: str, names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import Command
 
 from falsefloor.cli.app import _hoisted
-from falsefloor.cli.studies import build_study, numbers
+from falsefloor.cli.studies import build_study
 from falsefloor.errors import StudyError, UsageError
 from falsefloor.study.study import Study
 
@@ -118,10 +118,6 @@ def test_a_missing_file_lists_those_that_are_there(file: Path, monkeypatch: pyte
     monkeypatch.chdir(file.parent)
     with pytest.raises(UsageError, match=r"study\.toml"):
         build_study(Path("stduy.toml"))
-
-
-def test_numbers_are_joined_by_commas() -> None:
-    assert numbers("0,1e-3", "--mean") == [0.0, 1e-3] and numbers(None, "--mean") is None
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,21 @@ def test_a_gate_does_not_pass_where_every_lower_estimate_was_skipped(
     words = ["milp" if word.startswith("clever") else word for word in QUICK]
     ran = command(*words, "--norm", "l2", "--inputs", batch(tmp_path), "--fail-on", "refuted")
     assert ran.code == 3 and "nothing was judged: every lower estimate was skipped" in ran.err
+
+
+def test_a_plugin_or_a_parameter_that_does_not_exist_stores_no_run(command: Command, store: Path) -> None:
+    for words in (
+        ["--masker", "stairs"],
+        ["--masker", "staircase:d=3"],
+        ["--estimator", "clever:gradient=secnt"],
+    ):
+        ran = command(*QUICK, "--inputs", "digits:0-1", *words)
+        assert ran.code == 2 and ran.err.count("error:") == 1 and ran.out == ""
+    assert list(store.iterdir()) == []
+
+
+def test_what_stops_a_run_is_said_once(command: Command) -> None:
+    ran = command(*QUICK, "--inputs", "digits:0-1", "--masker", "staircase:at=logts")
+    assert ran.code == 2 and (ran.out + ran.err).count("Did you mean 'logits'?") == 1
+    ran = command(*QUICK, "--inputs", "digits:0-1", "--masker", "staircase:at=logts", "--json")
+    assert ran.err.count("Did you mean 'logits'?") == 1, "a document is for programs; stderr is for people"

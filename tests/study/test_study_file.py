@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from falsefloor.errors import StudyError
+from falsefloor.errors import StudyError, UsageError
 from falsefloor.study.file import read_study, study_from, write_study
-from falsefloor.study.study import EstimatorSpec, Layer, ModelSpec, StackSpec, Study
+from falsefloor.study.study import SETTINGS, EstimatorSpec, Layer, ModelSpec, StackSpec, Study
 
 WHOLE = """
 seed = 3
@@ -44,6 +45,61 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         EstimatorSpec("clever", {"batches": 500, "samples": 1024}, label="paper"),
         EstimatorSpec("attack"),
     )
+
+
+COMMENTED = """# what we ran in May
+seed = 3   # a lucky one
+models = ["digits:mlp"]
+maskers = [
+  "none",  # the bare model
+  "staircase:c=255",
+]
+
+# as published
+[[estimators]]
+use = "clever"
+samples = 1024  # of 2018
+
+[[estimators]]
+use = "attack"
+"""
+
+
+def test_a_file_that_did_not_change_is_written_as_it_was(tmp_path: Path) -> None:
+    assert write_study(read_study(write(tmp_path, COMMENTED)), over=COMMENTED) == COMMENTED
+
+
+def test_a_changed_file_keeps_its_comments_and_layout(tmp_path: Path) -> None:
+    study = read_study(write(tmp_path, COMMENTED))
+    maskers = (*study.maskers, StackSpec.parse("ramp:c=16"))
+    estimators = (study.estimators[0], EstimatorSpec("milp"), study.estimators[1])
+    changed = replace(study, seed=4, tag="june", maskers=maskers, estimators=estimators)
+    expected = COMMENTED.replace("seed = 3 ", "seed = 4 ")
+    expected = expected.replace('=255",\n]\n', '=255",\n  "ramp:c=16",\n]\ntag = "june"\n')
+    expected = expected.replace(
+        '[[estimators]]\nuse = "attack"', '[[estimators]]\nuse = "milp"\n\n[[estimators]]\nuse = "attack"'
+    )
+    assert write_study(changed, over=COMMENTED) == expected
+
+
+def test_one_field_of_a_study_is_its_key_its_flag_its_check_and_its_form() -> None:
+    """One more setting is one more field: every surface reads the same table."""
+    study = study_from({"models": ["d:m"], **{one.name: one.default for one in SETTINGS}})
+    assert set(study.to_json()) == {one.name for one in fields(Study)}
+    changed = {"int": 7, "float": 7.0, "bool": None, "str": "word", "numbers": "0,7"}
+    for one in SETTINGS:
+        value = (
+            not one.default
+            if one.kinds == ("bool",)
+            else one.words[0]
+            if one.words
+            else changed[one.kinds[0]]
+        )
+        words = replace(study, **{one.name: value}).command()
+        assert [word for word in words if one.name.replace("_", "-") in word], one.name
+        with pytest.raises(UsageError, match=one.name) as caught:
+            replace(study, **{one.name: object()})
+        assert caught.value.key == one.name and one.help
 
 
 def test_tables_give_models_their_domain_and_stacks_their_places(tmp_path: Path) -> None:
@@ -89,6 +145,7 @@ def test_a_study_survives_its_file(stacks: list, estimators: list, tag: str, see
         seed=seed,
     )
     assert study_from(tomllib.loads(write_study(study))) == study
+    assert study_from(tomllib.loads(write_study(study, over=COMMENTED))) == study
     assert study_from(study.to_json()) == study
 
 
@@ -96,7 +153,7 @@ def test_a_study_survives_its_file(stacks: list, estimators: list, tag: str, see
     ("text", "line", "says"),
     [
         ('models = ["digits:mlp"]\nnorm = ["l2"]', 2, "no key 'norm' in a study. Did you mean 'norms'"),
-        ('models = ["digits:mlp"]\n\nseed = "a"', 3, "seed takes a whole number"),
+        ('models = ["digits:mlp"]\n\nseed = "a"', 3, "seed='a' is not possible; expected an integer"),
         ('models = ["digits:mlp"]\nnorms = ["l3"]', 2, "no norm 'l3'"),
         (
             '[[models]]\nuse = "digits:mlp"\nbound = [0, 1]',
@@ -108,8 +165,10 @@ def test_a_study_survives_its_file(stacks: list, estimators: list, tag: str, see
         ('models = ["d:m"]\nmaskers = ["staircase:c"]', 2, "not KEY=VALUE"),
         ('models = ["d:m"]\nmodels = ["d:m"]', 2, "not TOML"),
         ('models = ["d:m"]\nchunk = 0', 2, "at least 1"),
-        ('models = ["d:m"]\nrecover = "maybe"', 2, "recover is one of"),
+        ('models = ["d:m"]\nrecover = "maybe"', 2, "expected 'off', 'suspect' or 'on'"),
         ('models = ["d:m", "d:m"]', 1, "given twice"),
+        ('tag = "a seed"\nseed = "a"\nmodels = ["d:m"]', 2, "seed"),
+        ('[[models]]\nuse = "d:m"\nmean = ["a"]', 3, "numbers joined by commas"),
         ("seed = 1", None, "a study needs models"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from conftest import shows, until
 from stored import Installed, StoredRun
 from textual.widgets import Input, Select
 
+from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.plugins import Catalogue, Described, Plugin, catalogue
 from falsefloor.store.paths import RunDir
 from falsefloor.study.file import read_study
 from falsefloor.study.grammar import show_value
+from falsefloor.study.study import DOMAIN, SETTINGS, ModelSpec
 from falsefloor.study.units import series_of
 from falsefloor.tui.costs import count_inputs, expect
 from falsefloor.tui.screens.new_run import FIRST, NewRun
@@ -166,8 +169,6 @@ async def test_the_last_page_counts_the_work_names_the_command_and_starts(
 async def test_a_study_that_cannot_run_says_why_and_does_not_start(
     opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from falsefloor.errors import UsageError
-
     def refuse(study: Any) -> Any:
         raise UsageError("There is no model 'digit'. Did you mean 'digits'?")
 
@@ -187,13 +188,13 @@ async def test_a_study_is_saved_and_loaded_again(
     monkeypatch.chdir(tmp_path)
     async with opened(run) as pilot:
         page = await form(pilot)
-        page.query_one("#seed").value = "7"
+        page.query_one("#o-seed").value = "7"
         await pilot.press("ctrl+t", "enter")
         await until(pilot, lambda: (tmp_path / "study.toml").exists())
         assert read_study(tmp_path / "study.toml").seed == 7
-        page.query_one("#seed").value = "8"
+        page.query_one("#o-seed").value = "8"
         await pilot.press("ctrl+o", *"study", "full_stop", *"toml", "enter")
-        await until(pilot, lambda: page.query_one("#seed").value == "7")
+        await until(pilot, lambda: page.query_one("#o-seed").value == "7")
 
 
 async def test_again_with_changes_begins_with_the_study_of_the_run(opened: Any, run: RunDir) -> None:
@@ -202,10 +203,71 @@ async def test_again_with_changes_begins_with_the_study_of_the_run(opened: Any, 
         await shows(pilot, "ramp:c=255,delta=0.2", "sample")
 
 
+async def test_every_setting_of_a_study_stands_in_the_form_and_can_be_changed(
+    opened: Any, run: RunDir
+) -> None:
+    given = replace(
+        FIRST,
+        models=(ModelSpec("digits:mlp", bounds=(0.0, 2.0)),),
+        trap=True,
+        ceiling=False,
+        recover="off",
+        time_limit=60.0,
+        tag="x y",
+    )
+    async with opened(run, size=(100, 60)) as pilot:
+        pilot.app.show("new run", given)
+        await until(pilot, lambda: isinstance(pilot.app.screen, NewRun))
+        page = pilot.app.screen
+        await shows(pilot, *(one.name for one in (*SETTINGS, *DOMAIN)), "0,2")
+        await until(pilot, lambda: page.study() == given)
+        page.query_one("#o-bounds").value = ""
+        page.query_one("#o-trap").value = False
+        page.query_one("#o-mean").value = "0.5"
+        await pilot.pause()
+        assert page.study() == replace(given, models=(ModelSpec("digits:mlp", mean=(0.5,)),), trap=False)
+        page.query_one("#o-chunk").value = "0"
+        await shows(pilot, "not possible: expected an integer at least 1")
+        with pytest.raises(UsageError, match="chunk"):
+            page.study()
+
+
+async def test_models_keep_their_own_domains_until_one_is_given_to_all(opened: Any, run: RunDir) -> None:
+    models = (ModelSpec("digits:mlp", bounds=(0.0, 1.0)), ModelSpec("digits:cnn", "mine", bounds=(0.0, 2.0)))
+    given = replace(FIRST, models=models)
+    async with opened(run, size=(100, 60)) as pilot:
+        pilot.app.show("new run", given)
+        await shows(pilot, "bounds by model: digits:mlp 0,1; mine 0,2")
+        page = pilot.app.screen
+        assert page.study() == given
+        page.query_one("#o-bounds").value = "-1,1"
+        await pilot.pause()
+        assert [(m.name, m.bounds) for m in page.study().models] == [
+            ("digits:mlp", (-1.0, 1.0)),
+            ("mine", (-1.0, 1.0)),
+        ]
+
+
+async def test_a_study_that_was_loaded_keeps_its_comments_when_it_is_saved(
+    opened: Any, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = '# ours\nmodels = ["digits:mlp"]\nseed = 7  # lucky\n'
+    (tmp_path / "given.toml").write_text(text, encoding="utf-8")
+    async with opened(run) as pilot:
+        page = await form(pilot)
+        await pilot.press("ctrl+o", *"given", "full_stop", *"toml", "enter")
+        await until(pilot, lambda: page.query_one("#o-seed").value == "7")
+        page.query_one("#o-seed").value = "8"
+        await pilot.press("ctrl+t", "enter")
+        await until(pilot, lambda: (tmp_path / "study.toml").exists())
+        assert (tmp_path / "study.toml").read_text(encoding="utf-8") == text.replace("7", "8")
+
+
 async def test_a_form_left_by_mistake_is_there_when_it_is_opened_again(opened: Any, run: RunDir) -> None:
     async with opened(run) as pilot:
         page = await form(pilot)
-        page.query_one("#tag").value = "mine"
+        page.query_one("#o-tag").value = "mine"
         await pilot.press("escape")
         await pilot.pause()
         page = await form(pilot)

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import on
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Input, Select, Static
+from textual.widgets import Input, Static
 
-from falsefloor.api import Norm
+from falsefloor.api import Norm, Scalar
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.plugins import Catalogue, catalogue
+from falsefloor.report.text import clean
 from falsefloor.study.file import read_study, write_study
-from falsefloor.study.study import DEFAULT_ESTIMATORS, RECOVER, EstimatorSpec, ModelSpec, StackSpec, Study
+from falsefloor.study.study import (
+    DEFAULT_ESTIMATORS,
+    DOMAIN,
+    SETTINGS,
+    EstimatorSpec,
+    ModelSpec,
+    StackSpec,
+    Study,
+)
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.asking import AskPath
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.screens.spec_editor import SpecEditor
+from falsefloor.tui.sentences import Line
 from falsefloor.tui.widgets.inputs import Tick
+from falsefloor.tui.widgets.option_form import OptionForm
 from falsefloor.tui.widgets.spec_list import SpecList
 
+Spec = TypeVar("Spec")
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 MODELS = (
     "digits:mlp",
@@ -44,13 +56,8 @@ HELP = {
     "maskers": "What stands between input and gradient. Keep none: the ratio is taken to it. enter edits.",
     "estimators": "What is compared. Without an upper bound nothing is refuted: keep attack. enter edits.",
     "norms": "How distance is measured: largest change (linf), Euclidean (l2), sum of changes (l1).",
-    "seed": "A whole number. The same study with the same seed gives the same numbers.",
-    "chunk": "Inputs computed together; part of the study, so the same on every machine.",
-    "device": "auto, cpu, cuda, mps.",
-    "recover": "Whether suspect numbers are tried again with a repaired gradient: off, suspect, on.",
-    "tag": "A word to find this run by.",
-    "time_limit": "Seconds a unit of work may take; 0 stops only what shows no sign of life for an hour.",
 }
+FORM = (*(one for one in SETTINGS if one.name not in HELP), *DOMAIN)
 
 
 FIRST = Study(
@@ -75,6 +82,8 @@ class NewRun(Page):
         super().__init__()
         self._given = study or FIRST
         self._kept = self._given
+        self._file = ""
+        """The text of the study file that was loaded: saving keeps its comments."""
         self.catalogue: Catalogue | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -85,15 +94,8 @@ class NewRun(Page):
             yield from _row("estimators", SpecList("estimator", id="estimators"))
             boxes = [Tick(norm, id=f"norm-{norm}", compact=True) for norm in NORMS]
             yield from _row("norms", Horizontal(*boxes, id="norms"))
-            yield from _row("seed", Input(id="seed", type="integer", compact=True))
-            yield from _row("tag", Input(id="tag", compact=True))
-            recover = Select([(r, r) for r in RECOVER], allow_blank=False, id="recover", compact=True)
-            yield from _row("recover", recover)
-            yield from _row(
-                "device", Input(id="device", compact=True, suggester=SuggestFromList(("auto", "cpu")))
-            )
-            yield from _row("chunk", Input(id="chunk", type="integer", compact=True))
-            yield from _row("time_limit", Input(id="time_limit", type="number", compact=True))
+            yield OptionForm(FORM, _values(self._given), owner="a study", title="settings")
+            yield Static(id="domains", markup=False)
         yield Static(id="hint", markup=False)
 
     def opened(self) -> None:
@@ -105,48 +107,35 @@ class NewRun(Page):
 
     def _fill(self, study: Study) -> None:
         self._kept = study
-        texts = {
-            "model": " ".join(model.use for model in study.models),
-            "inputs": study.inputs,
-            "seed": str(study.seed),
-            "tag": study.tag,
-            "device": study.device,
-            "chunk": str(study.chunk),
-            "time_limit": f"{study.time_limit:g}",
-        }
-        for name, text in texts.items():
-            self.query_one(f"#{name}", Input).value = text
-        self.query_one("#maskers", SpecList).fill([_stack(stack) for stack in study.maskers])
+        self.query_one("#model", Input).value = " ".join(model.use for model in study.models)
+        self.query_one("#inputs", Input).value = study.inputs
+        self.query_one("#maskers", SpecList).fill([str(stack) for stack in study.maskers])
         self.query_one("#estimators", SpecList).fill([str(e) for e in study.estimators])
         for norm in NORMS:
             self.query_one(f"#norm-{norm}", Tick).value = norm in study.norms
-        self.query_one("#recover", Select).value = study.recover
+        self.query_one(OptionForm).put(_values(study))
+        self.query_one("#domains", Static).update(styled(_differing(study)))
 
     def study(self) -> Study:
         """The study that the form describes. Raises `UsageError`."""
         kept = self._kept
-        known = {model.use: model for model in kept.models}
-        uses = self._text("model").split()
-        labels = {_stack(stack): stack.label for stack in kept.maskers}
-        names = {str(e): e.label for e in kept.estimators}
-        return replace(
-            kept,
-            models=tuple(known.get(use, ModelSpec(use)) for use in uses),
+        models = _taken(self._text("model").split(), [(m.use, m) for m in kept.models], ModelSpec)
+        given: dict[str, Any] = self.query_one(OptionForm).values
+        for one in DOMAIN:
+            text = given.pop(one.name)
+            if text or kept.domain(one) is not None:
+                changed: dict[str, Any] = {one.name: text or None}
+                models = [replace(model, **changed) for model in models]
+        stacks, estimators = self.query_one("#maskers", SpecList), self.query_one("#estimators", SpecList)
+        return Study(
+            models=tuple(models),
             inputs=self._text("inputs"),
-            maskers=tuple(
-                _parse(text, labels.get(text, "")) for text in self.query_one("#maskers", SpecList).texts
-            ),
+            maskers=tuple(_taken(stacks.texts, [(str(s), s) for s in kept.maskers], StackSpec.parse)),
             estimators=tuple(
-                EstimatorSpec.parse(text, label=names.get(text, ""))
-                for text in self.query_one("#estimators", SpecList).texts
+                _taken(estimators.texts, [(str(e), e) for e in kept.estimators], EstimatorSpec.parse)
             ),
             norms=tuple(n for n in NORMS if self.query_one(f"#norm-{n}", Tick).value),
-            seed=_whole(self._text("seed"), "seed"),
-            chunk=_whole(self._text("chunk"), "chunk"),
-            device=self._text("device") or "auto",
-            recover=str(self.query_one("#recover", Select).value),
-            tag=self._text("tag"),
-            time_limit=_number(self._text("time_limit")),
+            **given,
         )
 
     def _text(self, name: str) -> str:
@@ -195,13 +184,17 @@ class NewRun(Page):
     def action_load(self) -> None:
         def given(path: str | None) -> None:
             if path is not None:
-                self.bench.do(lambda: read_study(Path(path).expanduser()), self._fill)
+                self.bench.do(lambda: _load(Path(path).expanduser()), self._loaded)
 
         self.app.push_screen(AskPath("Load a study from"), given)
 
+    def _loaded(self, found: tuple[Study, str]) -> None:
+        study, self._file = found
+        self._fill(study)
+
     def action_save(self) -> None:
         try:
-            text = write_study(self.study())
+            text = write_study(self.study(), over=self._file)
         except UsageError as error:
             self.bench.say(str(error), bad=True)
             return
@@ -220,26 +213,35 @@ def _row(name: str, field: Widget) -> Iterable[Widget]:
     )
 
 
-def _stack(stack: StackSpec) -> str:
-    return "+".join(map(str, stack.layers)) or "none"
+def _values(study: Study) -> dict[str, Scalar]:
+    """What the form of settings shows; nothing for a domain in which the models differ."""
+    own = {one.name: getattr(study, one.name) for one in FORM if one not in DOMAIN}
+    return own | {one.name: study.domain(one) or "" for one in DOMAIN}
 
 
-def _parse(text: str, label: str) -> StackSpec:
-    return StackSpec((), label) if text == "none" else StackSpec.parse(text, label=label)
+def _differing(study: Study) -> Iterator[Line]:
+    """The domains in which the models differ: kept as they are until the form gives one to all."""
+    for one in DOMAIN:
+        if study.domain(one) is None:
+            texts = [replace(study, models=(model,)).domain(one) or "its own" for model in study.models]
+            own = "; ".join(f"{m.name} {text}" for m, text in zip(study.models, texts, strict=True))
+            yield (clean(f"{one.name} by model: {own}. A value above is taken for all."), "dim")
 
 
-def _whole(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"{name} is a whole number; not {text!r}.") from None
+def _taken(
+    texts: Sequence[str], known: Sequence[tuple[str, Spec]], parse: Callable[[str], Spec]
+) -> list[Spec]:
+    """What each text means: what the form began with, its label too, where the text is still the same."""
+    left = list(known)
+    made = []
+    for text in texts:
+        at = next((n for n, (name, _) in enumerate(left) if name == text), None)
+        made.append(parse(text) if at is None else left.pop(at)[1])
+    return made
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        raise UsageError(f"time limit is a number of seconds; not {text!r}.") from None
+def _load(path: Path) -> tuple[Study, str]:
+    return read_study(path), path.read_text(encoding="utf-8")
 
 
 def _save(path: Path, text: str) -> str:

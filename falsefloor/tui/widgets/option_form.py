@@ -1,4 +1,4 @@
-"""A form made from a plugin's options: a field each, with its range and its help."""
+"""A form made from options, a plugin's or a study's: a field each, with its range and its help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.report.text import clean
-from falsefloor.study.grammar import parse_value, show_value
+from falsefloor.study.grammar import read_option, show_option
 from falsefloor.tui.widgets.inputs import Tick
 
 
@@ -39,18 +39,18 @@ class OptionForm(Vertical):
         super().__init__(classes="options")
         self._options, self._owner, self._title = tuple(options), owner, title
         self._given = dict(given)
-        self._texts = {o.name: show_value(given.get(o.name, o.default)) for o in options}
+        self._texts = {o.name: show_option(o, given.get(o.name, o.default)) for o in options}
 
     @property
     def owner(self) -> str:
-        """The plugin whose options these are."""
+        """Whose options these are."""
         return self._owner
 
     def put(self, given: Mapping[str, Scalar]) -> None:
         """Other parameters, in the fields that stand here; those that are as they were are left alone."""
         self._given = dict(given)
         for option in self._options:
-            text = show_value(given.get(option.name, option.default))
+            text = show_option(option, given.get(option.name, option.default))
             if text == self._texts[option.name]:
                 continue
             field = self.query_one(f"#o-{option.name}")
@@ -95,7 +95,7 @@ class OptionForm(Vertical):
 
     def on_checkbox_changed(self, event: Checkbox.Changed) -> None:
         event.stop()
-        self._set(event.checkbox, show_value(event.value))
+        self._set(event.checkbox, "true" if event.value else "false")
 
     def on_select_changed(self, event: Select.Changed) -> None:
         event.stop()
@@ -110,23 +110,25 @@ class OptionForm(Vertical):
 
     def _judge(self, option: Option) -> None:
         """Say beside the field what it is for, or what it must be."""
-        wrong = self._problem_of(option.name) is not None
+        wrong = self._problem_of(option) is not None
         self.query_one(f"#o-{option.name}").set_class(wrong, "-wrong")
         told = self.query_one(f"#h-{option.name}", Static)
         told.set_class(wrong, "-wrong")
         told.update(clean(f"not possible: expected {option.expects()}" if wrong else _told(option)))
 
-    def _problem_of(self, name: str) -> str | None:
-        option = next(option for option in self._options if option.name == name)
+    def _value(self, option: Option) -> Scalar:
+        return read_option(option, self._texts[option.name], owner=self._owner)
+
+    def _problem_of(self, option: Option) -> str | None:
         try:
-            option.check(_parsed(self._texts[name]), owner=self._owner)
+            self._value(option)
         except UsageError as error:
             return str(error)
         return None
 
     @property
     def problem(self) -> str | None:
-        return next((p for option in self._options if (p := self._problem_of(option.name))), None)
+        return next((p for option in self._options if (p := self._problem_of(option))), None)
 
     @property
     def values(self) -> dict[str, Scalar]:
@@ -136,16 +138,10 @@ class OptionForm(Vertical):
         """
         made: dict[str, Scalar] = {}
         for option in self._options:
-            value = option.check(_parsed(self._texts[option.name]), owner=self._owner)
+            value = self._value(option)
             if option.name in self._given or value != option.default:
                 made[option.name] = value
         return made
-
-
-def _parsed(text: str) -> Scalar:
-    if not text.strip():
-        raise UsageError("an empty field is not a value; give one.")
-    return parse_value(text.strip())
 
 
 def _closed(option: Option) -> tuple[Scalar, ...]:
@@ -155,9 +151,10 @@ def _closed(option: Option) -> tuple[Scalar, ...]:
 
 def _choices(option: Option, text: str) -> list[tuple[str, str]]:
     """What a list of choices offers: what was typed and is none of them stands there too, as it is."""
-    known = [show_value(choice) for choice in _closed(option)]
+    known = [show_option(option, choice) for choice in _closed(option)]
     return [(escape(clean(one)), one) for one in dict.fromkeys((*known, text))]
 
 
 def _told(option: Option) -> str:
-    return f"{option.help} ({option.expects()})" if option.help else option.expects()
+    plain = option.kinds in (("str",), ("bool",)) and not option.choices
+    return option.help if option.help and plain else f"{option.help} ({option.expects()})".strip()
