@@ -193,6 +193,3 @@ def _write(path: Path, rows: Mapping[str, Any]) -> None:
         Path(file.name).replace(path)
     except OSError as error:
         trace(f"the cache {path} cannot be written ({error}); plugins will be described again")
-
-
-__all__ = ["CACHE", "Catalogue", "cache_file", "catalogue"]

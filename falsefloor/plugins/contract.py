@@ -112,6 +112,3 @@ def _summary(found: object) -> str:
     owner = found if isinstance(found, type) or inspect.isfunction(found) else type(found)
     text = (inspect.getdoc(owner) or "").strip()
     return "" if text.startswith(f"{owner.__name__}(") else text.partition("\n")[0]
-
-
-__all__ = ["CLAIMS", "IncompatibleError", "inspect_plugin"]

@@ -133,6 +133,3 @@ def _clean_info(info: CodeInfo) -> CodeInfo:
 def _option(data: Mapping[str, Any]) -> Option:
     option = Option.from_json(data)
     return dataclasses.replace(option, help=printable(option.help, longest=600))
-
-
-__all__ = ["STATUSES", "Described", "Status", "printable", "qualified"]

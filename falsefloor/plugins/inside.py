@@ -9,7 +9,6 @@ import json
 import os
 import queue
 import resource
-import stat
 import sys
 import threading
 import traceback
@@ -22,13 +21,14 @@ LARGEST_FILE = 256 * 2**20
 """A plugin that prints in an endless loop may fill this much of the disk before it is stopped."""
 
 
-def serve(module: str, out: int) -> None:
+def serve(module: str, out: int, *, heard: bool) -> None:
     """Answer each request with what the module's ``main(request)`` yields, on the pipe ``out``.
 
     The process ends when the parent closes its end or is killed, even while a plugin hangs. What is raised is
-    an answer too, with its exit code: everything, SystemExit too, for this process exists to survive it.
+    an answer too, with its exit code: everything, SystemExit too, for this process exists to survive it. What
+    was not raised on purpose is told with its traceback where a user hears it.
     """
-    requests, send = _settle_in(out)
+    requests, send = _settle_in(out, largest=None if heard else LARGEST_FILE)
     main: Callable[[dict[str, Any]], Iterator[dict[str, Any]]] = importlib.import_module(module).main
     for request in requests:
         try:
@@ -39,23 +39,23 @@ def serve(module: str, out: int) -> None:
             said, code = f"{type(error).__name__}: {error}", FalsefloorError.exit_code
             if isinstance(error, FalsefloorError):
                 said, code = str(error), error.exit_code
-            elif not _recorded():
+            elif heard:
                 traceback.print_exc()
             send({"error": said, "exit_code": code})
 
 
-def _settle_in(out: int) -> tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]:
+def _settle_in(
+    out: int, *, largest: int | None
+) -> tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]:
     """(requests, send): the parent's requests as they come, and how to answer on the pipe ``out``.
 
     stdin is empty for plugins, no core is dumped.
     """
     faulthandler.enable()
-    limits = [(resource.RLIMIT_CORE, 0)]
-    if _recorded():
-        limits.append((resource.RLIMIT_FSIZE, LARGEST_FILE))
-    for limit, ceiling in limits:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(limit, (ceiling, ceiling))
+    for limit, ceiling in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, largest)):
+        if ceiling is not None:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(limit, (ceiling, ceiling))
     os.set_inheritable(out, False)
     watched = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -81,11 +81,6 @@ def _settle_in(out: int) -> tuple[Iterator[dict[str, Any]], Callable[[dict[str, 
             data = data[os.write(out, data) :]
 
     return requests(), send
-
-
-def _recorded() -> bool:
-    """Whether what is written here goes into a file of the parent's."""
-    return stat.S_ISREG(os.fstat(1).st_mode)
 
 
 def printed() -> int:

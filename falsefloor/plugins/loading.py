@@ -79,6 +79,3 @@ def _loaded(kind: str, name: str, _allow: str | None, _path: tuple[str, ...]) ->
 
 def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-__all__ = ["load", "load_plugin", "make"]

@@ -160,6 +160,3 @@ def _cure(asked: str, rows: list[Plugin]) -> str:
     limit = os.environ.get(ALLOW)
     hint = f" ({ALLOW}={limit!r} hides all third-party plugins but those named.)" if limit is not None else ""
     return did_you_mean(asked, {plugin.name for plugin in rows} | {p.spec for p in rows if not p.own}) + hint
-
-
-__all__ = ["ALLOW", "KINDS", "OWN", "TRACE", "Plugin", "allowed", "canonical", "discover", "resolve", "trace"]

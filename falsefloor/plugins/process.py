@@ -26,7 +26,7 @@ _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from falsefloor.plugins.inside import serve
-serve(sys.argv[2], int(sys.argv[3]))
+serve(sys.argv[2], int(sys.argv[3]), heard=sys.argv[4] == 'heard')
 """
 LIMIT = 600.0
 """Seconds that `ask` waits for an answer: a model may take long to load."""
@@ -77,7 +77,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 # -P: a torch.py in the working directory must not be imported in torch's place
-                [sys.executable, "-P", "-c", _BOOT, path, module, str(writer)],
+                [sys.executable, "-P", "-c", _BOOT, path, module, str(writer), "heard" if heard else ""],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,

@@ -117,6 +117,3 @@ def _templates(kind: str, words: Mapping[str, str]) -> Iterator[tuple[str, Templ
     }
     for (room, file), target in places.items():
         yield target, Template(_room(room).joinpath(f"{file}.tmpl").read_text(encoding="utf-8"))
-
-
-__all__ = ["PREFIX", "write_package"]

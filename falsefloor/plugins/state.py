@@ -78,6 +78,3 @@ def _files(path: Path, *, everything: bool) -> Iterator[tuple[str, int, int]]:
         except OSError:
             continue
         yield str(source), state.st_mtime_ns, state.st_size
-
-
-__all__ = ["environment", "fingerprint", "locate"]

@@ -49,6 +49,3 @@ def demo_study(*, seed: int = 0) -> Study:
             "tag": "demo",
         }
     )
-
-
-__all__ = ["STORY", "demo_study"]

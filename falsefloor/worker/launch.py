@@ -167,7 +167,7 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
             with suppress(OSError):
                 entry.unlink(missing_ok=True)
         now = time.time()
-        writer.set_meta(status="queued", created=now, resumed=now, worked=info.seconds)
-        writer.set_meta(ended=None, error=None, exit_code=0)
+        again = {"status": "queued", "created": now, "resumed": now, "worked": info.seconds}
+        writer.set_meta(**again, ended=None, error=None, exit_code=0)
     launch(run)
     return waiting

@@ -116,6 +116,16 @@ def test_watch_narrates_cells_on_stderr_where_there_is_no_terminal(command: Comm
     assert "digits:mlp staircase:c=255 linf clever  ≥1.0000✗  REFUTED: FF201" in shown.err
 
 
+def test_a_finished_run_is_resumed_by_showing_it(command: Command, store: Path) -> None:
+    run = sample(store)
+    before = run.db.read_bytes()
+    ended = command("resume", "last")
+    assert ended.code == 0
+    assert "is done: nothing to do" in ended.err
+    assert "attack" in ended.out
+    assert run.db.read_bytes() == before
+
+
 def test_judge_judges_again_what_is_stored_and_prints_it(command: Command, store: Path) -> None:
     run = sample(store)
     judged = command("judge", "last", "--json")
