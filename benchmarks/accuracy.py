@@ -31,8 +31,8 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.estimators.clever import Clever
 from falsefloor.estimators.finite_difference import FiniteDifference
-from falsefloor.estimators.milp_network import read_network
-from falsefloor.estimators.milp_program import margin_bounds
+from falsefloor.estimators.milp.network import read_network
+from falsefloor.estimators.milp.program import margin_bounds
 from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.ramp import Ramp
 from falsefloor.maskers.sigmoid import SigmoidStaircase

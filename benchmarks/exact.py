@@ -19,7 +19,7 @@ import scipy
 import torch
 
 from falsefloor.estimators.milp import TOLERANCE, exact_distance
-from falsefloor.estimators.milp_network import read_network
+from falsefloor.estimators.milp.network import read_network
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.subjects.subject import ModelSubject
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.clever_ball import LARGE, UNIT_POINTS
+from falsefloor.estimators.clever.ball import LARGE, UNIT_POINTS
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.subjects.subject import ModelSubject
 

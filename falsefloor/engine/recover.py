@@ -17,7 +17,8 @@ from torch import Generator, Tensor
 
 from falsefloor.api import GradientSource, Norm
 from falsefloor.engine.context import generators
-from falsefloor.estimators.scale_search import Scales, choose_scale, domain_width
+from falsefloor.estimators.finite_difference.scale import Scales, choose_scale, domain_width
+from falsefloor.estimators.slopes.view import View
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.numerics import agreement
@@ -148,21 +149,15 @@ def _agreement(site: Site, function: Callable[[Tensor], Tensor], flip: float, *,
 
 
 def _scales(site: Site) -> Scales:
-    label = int(site.labels[0])
-    others = torch.tensor([k for k in range(site.subject.classes) if k != label], device=site.inputs.device)
-    return choose_scale(
+    view = View.of(
         site.subject,
         site.inputs[0],
-        label,
-        others,
-        site.margins[0, others].to(torch.float32),
+        int(site.labels[0]),
+        site.margins[0].to(torch.float32),
         norm=cast("Norm", site.norm),
-        cap=site.diameter,
-        auto=True,
-        most=COORDINATES,
         rows=site.rows,
-        generator=site.generators[0],
     )
+    return choose_scale(view, cap=site.diameter, auto=True, most=COORDINATES, generator=site.generators[0])
 
 
 def _share_of_width(site: Site, scales: Scales) -> float:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.scale_search import choose_scale
+from falsefloor.estimators.finite_difference.scale import choose_scale
+from falsefloor.estimators.slopes.view import View
 from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.ramp import Ramp
 from falsefloor.maskers.staircase import Staircase
@@ -186,24 +187,13 @@ def casts(norm: Norm = "linf") -> Table:
     for name in CASTS:
         stack = [] if name == "none" else [(Dtype(to=name), "input")]
         subject = ModelSubject(compose(body, stack), classes=10)
-        others = torch.tensor([k for k in range(10) if k != label])
         with torch.no_grad():
-            margin = margins(subject(x[None]), labels[:1])[0, others]
-        found = choose_scale(
-            subject,
-            x,
-            label,
-            others,
-            margin,
-            norm=norm,
-            cap=1.0,
-            auto=True,
-            most=64,
-            rows=4096,
-            generator=torch.Generator().manual_seed(0),
-        )
+            lead = margins(subject(x[None]), labels[:1])[0]
+        view = View.of(subject, x, label, lead, norm=norm, rows=4096)
+        drawn = torch.Generator().manual_seed(0)
+        found = choose_scale(view, cap=1.0, auto=True, most=64, generator=drawn)
         spectrum = found.spectrum
-        level = _autograd_level(subject, x, label, int(others[margin.argmin()]))
+        level = _autograd_level(subject, x, label, int(lead.argmin()))
         for h, slope in zip(spectrum.scales[0].tolist(), spectrum.median[0].tolist(), strict=True):
             rows.append((name, h, slope, level))
     return Table("casts", ("cast", "h", "slope", "autograd"), rows)

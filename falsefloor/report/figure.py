@@ -102,7 +102,7 @@ def autograd(detail: Detail) -> Gradient | None:
 
 
 def _ball(record: Mapping[str, Any]) -> float | None:
-    """The radius of the ball that the spectrum's points lie in: see `estimators.scale_search.choose_scale`.
+    """The radius of the ball that the spectrum's points lie in: see `finite_difference.scale.choose_scale`.
 
     A fixed radius is the ball; for an auto radius it is twice the first, coarse crossing, and what the search
     ended at stands for that.

@@ -12,7 +12,7 @@ from falsefloor.api import NORMS, Estimate
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.clever_report import NUMBERS, WORDS
+from falsefloor.estimators.slopes.outcome import SHARED
 from falsefloor.numerics.balls import dual, vector_norm
 from falsefloor.numerics.support import support
 from falsefloor.subjects.subject import ModelSubject
@@ -125,7 +125,8 @@ def test_the_box_only_ever_raises_the_radius(norm: str) -> None:
 
 def test_every_estimate_carries_the_whole_evidence_and_small_curves() -> None:
     found = estimate(Clever(batches=700, samples=1), subject(linear()), points(2))
-    assert set(found.evidence) == {*NUMBERS, *WORDS, "queries_forward", "queries_backward"}
+    given = {"directed_maximum", "fit_location", "fit_scale", "curvature"}
+    assert set(found.evidence) == {*SHARED, *given, "queries_forward", "queries_backward"}
     assert all(len(values) == 2 for values in found.evidence.values())
     assert sum(curve[0].numel() for curve in found.curves.values()) <= 1024
     assert set(found.curves) == {"maxima", "score", "ball_radius", "ball_slope"}

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.estimators import clever, clever_report
-from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.clever_ball import LARGE, filled
-from falsefloor.estimators.slopes import Ruler, View
+from falsefloor.estimators import clever
+from falsefloor.estimators.clever import Clever, decision
+from falsefloor.estimators.clever.ball import LARGE, filled
+from falsefloor.estimators.clever.gradients import Ruler
+from falsefloor.estimators.slopes.view import View
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.numerics import weibull
 from falsefloor.subjects.subject import ModelSubject
@@ -40,7 +41,7 @@ def test_a_fit_is_left_out_only_where_it_could_not_change_the_answer(monkeypatch
     fewer, _, _ = looked(mlp())
     made = len(fits)
     monkeypatch.setattr(
-        clever, "decide", lambda view, ball, *, fitted, beat: clever_report.decide(view, ball, fitted=fitted)
+        clever, "decide", lambda view, ball, *, fitted, beat: decision.decide(view, ball, fitted=fitted)
     )
     every, _, _ = looked(mlp())
     assert torch.equal(fewer, every)

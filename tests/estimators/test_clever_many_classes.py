@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.slopes import View, gradients
+from falsefloor.estimators.clever.gradients import gradients
+from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.margins import margins
 from falsefloor.subjects.subject import ModelSubject
 

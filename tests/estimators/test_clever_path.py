@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
-from falsefloor.estimators.clever_ball import guide
-from falsefloor.estimators.clever_path import ALONG, STEPS, Path
-from falsefloor.estimators.slopes import View, gradients
+from falsefloor.estimators.clever.ball import guide
+from falsefloor.estimators.clever.gradients import gradients
+from falsefloor.estimators.clever.path import ALONG, STEPS, Path
+from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
 from falsefloor.subjects.subject import ModelSubject

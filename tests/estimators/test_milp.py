@@ -15,7 +15,7 @@ from falsefloor.api import Estimate, Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.errors import DomainError
 from falsefloor.estimators.milp import TOLERANCE, Milp
-from falsefloor.estimators.milp_network import read_network
+from falsefloor.estimators.milp.network import read_network
 from falsefloor.maskers.ramp import Ramp
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import DigitsModel, load_split

@@ -1,6 +1,6 @@
 """Estimator `attack`: the smallest misclassified distance an ensemble that does not trust gradients can
 find."""
 
-from falsefloor.estimators.attack.ensemble import Attack
+from falsefloor.estimators.attack.ensemble import OWN, Attack
 
-__all__ = ["Attack"]
+__all__ = ["OWN", "Attack"]

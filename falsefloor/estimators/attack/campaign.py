@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.attack.chase import chase
-from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, descend
+from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, chase, descend
 from falsefloor.numerics.balls import diameter, sample
 from falsefloor.numerics.projections import to_plane
 
@@ -284,6 +283,3 @@ def around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[
             for middle, ball, generator in zip(centre, radius, generators, strict=True)
         ]
     )
-
-
-__all__ = ["Effort", "Found", "around", "explore", "hop", "nearest_targets"]

@@ -1,20 +1,23 @@
-"""The gradient-led step of the ensemble: repeated exact projection onto the linearised boundary.
+"""The two gradient-led walks of the ensemble. Every row works on one target from one start.
 
-On a piecewise linear net a fixed point of the projection is the nearest boundary point of its neighbourhood,
-which is why a few tens of steps do (DeepFool, Moosavi-Dezfooli et al. 2016; FAB, Croce & Hein 2020). Every
-row works on one target from one start.
+`descend` projects exactly onto the linearised boundary, again and again: on a piecewise linear net a fixed
+point is the nearest boundary point of its neighbourhood, which is why a few tens of steps do. `chase` uses
+only the gradient's direction and moves many small steps, so it leaves minima in which exact projections
+settle, and is less exact where it ends.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from falsefloor.numerics.projections import to_plane
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.projections import shrink, to_plane
 
 if TYPE_CHECKING:
     from falsefloor.estimators.attack.oracle import Oracle
@@ -31,6 +34,9 @@ EXACT = 0.02
 """The least overshoot falls to this share in the last fifth of the steps: to 2e-6, within 1e-5 of the
 distance and beyond the rounding of a float32 sum."""
 
+SHRINK = 0.05
+"""Share by which the ball of `chase` changes a step at first."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
@@ -39,6 +45,27 @@ class Trace:
     radius: Tensor
     point: Tensor
     history: Tensor
+
+
+class _Best:
+    """The nearest point of each row at which another class led, as they come."""
+
+    def __init__(self, oracle: Oracle, who: Tensor) -> None:
+        self._oracle, self._who = oracle, who
+        self._point = oracle.centre[who]
+        self.radius = torch.full_like(self._point[:, 0], torch.inf)
+        self._history: list[Tensor] = []
+
+    def note(self, point: Tensor, fooled: Tensor) -> None:
+        """The rows are at these points (R, d), and misclassified there or not (R,)."""
+        radius = self._oracle.distance(point, self._who)
+        better = fooled & (radius < self.radius)
+        self.radius = torch.where(better, radius, self.radius)
+        self._point = torch.where(better[:, None], point, self._point)
+        self._history.append(self.radius)
+
+    def trace(self) -> Trace:
+        return Trace(self.radius, self._point, torch.stack(self._history))
 
 
 def descend(
@@ -54,22 +81,17 @@ def descend(
 ) -> Trace:
     """Walk every row (R, d) for ``steps`` steps towards its target (R,), from its start.
 
-    The step is the whole way to the projection at first and a twentieth of it at last, since at a kink of the
-    boundary whole steps cycle. After 60 % of the steps every row aims exactly. ``overshoot`` (R,).
+    Repeated projection (DeepFool, Moosavi-Dezfooli et al. 2016; FAB, Croce & Hein 2020). The step is the
+    whole way at first and a twentieth of it at last, since at a kink of the boundary whole steps cycle. After
+    60 % of the steps every row aims exactly. ``overshoot`` (R,).
     """
     centre = oracle.centre[who]
     below, above = centre - oracle.low, oracle.high - centre
     point = oracle.snap(start)
-    best = torch.full_like(point[:, 0], torch.inf)
-    best_point = centre
-    history = []
+    best = _Best(oracle, who)
     for step in range(steps):
         margin, gradient, lead = oracle.slope(function, point, who, targets)
-        radius = oracle.distance(point, who)
-        better = (lead > 0) & (radius < best)
-        best = torch.where(better, radius, best)
-        best_point = torch.where(better[:, None], point, best_point)
-        history.append(best)
+        best.note(point, lead > 0)
         tick()
         # scaled, so that neither vanishing nor exploding gradients leave the range of the sums
         scale = gradient.abs().amax(1, keepdim=True)
@@ -84,7 +106,50 @@ def descend(
         pull = 1.0 if step == steps - 2 else max(0.05, 1 - step / steps)
         ahead = oracle.snap(centre + moved + pull * (nearest - moved))
         point = torch.where(scale > 0, ahead, point)
-    return Trace(best, best_point, torch.stack(history))
+    return best.trace()
 
 
-__all__ = ["OVERSHOOTS", "STEEP_OVERSHOOTS", "Trace", "descend"]
+def chase(
+    oracle: Oracle,
+    function: Callable[[Tensor], Tensor],
+    start: Tensor,
+    who: Tensor,
+    targets: Tensor,
+    *,
+    reach: Tensor,
+    steps: int,
+    tick: Callable[[], None],
+) -> Trace:
+    """Walk every row (R, d) for ``steps`` steps towards its target (R,); -1: whichever class leads there.
+
+    Normalised steps inside a ball that shrinks while they succeed (Pintor et al. 2021, FMN). ``reach`` (R,)
+    is the first ball's radius and the length of the first step. Step length and rate of the ball fall with
+    half a cosine.
+    """
+    centre = oracle.centre[who]
+    point = oracle.snap(start)
+    ball = reach.clone()
+    best = _Best(oracle, who)
+    for step in range(steps):
+        _, gradient, lead = oracle.slope(function, point, who, targets)
+        fooled = lead > 0
+        best.note(point, fooled)
+        tick()
+        cosine = (1 + math.cos(math.pi * step / steps)) / 2
+        rate = SHRINK * max(cosine, 0.02)
+        ball = torch.where(fooled, torch.minimum(ball, best.radius) * (1 - rate), ball * (1 + rate))
+        displacement = (
+            point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
+        )
+        inside = oracle.snap(centre + displacement) - centre
+        share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
+        point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))
+    return best.trace()
+
+
+def _steepest(gradient: Tensor, norm: str) -> Tensor:
+    """A step of norm about 1 along the gradient: signs for linf, its own direction for l2 and l1."""
+    if norm == "linf":
+        return gradient.sign()
+    unit = (gradient / gradient.abs().amax(1, keepdim=True)).nan_to_num(0.0)
+    return (unit / vector_norm(unit, norm)[:, None]).nan_to_num(0.0)

@@ -46,6 +46,10 @@ _MEMORY = 1 << 24
 """Coordinates that the rows of one group of inputs hold at once: 64 MB in float32, for each copy a step
 makes."""
 
+_SOURCES = ("autograd", "straight-through", "secant", "search")
+OWN = ("found_by", *(f"radius_{name.replace('-', '_')}" for name in _SOURCES))
+"""Evidence of its own: the source that found the nearest point, and the best distance of each or inf."""
+
 _CURVE = 64
 """Points of the stored curve."""
 
@@ -224,10 +228,7 @@ class Attack:
         radius = torch.cat([ledger.radius for ledger in ledgers])
         point = torch.cat([ledger.point for ledger in ledgers])
         found = radius.isfinite()
-        own = {
-            name: torch.cat([ledger.best[name] for ledger in ledgers])
-            for name in ("autograd", "straight-through", "secant", "search")
-        }
+        own = {name: torch.cat([ledger.best[name] for ledger in ledgers]) for name in _SOURCES}
         curve = torch.cat([ledger.curve() for ledger in ledgers])
         kept = torch.linspace(0, curve.shape[1] - 1, min(_CURVE, curve.shape[1])).round().long()
         holders = [word for ledger in ledgers for word in ledger.holder]

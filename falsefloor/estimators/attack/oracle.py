@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.queries import Queries
+from falsefloor.estimators.account import Queries
 from falsefloor.numerics.balls import vector_norm, working
 
 if TYPE_CHECKING:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
 
 from falsefloor.errors import DomainError
-from falsefloor.estimators.clever_ball import Budget, Guide, guide, units
-from falsefloor.estimators.clever_report import NUMBERS, Outcome
-from falsefloor.estimators.slopes import View
+from falsefloor.estimators.clever.ball import Budget, guide, units
+from falsefloor.estimators.slopes.outcome import Outcome
+from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics import weibull
-from falsefloor.numerics.balls import directions, sample, working
+from falsefloor.numerics.balls import directions, working
 
 _POWER_STEPS = 12
 
@@ -38,17 +39,13 @@ def second_order(
     Raises `DomainError` where no curvature is found at any point of any target: the model is piecewise
     linear, and its margin bends where no derivative sees it.
     """
-    lead: Guide = guide(view)
-    slopes = lead.norms.double()
+    slopes = guide(view).norms.double()
     maxima = torch.zeros(len(view.targets), budget.batches, dtype=torch.float64)
     count = budget.batches * budget.samples
     start = directions(tuple(view.centre.shape), norm="l2", count=1, generator=generator)
     seen = 0
     for size in units(budget, view.centre.numel()):
-        lo, hi = view.subject.bounds
-        points = sample(
-            view.centre.unsqueeze(0), norm="l2", radius=cap, count=size, generators=[generator], lo=lo, hi=hi
-        )[0]
+        points = view.sample(cap, size, generator)
         for slot in range(len(view.targets)):
             found = torch.cat(
                 [
@@ -74,28 +71,25 @@ def second_order(
     slot = int(radii.argmin())
     radius = min(cap, float(radii[slot]))
     reason = weibull.REASONS[int(fits.reason[slot])] if fitted else "asked for"
-    evidence = dict.fromkeys(NUMBERS, math.nan) | {
-        "target": float(view.targets[slot]),
-        "margin": float(margin[slot]),
-        "sampling_radius": cap,
-        "cap": cap,
-        "capped": float(radius >= cap),
-        "curvature": float(curvature[slot]),
+    evidence = replace(
+        view.told(slot, radius=radius, cap=cap),
         # within the ball the slope is at most its value at x₀ plus curvature times radius
-        "lipschitz": float(steep[slot] + curvature[slot] * cap),
-        "slope": float(margin[slot] / radii[slot]) if radii[slot] > 0 else math.inf,
-        "distinct_maxima": float(fits.distinct[slot]),
-        "maximum": float(maxima[slot].amax()),
-        "maximum_half": float(maxima[slot, : max(1, (budget.batches + 1) // 2)].amax()),
-        "fit_location": float(fits.location[slot]) if fitted else math.nan,
-        "fit_shape": float(fits.shape[slot]) if fitted else math.nan,
-        "fit_scale": float(fits.scale[slot]) if fitted else math.nan,
-        "targets_covered": float(len(view.targets)),
-    }
-    words = {"fit": "max" if reason else "weibull", "fit_reason": reason}
+        lipschitz=float(steep[slot] + curvature[slot] * cap),
+        slope=float(margin[slot] / radii[slot]) if radii[slot] > 0 else math.inf,
+        sampling_radius=cap,
+        distinct_maxima=float(fits.distinct[slot]),
+        maximum=float(maxima[slot].amax()),
+        maximum_half=float(maxima[slot, : max(1, (budget.batches + 1) // 2)].amax()),
+        fit="max" if reason else "weibull",
+        fit_reason=reason,
+        fit_location=float(fits.location[slot]) if fitted else None,
+        fit_shape=float(fits.shape[slot]) if fitted else None,
+        fit_scale=float(fits.scale[slot]) if fitted else None,
+    )
     running = maxima[slot].cummax(dim=0).values
     score = 2 * margin[slot] / (steep[slot] + (steep[slot].square() + 2 * margin[slot] * running).sqrt())
-    return Outcome(radius, {**evidence, **words}, maxima[slot], score.clamp(max=cap))
+    curves = {"maxima": maxima[slot].tolist(), "score": score.clamp(max=cap).tolist()}
+    return Outcome(radius, evidence, {"curvature": float(curvature[slot])}, curves)
 
 
 def _spectral(view: View, points: Tensor, slot: int, start: Tensor) -> Tensor:
@@ -117,6 +111,3 @@ def _spectral(view: View, points: Tensor, slot: int, start: Tensor) -> Tensor:
         shape = (-1, *([1] * (points.ndim - 1)))
         vector = product / torch.where(size > 0, size, 1.0).reshape(shape).to(product.dtype)
     return torch.where(size.isfinite(), size, torch.inf)
-
-
-__all__ = ["second_order"]

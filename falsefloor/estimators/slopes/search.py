@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.projections import to_plane
 
@@ -65,40 +66,39 @@ def at_column(
     return Floor(min(limit, value * (1 - ROUNDING * eps)), slot, column)
 
 
-def linear_crossing(
-    margin: Tensor, gradients: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
-) -> float:
-    """Where the linearised margins (T,), with gradients (T, *input) at the centre, first cross zero in the
-    box.
+def linear_crossing(view: View, gradients: Tensor) -> float:
+    """Where the view's margins, linearised with gradients (T, d) at the centre, first cross zero in the box.
 
     Exact for linear models, where it is the distance; inf where no target can be reached inside the box.
     """
-    wide = gradients.double().reshape(len(gradients), -1)
-    middle, low, high = (end.double().expand(centre.shape).reshape(-1) for end in (centre, lo, hi))
+    wide, margin = gradients.double(), view.margin.double()
+    ends = (view.centre, *view.subject.bounds)
+    middle, low, high = (end.double().expand(view.centre.shape).reshape(-1) for end in ends)
     step = to_plane(
-        wide, margin.double(), (middle - low).expand_as(wide), (high - middle).expand_as(wide), norm=norm
+        wide, margin, (middle - low).expand_as(wide), (high - middle).expand_as(wide), norm=view.norm
     )
-    reached = -(wide * step).sum(dim=1) >= margin.double() * (1 - 1e-9)
-    return float(torch.where(reached, vector_norm(step, norm), torch.inf).amin())
+    reached = -(wide * step).sum(dim=1) >= margin * (1 - 1e-9)
+    return float(torch.where(reached, vector_norm(step, view.norm), torch.inf).amin())
 
 
 @dataclass
 class Bracket:
-    """The search for an auto radius of one input: balls to try, from the whole domain inwards.
+    """The balls to try at one input: that of radius ``top``, and for an auto radius others, further inwards.
 
     Every ball that fails still gives a floor by its fixed-radius form, which closes the bracket from below; a
     ball that passes is a floor itself. Nothing but the estimator's own slopes decides.
     """
 
     top: float
+    auto: bool
     low: float = 0.0
     high: float = math.inf
     tried: list[tuple[float, float]] = field(default_factory=list)
 
-    def radii(self) -> Iterator[float]:
-        """The balls; report each by `note` before asking for the next."""
+    def __iter__(self) -> Iterator[float]:
+        """Radii; report each by `note` before asking for the next."""
         yield self.top
-        while self.high < math.inf and len(self.tried) < MOST_BALLS:
+        while self.auto and self.high < math.inf and len(self.tried) < MOST_BALLS:
             if self.low > 0 and self.high <= CLOSE * self.low:
                 return
             # measured on digits: the failing side's form is near the crossing, so step closer to it
@@ -111,5 +111,7 @@ class Bracket:
         if floor < ball:
             self.high = min(self.high, ball)
 
-
-__all__ = ["MOST_BALLS", "Bracket", "Floor", "at_column", "linear_crossing", "passes", "ratios"]
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """The balls in the order they were tried, and the slope that bound on each."""
+        return {"ball_radius": [ball for ball, _ in self.tried], "ball_slope": [s for _, s in self.tried]}

@@ -141,6 +141,3 @@ def _compare(network: Network, subject: Subject, inputs: Tensor, size: int) -> N
         raise _refusal(
             f"its layers, run in order, do not give the model's logits (they differ by {error:.2g})"
         )
-
-
-__all__ = ["LARGEST", "Network", "Steps", "read_network"]

@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from falsefloor.estimators.milp_network import Network, Steps
+from falsefloor.estimators.milp.network import Network, Steps
 from falsefloor.numerics.crown import Region, hidden_bounds, lower_bound, region
 
 Array = NDArray[np.float64]
@@ -196,6 +196,3 @@ def _relus(
         program.row([*sources, out, on], [*slopes, 1.0, -low[neuron]], -math.inf, bias[neuron] - low[neuron])
         program.row([out, on], [1.0, -high[neuron]], -math.inf, 0.0)
     return columns
-
-
-__all__ = ["Solved", "margin_bounds", "nearest", "reachable", "step_range"]

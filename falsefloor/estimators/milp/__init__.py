@@ -18,14 +18,18 @@ from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
-from falsefloor.estimators.milp_network import Network, read_network
-from falsefloor.estimators.milp_program import margin_bounds, nearest, reachable
-from falsefloor.estimators.milp_search import search
+from falsefloor.estimators.milp.network import Network, read_network
+from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable
+from falsefloor.estimators.milp.start import search
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.margins import margins
 
 TOLERANCE = 2e-6
 """Taken off every bound, as a share of the domain's width: the solver keeps its rows and integers to 1e-6."""
+
+OWN = ("upper", "gap", "exact", "solver")
+"""Evidence of its own: the least distance found, and how far it lies above the radius; flag: solved for every
+target; "solved" or "time limit"."""
 
 _LEAST_SECONDS = 0.05
 _HALVINGS = 12
@@ -176,6 +180,3 @@ def _estimate(found: Sequence[Distance], lead: Tensor, *, cap: float, slack: flo
         "solver": ["solved" if distance.solved else "time limit" for distance in found],
     }
     return Estimate(radius=radius, evidence=evidence)
-
-
-__all__ = ["TOLERANCE", "Distance", "Milp", "exact_distance"]

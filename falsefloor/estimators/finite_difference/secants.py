@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.api import Norm, Subject
-from falsefloor.numerics.balls import dual, sample, vector_norm, working
+from falsefloor.estimators.slopes.view import View
+from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.secants import ELEMENTS, jacobian
 from falsefloor.numerics.spectrum import enlarge
 from falsefloor.numerics.support import support, vertex
@@ -46,43 +46,34 @@ two steps, and less than that distance in three."""
 
 @dataclass(frozen=True)
 class Probe:
-    """One input and the step its slopes are measured with.
+    """A view and the step its slopes are measured with: scale, the half step; coordinates (k,) of the d
+    flattened ones, or None for all."""
 
-    centre (*input); targets (T,) classes other than ``label``; margin (T,); scale, the half step; coordinates
-    (k,) of the d flattened ones, or None for all.
-    """
-
-    subject: Subject
-    centre: Tensor
-    label: int
-    targets: Tensor
-    margin: Tensor
-    norm: Norm
-    rows: int
+    view: View
     scale: float
     coordinates: Tensor | None = None
 
     def gradients(self, points: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Secant gradients of the margins at points (P, *input): (T, P, k)."""
-        picked = self.coordinates if coordinates is None else coordinates
-        lo, hi = self.subject.bounds
+        view, picked = self.view, self.coordinates if coordinates is None else coordinates
+        lo, hi = view.subject.bounds
         scale = torch.full((len(points),), self.scale, dtype=working(points.dtype), device=points.device)
-        wide = self.centre.numel() if picked is None else len(picked)
+        wide = view.centre.numel() if picked is None else len(picked)
         # all outputs of all coordinates of a few points at a time: bounded where classes are many
-        most = max(1, ELEMENTS // (wide * self.subject.classes))
+        most = max(1, ELEMENTS // (wide * view.subject.classes))
         blocks = []
         for start in range(0, len(points), most):
             here = slice(start, start + most)
             found = jacobian(
-                self.subject,
+                view.subject,
                 points[here],
                 scale=scale[here],
                 lo=lo,
                 hi=hi,
-                rows=self.rows,
+                rows=view.rows,
                 coordinates=None if picked is None else picked.expand(len(points[here]), -1),
             )
-            blocks.append((found[:, self.label].unsqueeze(1) - found[:, self.targets]).transpose(0, 1))
+            blocks.append((found[:, view.label].unsqueeze(1) - found[:, view.targets]).transpose(0, 1))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
     def lengths(self, gradients: Tensor, rho: list[float], coordinates: Tensor | None = None) -> Tensor:
@@ -91,21 +82,19 @@ class Probe:
         A subset of k coordinates stands for d of them as if each came d/k times: a ball of radius ρ then
         allows the subset (k/d)^(1/p)·ρ. What is not finite becomes inf: never a small slope.
         """
-        picked = self.coordinates if coordinates is None else coordinates
-        size, (targets, points, wide) = self.centre.numel(), gradients.shape
+        view, picked = self.view, self.coordinates if coordinates is None else coordinates
+        norm, size, (targets, points, wide) = view.norm, view.centre.numel(), gradients.shape
         flat = gradients.reshape(targets * points, wide)
-        columns = enlarge(
-            vector_norm(flat, dual(self.norm)), norm=self.norm, size=size, count=wide
-        ).unsqueeze(1)
+        columns = enlarge(vector_norm(flat, dual(norm)), norm=norm, size=size, count=wide).unsqueeze(1)
         if rho:
-            lo, hi = (bound.expand(self.centre.shape).reshape(1, size) for bound in self.subject.bounds)
-            middle = self.centre.reshape(1, size)
+            lo, hi = (bound.expand(view.centre.shape).reshape(1, size) for bound in view.subject.bounds)
+            middle = view.centre.reshape(1, size)
             if picked is not None:
                 middle, lo, hi = middle[:, picked], lo[:, picked], hi[:, picked]
-            power = {"l1": 1.0, "l2": 0.5, "linf": 0.0}[self.norm]
+            power = {"l1": 1.0, "l2": 0.5, "linf": 0.0}[norm]
             shrunk = torch.tensor(rho, dtype=flat.dtype, device=flat.device) * (wide / size) ** power
-            boxed = support(flat, middle, lo, hi, norm=self.norm, rho=shrunk)
-            boxed = enlarge(boxed, norm=self.norm, size=size, count=wide)
+            boxed = support(flat, middle, lo, hi, norm=norm, rho=shrunk)
+            boxed = enlarge(boxed, norm=norm, size=size, count=wide)
             columns = torch.cat([torch.minimum(boxed, columns), columns], dim=1)
         columns = torch.where(columns.isfinite(), columns, torch.inf)
         return columns.reshape(targets, points, -1)
@@ -160,26 +149,18 @@ def look(
     extremes: int,
 ) -> Ball:
     """Measures one ball; ``at_centre`` (T, k) are the secant gradients at the input itself."""
-    lo, hi = probe.subject.bounds
-    points = sample(
-        probe.centre.unsqueeze(0),
-        norm=probe.norm,
-        radius=radius,
-        count=sampling.batches * sampling.samples,
-        generators=[generator],
-        lo=lo,
-        hi=hi,
-    )[0]
+    view = probe.view
+    points = view.sample(radius, sampling.batches * sampling.samples, generator)
     gathered = _Gathered()
     gathered.add(points, probe.lengths(probe.gradients(points), rho))
     norms = gathered.lengths[0][:, :, -1]
-    gathered.add(probe.centre.unsqueeze(0), probe.lengths(at_centre.unsqueeze(1), rho))
+    gathered.add(view.centre.unsqueeze(0), probe.lengths(at_centre.unsqueeze(1), rho))
     # a subset of the coordinates does not say where the margin falls most
     if sampling.walk is not None and probe.coordinates is None:
         _directed(probe, radius, rho, at_centre, gathered, walk=sampling.walk)
     table, where = torch.cat(gathered.lengths, dim=1), torch.cat(gathered.points)
     # how much of its margin a point's slope uses up, for the target it threatens most
-    demand = (table[:, :, 0] / probe.margin.to(table.dtype).unsqueeze(1)).amax(dim=0)
+    demand = (table[:, :, 0] / view.margin.to(table.dtype).unsqueeze(1)).amax(dim=0)
     most = demand.argsort(descending=True, stable=True)[:extremes]
     maxima = norms.reshape(len(norms), sampling.batches, sampling.samples).amax(dim=2)
     return Ball(radius, rho, table.amax(dim=1), norms, maxima, where[most])
@@ -189,19 +170,18 @@ def _directed(
     probe: Probe, radius: float, rho: list[float], at_centre: Tensor, gathered: _Gathered, *, walk: Walk
 ) -> None:
     """Adds the points of ``walk``; ``at_centre`` (T, d) are the secant gradients at the input itself."""
-    lo, hi = probe.subject.bounds
-    length = vector_norm(at_centre, dual(probe.norm)).to(probe.margin.dtype)
-    slots = (probe.margin / length).nan_to_num(nan=0.0).argsort(stable=True)[: walk.targets]
+    view = probe.view
+    lo, hi = view.subject.bounds
+    length = vector_norm(at_centre, dual(view.norm)).to(view.margin.dtype)
+    slots = (view.margin / length).nan_to_num(nan=0.0).argsort(stable=True)[: walk.targets]
     current = at_centre[slots].nan_to_num(0.0, 0.0, 0.0)
-    shape = probe.centre.shape
-    dtype = working(probe.centre.dtype)
-    along = torch.arange(1, walk.along + 1, dtype=dtype, device=probe.centre.device) / walk.along
+    middle, shape = view.centre.unsqueeze(0), view.centre.shape
+    dtype = working(middle.dtype)
+    along = torch.arange(1, walk.along + 1, dtype=dtype, device=middle.device) / walk.along
     along = along.reshape(1, -1, *(1 for _ in shape))
     for _ in range(walk.steps):
-        delta = vertex(
-            current.reshape(-1, *shape), probe.centre.unsqueeze(0), lo, hi, norm=probe.norm, rho=radius
-        )
-        points = (probe.centre.to(dtype) + along * delta.unsqueeze(1)).to(probe.centre.dtype).flatten(0, 1)
+        delta = vertex(current.reshape(-1, *shape), middle, lo, hi, norm=view.norm, rho=radius)
+        points = (middle.to(dtype) + along * delta.unsqueeze(1)).to(middle.dtype).flatten(0, 1)
         points = torch.maximum(torch.minimum(points, hi), lo)
         gradients = probe.gradients(points)
         gathered.add(points, probe.lengths(gradients, rho))
@@ -225,19 +205,20 @@ def measure_again(
 
     Where they allow all coordinates of more points than these, directed points take what is left.
     """
-    size, count = probe.centre.numel(), len(ball.extremes)
+    centre, count = probe.view.centre, len(ball.extremes)
+    size = centre.numel()
     # every point costs two forwards a coordinate, the input itself is the first directed one
     walk = _affordable(queries // (2 * size) - count - 1) if directed else None
     if walk is not None:
         every = dataclasses.replace(probe, coordinates=None)
-        at_centre = every.gradients(probe.centre.unsqueeze(0))
+        at_centre = every.gradients(centre.unsqueeze(0))
         gathered = _Gathered()
         gathered.add(ball.extremes, every.lengths(every.gradients(ball.extremes), ball.rho))
-        gathered.add(probe.centre.unsqueeze(0), every.lengths(at_centre, ball.rho))
+        gathered.add(centre.unsqueeze(0), every.lengths(at_centre, ball.rho))
         _directed(every, ball.radius, ball.rho, at_centre[:, 0], gathered, walk=walk)
         return dataclasses.replace(ball, slopes=torch.cat(gathered.lengths, dim=1).amax(dim=1)), 1.0
     wide = min(size, max(2, queries // (2 * count)))
-    picked = torch.randperm(size, generator=generator)[:wide].sort().values.to(probe.centre.device)
+    picked = torch.randperm(size, generator=generator)[:wide].sort().values.to(centre.device)
     found = probe.lengths(probe.gradients(ball.extremes, picked), ball.rho, picked)
     return dataclasses.replace(ball, slopes=found.amax(dim=1)), wide / size
 
@@ -246,6 +227,3 @@ def _affordable(points: int) -> Walk | None:
     """The widest walk of so many points, for as many targets as fit; None for fewer than two."""
     along, steps = min(STARE.along, points), STARE.steps if points >= STARE.steps * STARE.along else 1
     return Walk(min(STARE.targets, points // (steps * along)), steps, along) if along > 1 else None
-
-
-__all__ = ["GLANCE", "Ball", "Probe", "Sampling", "Walk", "look", "look_closer", "measure_again"]

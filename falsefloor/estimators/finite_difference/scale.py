@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.api import Norm, Subject
-from falsefloor.estimators.floor import linear_crossing
-from falsefloor.estimators.secant_slopes import Probe
-from falsefloor.numerics.balls import sample, working
+from falsefloor.estimators.finite_difference.secants import Probe
+from falsefloor.estimators.slopes.search import linear_crossing
+from falsefloor.estimators.slopes.view import View
+from falsefloor.numerics.balls import working
 from falsefloor.numerics.levels import Levels, count_levels
 from falsefloor.numerics.secants import WIDEST, some_coordinates
 from falsefloor.numerics.spectrum import Plateau, Spectrum, measure, plateau
@@ -33,57 +33,37 @@ class Scales:
     levels: Levels
 
 
-def choose_scale(
-    subject: Subject,
-    centre: Tensor,
-    label: int,
-    others: Tensor,
-    margin: Tensor,
-    *,
-    norm: Norm,
-    cap: float,
-    auto: bool,
-    most: int,
-    rows: int,
-    generator: Generator,
-) -> Scales:
-    """Measures the spectrum of the runner-up's margin around ``centre`` (*input) and reads it.
+def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Generator) -> Scales:
+    """Measures the spectrum of the runner-up's margin around the view's centre and reads it.
 
-    A fixed radius is the ball to look at; for an auto radius it is twice the distance at which the coarsely
-    linearised margin crosses zero. Up to ``most`` coordinates all are differenced, beyond that a quarter of
-    them for the radius and an eighth for the spectrum.
+    A fixed radius, ``cap``, is the ball to look at; for an auto radius it is twice the distance at which the
+    coarsely linearised margin crosses zero, at most ``cap``. Up to ``most`` coordinates all are differenced,
+    beyond that a quarter of them for the radius and an eighth for the spectrum.
     """
+    subject, centre, margin = view.subject, view.centre, view.margin
     lo, hi = subject.bounds
-    shape, size = tuple(centre.shape), centre.numel()
-    width = domain_width(lo, hi, shape, otherwise=cap)
-    chosen = some_coordinates(size, count=most, generators=[generator])
+    width = domain_width(lo, hi, tuple(centre.shape), otherwise=cap)
+    chosen = some_coordinates(centre.numel(), count=most, generators=[generator])
     subset = None if chosen is None else _thinned(chosen[0], max(2, most // 4)).to(centre.device)
     fewer = None if subset is None else _thinned(subset, max(2, most // 8)).unsqueeze(0)
-    probe = Probe(subject, centre, label, others, margin, norm, max(1, rows), _FIRST * width, subset)
+    probe = Probe(view, _FIRST * width, subset)
     ball = cap
     if auto:
         coarse = probe.gradients(centre.unsqueeze(0))[:, 0].nan_to_num(0.0, 0.0, 0.0)
-        if subset is None:
-            ball = linear_crossing(margin, coarse.reshape(-1, *shape), centre, lo, hi, norm=norm)
-        else:
-            lengths = probe.lengths(coarse.unsqueeze(1), [])[:, 0, -1].double()
-            ball = float((margin.double() / lengths).nan_to_num(nan=math.inf).amin())
         # a ball around a tied input would be a point, where a spectrum shows nothing
-        ball = min(max(2 * ball, 1e-3 * cap), cap)
-    points = sample(
-        centre.unsqueeze(0), norm=norm, radius=ball, count=POINTS, generators=[generator], lo=lo, hi=hi
-    )
+        ball = min(max(2 * crossing(probe, coarse), 1e-3 * cap), cap)
+    points = view.sample(ball, POINTS, generator).unsqueeze(0)
     eps = torch.finfo(working(centre.dtype)).eps if centre.dtype != torch.float16 else 2.0**-11
     spectrum = measure(
         subject,
         points,
-        torch.tensor([label], device=centre.device),
-        others[margin.argmin()].reshape(1),
-        norm=norm,
+        torch.tensor([view.label], device=centre.device),
+        view.targets[margin.argmin()].reshape(1),
+        norm=view.norm,
         lo=lo,
         hi=hi,
         width=width,
-        rows=max(1, rows),
+        rows=view.rows,
         coordinates=fewer,
     )
     limit = WIDEST * width if auto else min(cap / 2, WIDEST * width)
@@ -96,14 +76,22 @@ def choose_scale(
         radius=torch.tensor([width if auto else cap]),
         lo=lo,
         hi=hi,
-        rows=max(1, rows),
+        rows=view.rows,
         eps=eps,
         generators=[generator],
         coordinates=fewer,
     )
     scale = float(spectrum.scales[0, flat.index[0]])
-    probe = Probe(subject, centre, label, others, margin, norm, max(1, rows), scale, subset)
-    return Scales(probe, spectrum, flat, levels)
+    return Scales(Probe(view, scale, subset), spectrum, flat, levels)
+
+
+def crossing(probe: Probe, at_centre: Tensor) -> float:
+    """Where the margins first cross zero by their secant gradients (T, k) at the input: exactly in the box,
+    or, of a subset of the coordinates, by their length alone."""
+    if probe.coordinates is None:
+        return linear_crossing(probe.view, at_centre.nan_to_num(0.0, 0.0, 0.0))
+    lengths = probe.lengths(at_centre.unsqueeze(1), [])[:, 0, -1].double()
+    return float((probe.view.margin.double() / lengths).nan_to_num(nan=math.inf).amin())
 
 
 def domain_width(lo: Tensor, hi: Tensor, shape: tuple[int, ...], *, otherwise: float) -> float:
@@ -116,6 +104,3 @@ def domain_width(lo: Tensor, hi: Tensor, shape: tuple[int, ...], *, otherwise: f
 def _thinned(chosen: Tensor, count: int) -> Tensor:
     """Evenly spaced ones of random coordinates: as random as all of them."""
     return chosen[torch.arange(count) * len(chosen) // count] if count < len(chosen) else chosen
-
-
-__all__ = ["POINTS", "Scales", "choose_scale", "domain_width"]

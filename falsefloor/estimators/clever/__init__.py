@@ -20,16 +20,18 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
-from falsefloor.errors import DomainError, UsageError
-from falsefloor.estimators.clever_ball import Budget, Guide, guide, look
-from falsefloor.estimators.clever_path import Path
-from falsefloor.estimators.clever_report import Decision, Outcome, assemble, decide, report
-from falsefloor.estimators.clever_second import second_order
-from falsefloor.estimators.floor import MOST_BALLS, Bracket, linear_crossing, ratios
-from falsefloor.estimators.queries import Queries
-from falsefloor.estimators.slopes import Ruler, View, measure, sound
-from falsefloor.numerics.balls import diameter, sample, working
-from falsefloor.numerics.margins import margins
+from falsefloor.errors import UsageError
+from falsefloor.estimators.clever.ball import Budget, Guide, guide, look
+from falsefloor.estimators.clever.decision import Decision, decide, report
+from falsefloor.estimators.clever.gradients import Ruler, measure, sound
+from falsefloor.estimators.clever.path import Path
+from falsefloor.estimators.clever.second import second_order
+from falsefloor.estimators.slopes.outcome import SHARED, Form, Outcome, Progress, estimate
+from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, linear_crossing, ratios
+from falsefloor.estimators.slopes.view import View, farthest, need_rivals
+
+OWN = ("curvature",)
+"""Evidence of its own: the largest spectral norm of the margin's Hessian, for order=2."""
 
 # Shares of the linearised crossing at which a fixed ball's supports are measured. A matrix product takes
 # all of them at once for linf; the other norms pay a pass for each.
@@ -43,6 +45,9 @@ _RACE_SLACK = 3.0
 # Before any point is drawn: slopes at the input itself. They only grow with more points, so a target must be
 # twice as far behind to be left out on their word alone; with 1,000 classes this is most of a race's cost.
 _RACE_START = 6.0
+# 4 kB an estimate hold 1,024 floats: 640 maxima, 128 scores, two times 14 balls
+_KEPT_MAXIMA = 640
+_KEPT_SCORES = 128
 
 
 @dataclass(frozen=True)
@@ -83,64 +88,36 @@ class Clever:
     def __call__(
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
     ) -> Estimate:
-        if subject.classes < 2:
-            raise DomainError(
-                "clever compares a class with the others, and this model has one class."
-                " Give it two logits, for example (0, f)."
-            )
+        need_rivals(subject, "clever")
         if self.order == 2 and norm != "l2":
             raise UsageError(
                 f"clever with order=2 is defined for l2 only, not {norm}. Use order=1, or --norm l2."
             )
-        queries = Queries(subject, len(inputs))
-        everyone = torch.arange(len(inputs), device=subject.device)
-        with torch.no_grad(), queries.of(everyone):
-            logits = torch.cat([subject(piece) for piece in torch.split(inputs, max(1, context.rows))])
-        table = margins(logits.to(working(logits.dtype)), labels.to(logits.device))
-        run = _Run(self, subject, norm, context, len(inputs))
-        outcomes = []
-        for index in range(len(inputs)):
-            with queries.of(everyone[index : index + 1]):
-                outcomes.append(run.one(index, inputs[index], int(labels[index]), table[index]))
         auto = self.radius == "auto"
-        return assemble(outcomes, batches=self.batches, auto=auto, like=inputs, queries=queries)
+        cap = farthest(subject, inputs, norm=norm, radius=self.radius)
+        curves = {"maxima": min(self.batches, _KEPT_MAXIMA), "score": min(self.batches, _KEPT_SCORES)}
+        if auto:
+            curves |= {"ball_radius": MOST_BALLS, "ball_slope": MOST_BALLS}
 
+        def one(view: View, generator: Generator, progress: Progress) -> Outcome:
+            return self._one(view, cap, generator, progress)
 
-class _Run:
-    """One call over several inputs, one after the other, reporting as it goes."""
+        return estimate(
+            one,
+            Form((*SHARED, "directed_maximum", "fit_location", "fit_scale"), OWN, curves),
+            subject,
+            inputs,
+            labels,
+            norm=norm,
+            context=context,
+            cap=cap,
+            share=self.batches * self.samples * (MOST_BALLS if auto else 1),
+        )
 
-    def __init__(self, options: Clever, subject: Subject, norm: Norm, context: Context, count: int) -> None:
-        self.options, self.subject, self.norm, self.context = options, subject, norm, context
-        self.auto = options.radius == "auto"
-        self.budget = Budget(options.batches, options.samples)
-        self.share = options.batches * options.samples * (MOST_BALLS if self.auto else 1)
-        self.total = self.share * count
-        self.done = 0
-        # what is not known yet is NaN: 0 would be read as a radius
-        self.radii = torch.full((count,), torch.nan, dtype=torch.float64)
-
-    def tick(self, points: int) -> None:
-        self.done += points
-        self.context.progress(min(self.done, self.total), self.total, radius=self.radii)
-
-    def one(self, index: int, centre: Tensor, label: int, margin: Tensor) -> Outcome:
-        lo, hi = self.subject.bounds
-        cap = diameter(lo, hi, tuple(centre.shape), self.norm) if self.auto else float(self.options.radius)
-        others = torch.tensor([k for k in range(self.subject.classes) if k != label], device=centre.device)
-        view = View(self.subject, centre, label, others, margin[others], self.norm, max(1, self.context.rows))
-        if bool((view.margin > 0).all()):
-            outcome = self._search(index, view, cap, self.context.generators[index])
-        else:
-            slot = int(view.margin.nan_to_num(nan=-torch.inf).argmin())
-            outcome = Outcome.nothing_to_lose(view, slot, cap)
-        self.radii[index] = outcome.radius
-        self.done = (index + 1) * self.share
-        self.tick(0)
-        return outcome
-
-    def _search(self, index: int, view: View, cap: float, generator: Generator) -> Outcome:
-        options = self.options
-        if options.box or options.directed or options.targets != "all" or options.order == 2:
+    def _one(self, view: View, cap: float, generator: Generator, progress: Progress) -> Outcome:
+        """One input whose label wins."""
+        fitted, budget = self.fit == "weibull", Budget(self.batches, self.samples)
+        if self.box or self.directed or self.targets != "all" or self.order == 2:
             lead = guide(view)
         else:
             # the paper's own form: nothing but random points is looked at
@@ -149,57 +126,50 @@ class _Run:
         if len(chosen) < len(view.targets):
             view = view.only(chosen)
             lead = guide(view)
-        if self.options.order == 2:
-            return second_order(
-                view, cap, self.budget, generator, fitted=self.options.fit == "weibull", tick=self.tick
-            )
+        if self.order == 2:
+            return second_order(view, cap, budget, generator, fitted=fitted, tick=progress.tick)
         crossing = math.inf
-        if self.options.box and lead.gradients:
+        if self.box and lead.gradients:
             slots = torch.tensor(list(lead.gradients), device=view.centre.device)
-            rows = torch.stack(list(lead.gradients.values())).reshape(-1, *view.centre.shape)
-            crossing = linear_crossing(
-                view.margin[slots], rows, view.centre, *self.subject.bounds, norm=self.norm
-            )
-        path = Path(view, lead.gradients) if self.options.directed else None
-        bracket = Bracket(cap)
+            crossing = linear_crossing(view.only(slots), torch.stack(list(lead.gradients.values())))
+        path = Path(view, lead.gradients) if self.directed else None
+        bracket = Bracket(cap, self.radius == "auto")
         best: Decision | None = None
-        for radius in bracket.radii() if self.auto else iter([cap]):
-            rho = self._columns(radius, crossing, bracket.low)
+        for radius in bracket:
             ball = look(
                 view,
                 radius,
-                rho,
-                budget=self.budget,
+                self._columns(view.norm, radius, crossing, bracket.low),
+                budget=budget,
                 generator=generator,
                 guide=lead,
                 path=path,
-                tick=self.tick,
+                tick=progress.tick,
             )
-            decision = decide(view, ball, fitted=self.options.fit == "weibull", beat=bracket.low)
+            decision = decide(view, ball, fitted=fitted, beat=bracket.low)
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
             if best is None or decision.floor.radius >= best.floor.radius:
                 best = decision
-            self.radii[index] = best.floor.radius
-            self.tick(0)
+            progress.reached(bracket.low)
         assert best is not None  # a bracket has at least one ball
-        return report(view, best, cap=cap, balls=bracket.tried)
+        return report(view, best, cap=cap, bracket=bracket)
 
-    def _columns(self, radius: float, crossing: float, low: float) -> list[float]:
+    def _columns(self, norm: Norm, radius: float, crossing: float, low: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""
-        if not self.options.box:
+        if not self.box:
             return []
         near = min(crossing * (1 - 1e-6), radius)
-        if not self.auto:
-            return [near * share for share in _SHARES[self.norm]]
+        if self.radius != "auto":
+            return [near * share for share in _SHARES[norm]]
         columns = [radius] if near == radius else [radius, near]
-        if self.norm == "linf" and 0 < low < near:
+        if norm == "linf" and 0 < low < near:
             columns += [near * (low / near) ** share for share in (0.2, 0.4, 0.6, 0.8)]
         return columns
 
     def _targets(self, view: View, lead: Guide, cap: float, generator: Generator) -> Tensor:
         """Slots of the targets to look at, in class order."""
         every = torch.arange(len(view.targets), device=view.centre.device)
-        wanted = self.options.targets
+        wanted = self.targets
         if wanted == "all":
             return every
         near = ratios(view.margin, lead.norms)
@@ -209,20 +179,9 @@ class _Run:
         entered = view.only(first) if len(first) < len(every) else view
         # the same points as without a race: what is drawn here is drawn again
         state = generator.get_state()
-        points = sample(
-            view.centre.unsqueeze(0),
-            norm=self.norm,
-            radius=min(cap, max(2 * float(near.amin()), 1e-6 * cap)),
-            count=_RACE_POINTS,
-            generators=[generator],
-            lo=self.subject.bounds[0],
-            hi=self.subject.bounds[1],
-        )
+        points = view.sample(min(cap, max(2 * float(near.amin()), 1e-6 * cap)), _RACE_POINTS, generator)
         generator.set_state(state)
         ruler = Ruler(entered, torch.empty(0, device=view.centre.device))
-        seen = sound(measure(entered, points[0], ruler)[:, -1].amax(dim=1))
+        seen = sound(measure(entered, points, ruler)[:, -1].amax(dim=1))
         near = ratios(entered.margin, torch.maximum(seen, lead.norms[first]))
         return first[near <= _RACE_SLACK * near.amin()]
-
-
-__all__ = ["Clever"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.milp_network import Network
+from falsefloor.estimators.milp.network import Network
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.crown import forward
 from falsefloor.numerics.support import vertex
@@ -55,7 +55,11 @@ def _to_hyperplane(
     slopes: Tensor, at_centre: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
 ) -> Tensor:
     """The smallest moves (T, d) inside the box by which the linear margins fall by at_centre (T,); else the
-    largest."""
+    largest.
+
+    By halving and not by `numerics.projections.to_plane`: the two differ in the last bits, which moves exact
+    distances by 1e-15 and the target where two are equally near.
+    """
     middle = centre.unsqueeze(0)
     low = torch.zeros_like(at_centre)
     high = torch.full_like(at_centre, float(vector_norm((hi - lo).unsqueeze(0), norm)))
@@ -84,6 +88,3 @@ def _back(
         falls = ahead(centre + half.unsqueeze(1) * move)
         low, high = torch.where(falls, low, half), torch.where(falls, half, high)
     return centre + high.unsqueeze(1) * move, found
-
-
-__all__ = ["search"]

@@ -15,10 +15,10 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.clever_path import TARGETS, Path
-from falsefloor.estimators.evidence import VANISHED
-from falsefloor.estimators.slopes import Ruler, View, gradients, measure, own_gradients, sound
-from falsefloor.numerics.balls import sample, working
+from falsefloor.estimators.clever.gradients import Ruler, gradients, measure, own_gradients, sound
+from falsefloor.estimators.clever.path import TARGETS, Path
+from falsefloor.estimators.slopes.view import VANISHED, View
+from falsefloor.numerics.balls import working
 
 UNIT_POINTS = 1024
 """Points drawn at a time: a convolutional net's gradients at 4,000 points at once cost 1.7 times as much
@@ -85,15 +85,7 @@ def look(
     sizes = units(budget, view.centre.numel())
     more = view.centre.new_empty(0, *view.centre.shape) if path is None else path.points(radius)
     for index, size in enumerate(sizes):
-        points = sample(
-            view.centre.unsqueeze(0),
-            norm=view.norm,
-            radius=radius,
-            count=size,
-            generators=[generator],
-            lo=view.subject.bounds[0],
-            hi=view.subject.bounds[1],
-        )[0]
+        points = view.sample(radius, size, generator)
         # directed points share the last backwards: as many of their own would double a small net's time
         last = path is not None and index == len(sizes) - 1
         drawn = filled(points, more if last else more[:0])
@@ -127,8 +119,7 @@ def filled(points: Tensor, more: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Guide:
-    """Gradients (T', d) at the input itself, by slot, of the targets that can bind; table (T,): their
-    norms."""
+    """Gradients (d,) at the input itself, by slot, of the targets that can bind; norms (T,): of them all."""
 
     gradients: dict[int, Tensor]
     norms: Tensor
@@ -215,6 +206,3 @@ class _Tally:
             count.double() / self.total for count in (self.zero, self.vanished, self.nonfinite)
         )
         return Ball(radius, rho, sound(self.maxima), directed, self.norms, zero, vanished, nonfinite)
-
-
-__all__ = ["Ball", "Budget", "Guide", "guide", "look", "units"]

@@ -8,16 +8,13 @@ matrix products give other bits in other shapes and at other alignments.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from falsefloor.api import Norm, Subject
-from falsefloor.numerics.balls import diameter, dual, vector_norm, working
+from falsefloor.estimators.slopes.view import View
+from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.support import common_support, cube_weights
 
 SMALL = 32
@@ -31,48 +28,6 @@ point for each of 999 targets would cost sixteen."""
 
 AT_ONCE = 2**20
 """Seeds of all targets' backwards are laid out together up to so many numbers: one call for one a target."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One input as its margins see it.
-
-    centre (*input); label; targets (T,) classes other than the label; margin (T,), in float32 at least; rows:
-    how many points one forward may take.
-    """
-
-    subject: Subject
-    centre: Tensor
-    label: int
-    targets: Tensor
-    margin: Tensor
-    norm: Norm
-    rows: int
-
-    @cached_property
-    def seeds(self) -> Tensor:
-        """(T, K): what a backward starts from. +1 and -1 give the margin's gradient itself, K - 1 backwards
-        instead of K."""
-        table = torch.zeros(len(self.targets), self.subject.classes, device=self.centre.device)
-        table.scatter_(1, self.targets.reshape(-1, 1), -1.0)[:, self.label] = 1
-        return table
-
-    @cached_property
-    def room(self) -> tuple[Tensor, Tensor]:
-        """(d,) each: how far each coordinate can fall and rise inside the domain."""
-        lo, hi = self.subject.bounds
-        dtype = working(self.centre.dtype)
-        return (self.centre - lo).reshape(-1).to(dtype), (hi - self.centre).reshape(-1).to(dtype)
-
-    @cached_property
-    def across(self) -> float:
-        """The domain's diameter in the norm."""
-        lo, hi = self.subject.bounds
-        return diameter(lo, hi, tuple(self.centre.shape), self.norm)
-
-    def only(self, slots: Tensor) -> View:
-        """The same input with some of its targets."""
-        return dataclasses.replace(self, targets=self.targets[slots], margin=self.margin[slots])
 
 
 def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
@@ -218,6 +173,3 @@ def sound(slopes: Tensor) -> Tensor:
     if not bool(slopes.sum().isfinite()):
         slopes.masked_fill_(~slopes.isfinite(), torch.inf)
     return slopes
-
-
-__all__ = ["Ruler", "View", "gradients", "measure", "own_gradients", "sound"]

@@ -55,6 +55,3 @@ class Queries:
         forward = getattr(self._subject, "forward_queries", None)
         backward = getattr(self._subject, "backward_queries", None)
         return (forward, backward) if isinstance(forward, int) and isinstance(backward, int) else None
-
-
-__all__ = ["Queries"]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.slopes import View, own_gradients
+from falsefloor.estimators.clever.gradients import own_gradients
+from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.balls import working
 from falsefloor.numerics.support import vertex
 
@@ -85,6 +86,3 @@ class Path:
         )
         points = torch.addcmul(self.middle, self.along, delta.unsqueeze(1))
         return torch.clamp(points.to(self.view.centre.dtype).flatten(0, 1), lo, hi)
-
-
-__all__ = ["Path"]

@@ -1,0 +1,174 @@
+"""Finite differences: a lower estimate of the distance to the nearest other class, from function values
+alone.
+
+A gradient says how a function moves over an infinitely small step, which a staircase, a saturated output or a
+cast hides (Goodfellow, "Gradient masking causes CLEVER to overestimate adversarial perturbation size", 2018).
+A secant slope over a step of finite size sees the function itself. So this estimator first measures slopes at
+every scale, takes the scale at which they stop depending on it, and then does what CLEVER does (Weng et al.,
+ICLR 2018, https://arxiv.org/abs/1801.10578), margin over the largest slope in a ball, with secant slopes.
+
+It needs no gradient and reports what the scales show: the plateau, the steps a unit of input holds, and the
+share of the domain that is ramp.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Generator, Tensor
+
+from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
+from falsefloor.errors import DomainError
+from falsefloor.estimators.finite_difference.floors import best_floor, report, telling
+from falsefloor.estimators.finite_difference.scale import choose_scale, crossing
+from falsefloor.estimators.finite_difference.secants import (
+    GLANCE,
+    Ball,
+    Probe,
+    Sampling,
+    look,
+    look_closer,
+    measure_again,
+)
+from falsefloor.estimators.slopes.outcome import SHARED, Form, Outcome, Progress, estimate
+from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, Floor
+from falsefloor.estimators.slopes.view import View, farthest, need_rivals
+from falsefloor.numerics.spectrum import SCALES
+
+OWN = ("plateau_slope", "plateau_found", "coverage")
+"""Evidence of its own: the median slope at the plateau's scale, whether there is a plateau, and the share of
+the coordinates that was differenced at the points that decide."""
+
+_FORM = Form(
+    (*SHARED, "plateau_scale", "levels", "ramp_share", "step_reason"),
+    OWN,
+    {
+        **dict.fromkeys(("scales", "spectrum", "spectrum_max"), len(SCALES)),
+        **dict.fromkeys(("ball_radius", "ball_slope"), MOST_BALLS),
+    },
+)
+
+_SHARES = (1.0, 0.9999, 0.96, 0.92, 0.87, 0.81, 0.73, 0.6, 0.4)
+"""Shares of the linearised crossing at which a ball's supports are measured. On a linear model the first is
+the distance, and fails where differences in float32 round it away: the second is then the floor."""
+
+
+@dataclass(frozen=True)
+class FiniteDifference:
+    """Margin over the largest secant slope in a ball, for the nearest target.
+
+    Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about eight balls for an
+    auto radius; 2·d·6 forwards for each of 26 scales before; and 36·d·min(classes - 1, 16) for each ball that
+    is looked at more closely, one or two. Beyond ``coordinates`` coordinates a random subset stands for
+    all, and the ``extremes`` steepest points of the ball that decides are measured again, with directed
+    points beside them where ``queries`` forwards allow all coordinates of more points, else with as many
+    coordinates as they allow; the evidence ``coverage`` says which share of them that is. In l1, whose slopes
+    are the largest coordinate's, a coverage below 1 makes the radius too large.
+
+    Decisions: a margin that is not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1); a
+    slope that is not finite counts as infinitely steep. Step widths are refused in words (``step_reason``)
+    where they cannot be told. Raises `DomainError` for a model with fewer than two classes, and for an auto
+    radius in a domain without bounds.
+    """
+
+    api_version: ClassVar[int] = 1
+    claim: ClassVar[Claim] = "lower_estimate"
+    norms: ClassVar[frozenset[Norm]] = NORMS
+
+    batches: int = option(4, help="batches of points per ball", ge=1, le=100_000)
+    samples: int = option(4, help="points per batch", ge=1, le=1_000_000)
+    radius: float | Literal["auto"] = option(
+        "auto", help="radius of the sampled ball, in input units; auto searches for it", gt=0.0
+    )
+    box: bool = option(True, help="count only moves that stay inside the input domain")
+    directed: bool = option(True, help="also look where the linearised margin falls most")
+    coordinates: int = option(
+        256, help="difference all coordinates up to this many, else a quarter of it", ge=4
+    )
+    extremes: int = option(4, help="steepest points to measure again, where coordinates are a subset", ge=1)
+    queries: int = option(32_768, help="forwards that measuring again may cost an input", ge=64)
+
+    def __call__(
+        self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
+    ) -> Estimate:
+        need_rivals(subject, "finite-difference")
+        cap = farthest(subject, inputs, norm=norm, radius=self.radius)
+        if not math.isfinite(cap):
+            raise DomainError(
+                "finite-difference looks for its radius inside the input domain, which has no bounds here."
+                " Give the model bounds, or the estimator a radius."
+            )
+
+        def one(view: View, generator: Generator, progress: Progress) -> Outcome:
+            return self._one(view, cap, generator, progress)
+
+        # a share is a ball; finding the scale and counting levels cost about as much as one each
+        share = (MOST_BALLS if self.radius == "auto" else 1) + 2
+        return estimate(one, _FORM, subject, inputs, labels, norm=norm, context=context, cap=cap, share=share)
+
+    def _one(self, view: View, cap: float, generator: Generator, progress: Progress) -> Outcome:
+        """One input whose label wins."""
+        auto = self.radius == "auto"
+        scales = choose_scale(view, cap=cap, auto=auto, most=self.coordinates, generator=generator)
+        progress.tick(1)
+        probe = scales.probe
+        at_centre = probe.gradients(view.centre.unsqueeze(0))[:, 0]
+        near = crossing(probe, at_centre) if self.box else math.inf
+        sampling = Sampling(self.batches, self.samples, GLANCE if self.directed else None)
+        bracket = Bracket(cap, auto)
+        found: list[tuple[Floor, Ball]] = []
+        for radius in bracket:
+            ball = look(
+                probe,
+                radius,
+                self._columns(radius, near),
+                sampling=sampling,
+                at_centre=at_centre,
+                generator=generator,
+                extremes=self.extremes,
+            )
+            floor = best_floor(view.margin, ball)
+            bracket.note(radius, floor.radius, float(ball.slopes[floor.slot, floor.column]))
+            found.append((floor, ball))
+            progress.reached(bracket.low, work=1)
+        floor, ball, coverage = self._settle(probe, found, at_centre, generator)
+        return report(scales, floor, ball, cap=cap, coverage=coverage, bracket=bracket)
+
+    def _settle(
+        self, probe: Probe, found: list[tuple[Floor, Ball]], at_centre: Tensor, generator: Generator
+    ) -> tuple[Floor, Ball, float]:
+        """The largest floor that a closer look at its ball leaves standing.
+
+        With a subset of coordinates, whose floors are too low, it is the floor of the smallest ball that
+        failed, measured again.
+        """
+        if probe.coordinates is not None:
+            failed = [pair for pair in found if pair[0].radius < pair[1].radius]
+            _, ball = min(failed or found, key=lambda pair: pair[1].radius)
+            ball, coverage = measure_again(
+                probe,
+                ball,
+                queries=self.queries,
+                directed=self.directed,
+                generator=generator,
+            )
+            return best_floor(probe.view.margin, ball), ball, coverage
+        closer: set[float] = set()
+        while True:
+            best = telling(found)
+            floor, ball = found[best]
+            if not self.directed or ball.radius in closer:
+                return floor, ball, 1.0
+            closer.add(ball.radius)
+            ball = look_closer(probe, ball, at_centre=at_centre)
+            found[best] = best_floor(probe.view.margin, ball), ball
+
+    def _columns(self, radius: float, crossing: float) -> list[float]:
+        """Radii whose supports are measured on this ball, falling; none for the plain form."""
+        if not self.box:
+            return []
+        near = min(crossing * (1 - 1e-6), radius)
+        shares = [near * share for share in _SHARES]
+        return shares if near == radius else [radius, *shares]
