@@ -92,6 +92,3 @@ def _holds(subject: Subject, points: Tensor, gradient: Tensor, upstream: Tensor,
     unasked = (upstream == 0).all(1)
     low, high = AGREE
     return unasked | ((told > 0) & (told >= low * seen) & (told <= high * seen))
-
-
-__all__ = ["Auto"]

@@ -21,6 +21,3 @@ class Autograd:
     def __call__(self, subject: Subject, /) -> Callable[[Tensor], Tensor]:
         """(N, *input) to logits (N, K), differentiated by torch alone."""
         return subject
-
-
-__all__ = ["Autograd"]

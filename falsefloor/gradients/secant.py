@@ -120,6 +120,3 @@ class _Differenced(torch.autograd.Function):
             ctx.slopes = ctx.source.slopes(ctx.subject, inputs)
         gradient = (ctx.slopes * upstream[0][:, None, :]).sum(-1)
         return gradient.reshape(inputs.shape).to(inputs.dtype), None, None
-
-
-__all__ = ["Secant"]

@@ -287,6 +287,3 @@ def _holds_exact(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_exact(v) for v in value.values())
     return False
-
-
-__all__ = ["StraightThrough"]

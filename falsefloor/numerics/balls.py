@@ -156,6 +156,3 @@ def _order(norm: str) -> float:
     if norm not in _ORDER:
         raise ValueError(f"There is no norm {norm!r}: use one of {', '.join(_ORDER)}.")
     return _ORDER[norm]
-
-
-__all__ = ["diameter", "directions", "dual", "fold", "sample", "vector_norm", "working"]

@@ -110,6 +110,3 @@ def forward(layers: Sequence[Affine], points: Tensor) -> Tensor:
     for index, (weight, bias) in enumerate(layers):
         values = (values.clamp_min(0) if index else values) @ weight.T + bias
     return values
-
-
-__all__ = ["Affine", "Region", "forward", "hidden_bounds", "lower_bound", "region"]

@@ -140,6 +140,3 @@ def _guess(shares: list[_Share]) -> tuple[float, str]:
     fine, coarse = shares[above - 1], shares[above]
     part = (middle - fine.moved) / (coarse.moved - fine.moved)
     return (middle - least) / (2 * (fine.scale + part * (coarse.scale - fine.scale))), "steps"
-
-
-__all__ = ["FEWEST", "WINDOW", "Levels", "count_levels"]

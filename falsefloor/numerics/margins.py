@@ -31,6 +31,3 @@ def predicted(logits: Tensor, labels: Tensor | None = None) -> Tensor:
         return logits.argmax(dim=1)
     wins = (margins(logits, labels) > 0).all(dim=1)
     return torch.where(wins, labels, runner_up(logits, labels))
-
-
-__all__ = ["margins", "predicted", "runner_up"]

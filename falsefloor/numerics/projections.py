@@ -80,6 +80,3 @@ def shrink(displacement: Tensor, share: Tensor, *, norm: str) -> Tensor:
     level = levels.gather(1, kept - 1).clamp(min=0)
     smaller = displacement.sign() * (size - level).clamp(min=0)
     return torch.where(share[:, None] >= 1, displacement, smaller)
-
-
-__all__ = ["shrink", "to_plane"]

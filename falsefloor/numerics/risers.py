@@ -254,6 +254,3 @@ def _ramp_share(walk: _Walk, lines: list[_Line], levels: float, ulp: float) -> f
     found = float(share.median())
     alike = (share - found).abs() <= max(0.25 * found, 1e-3)
     return min(found, 1.0) if float(alike.double().mean()) > 0.5 else math.nan
-
-
-__all__ = ["walk_steps"]

@@ -197,6 +197,3 @@ def _l1(size: Tensor, caps: Tensor, radii: Tensor) -> Tensor:
         ],
         dim=1,
     )
-
-
-__all__ = ["common_support", "cube_weights", "support", "vertex"]

@@ -167,6 +167,3 @@ def _interval(grid: Numbers, heights: Numbers, best: Numbers) -> tuple[Numbers, 
     # an interval that reaches the grid's first point reaches the maximum itself
     low = np.where((low <= grid[:, 0]) | np.isinf(low), 0.0, low)
     return low, high
-
-
-__all__ = ["FEWEST_DISTINCT", "REASONS", "SHAPE_RANGE", "WeibullFit", "fit", "may_exceed"]

@@ -132,6 +132,3 @@ def _classes(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     """The class that leads the label at each point (n,)."""
     logits = oracle.logits(point, who).nan_to_num(-torch.inf)
     return logits.scatter(1, oracle.labels[who][:, None], -torch.inf).argmax(1)
-
-
-__all__ = ["search"]

@@ -269,6 +269,3 @@ def _differs(
     _, second, _ = oracle.slope(repaired, points.reshape(-1, size), owner, target)
     apart = (first - second).abs().amax(1) > 1e-5 * torch.maximum(first.abs(), second.abs()).amax(1)
     return apart.reshape(count, width).any(1)
-
-
-__all__ = ["Attack"]

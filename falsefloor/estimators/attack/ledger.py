@@ -93,6 +93,3 @@ def last_tenth_gain(curve: Tensor) -> Tensor:
     final, before = curve[:, -1], curve[:, int(0.9 * (curve.shape[1] - 1))]
     gain = 1 - final / before
     return torch.where(final.isinf(), 0.0, torch.where(before.isinf(), 1.0, gain)).nan_to_num(0.0)
-
-
-__all__ = ["Ledger", "Pace", "last_tenth_gain"]

@@ -176,6 +176,3 @@ def _leads(oracle: Oracle, point: Tensor, who: Tensor, index: Tensor, share: Ten
         owner = who[row].expand(width)
         leads.append(oracle.lead(oracle.logits(oracle.snap(tried), owner), owner))
     return torch.stack(leads)
-
-
-__all__ = ["confirm", "move_back", "sharpen", "tighten"]
