@@ -19,7 +19,7 @@ import scipy
 import torch
 
 from falsefloor.estimators.milp import TOLERANCE, exact_distance
-from falsefloor.estimators.milp.network import read_network
+from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.subjects.subject import ModelSubject
 
@@ -50,9 +50,8 @@ def main() -> None:
     for index in right[: options.count]:
         before = time.monotonic()
         centre = images[index].double().reshape(-1)
-        found = exact_distance(
-            network, centre, int(labels[index]), lo, hi, norm=options.norm, seconds=options.time_limit
-        )
+        asked = Question(network, centre, int(labels[index]), lo, hi, options.norm)
+        found = exact_distance(asked, seconds=options.time_limit)
         rows.append(
             {
                 "input": index,

@@ -8,7 +8,7 @@ from torch import nn
 
 from falsefloor.api import Estimator
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.engine.queries import ACCOUNT
+from falsefloor.engine.contract import ACCOUNT
 from falsefloor.estimators import attack, clever, finite_difference, milp
 from falsefloor.evidence import NAMES, WORDS
 from falsefloor.subjects.subject import ModelSubject

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
-from falsefloor.estimators.milp.network import Network, read_network
+from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable
 from falsefloor.estimators.milp.start import search
 from falsefloor.numerics.balls import diameter
@@ -83,39 +83,36 @@ class Milp:
             if float(lead[index].amin()) <= 0:
                 found.append(Distance(0.0, 0.0, int(lead[index].argmin()), True))
             else:
-                found.append(
-                    exact_distance(network, centre, label, lo, hi, norm=norm, seconds=self.time_limit)
-                )
+                asked = Question(network, centre, label, lo, hi, norm)
+                found.append(exact_distance(asked, seconds=self.time_limit))
             radii[index] = found[-1].lower
             context.progress(index + 1, len(inputs), radius=radii)
         slack = TOLERANCE * float((hi - lo).amax())
         return _estimate(found, lead, cap=diameter(lo, hi, (flat.shape[1],), norm), slack=slack, like=inputs)
 
 
-def exact_distance(
-    network: Network, centre: Tensor, label: int, lo: Tensor, hi: Tensor, *, norm: Norm, seconds: float
-) -> Distance:
-    """The distance from centre (d,) in float64 to the nearest class that is not ``label``, bracketed."""
+def exact_distance(asked: Question, *, seconds: float) -> Distance:
+    """The distance to the nearest class that is not the label, in input units, bracketed."""
     until = time.monotonic() + seconds
-    targets = [k for k in range(network.layers[-1][0].shape[0]) if k != label]
-    _, reached = search(network, centre, label, targets, lo, hi, norm=norm)
-    whole = diameter(lo, hi, (len(centre),), norm)
+    targets = [k for k in range(asked.network.layers[-1][0].shape[0]) if k != asked.label]
+    _, reached = search(asked, targets)
+    whole = diameter(asked.lo, asked.hi, (len(asked.centre),), asked.norm)
     upper = min(float(reached.amin()), whole)
     lower, solved, binding = math.inf, True, targets[int(reached.argmin())]
     for slot in reached.argsort(stable=True).tolist():
         target = targets[slot]
-        if _excluded(network, centre, label, target, lo, hi, norm=norm, radius=upper):
+        if _excluded(asked, target, radius=upper):
             continue
         left = until - time.monotonic()
         if left > _LEAST_SECONDS:
-            result = nearest(network, centre, label, target, lo, hi, norm=norm, radius=upper, seconds=left)
+            result = nearest(asked, target, radius=upper, seconds=left)
             if result.distance < upper:
                 upper, binding = result.distance, target if result.finished else binding
             bound, finished = result.bound, result.finished
         else:
             bound, finished = 0.0, False
         if not finished:
-            bound = max(bound, _certified(network, centre, label, target, lo, hi, norm=norm, radius=upper))
+            bound = max(bound, _certified(asked, target, radius=upper))
             if bound < lower:
                 binding = target
         solved = solved and finished
@@ -123,39 +120,18 @@ def exact_distance(
     return Distance(min(lower, upper), upper, binding, solved)
 
 
-def _excluded(
-    network: Network,
-    centre: Tensor,
-    label: int,
-    target: int,
-    lo: Tensor,
-    hi: Tensor,
-    *,
-    norm: Norm,
-    radius: float,
-) -> bool:
+def _excluded(asked: Question, target: int, *, radius: float) -> bool:
     """Whether the linear relaxation alone keeps the target behind the label in the whole ball."""
-    inside = reachable(network, centre, lo, hi, norm=norm, radius=radius)
-    _, lead = margin_bounds(network, inside, label, [target])
+    _, lead = margin_bounds(asked.network, reachable(asked, radius=radius), asked.label, [target])
     return bool(lead[0] > 0)
 
 
-def _certified(
-    network: Network,
-    centre: Tensor,
-    label: int,
-    target: int,
-    lo: Tensor,
-    hi: Tensor,
-    *,
-    norm: Norm,
-    radius: float,
-) -> float:
+def _certified(asked: Question, target: int, *, radius: float) -> float:
     """The largest radius, found by halving, in which the linear relaxation excludes the target."""
     low, high = 0.0, radius
     for _ in range(_HALVINGS):
         half = (low + high) / 2
-        if _excluded(network, centre, label, target, lo, hi, norm=norm, radius=half):
+        if _excluded(asked, target, radius=half):
             low = half
         else:
             high = half

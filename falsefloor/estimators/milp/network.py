@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Subject
+from falsefloor.api import Norm, Subject
 from falsefloor.errors import DomainError
 from falsefloor.numerics.crown import Affine, forward
 
@@ -50,6 +50,18 @@ class Network:
     def __call__(self, points: Tensor) -> Tensor:
         """Logits (P, K) at flattened points (P, d)."""
         return forward(self.layers, points if self.steps is None else self.steps.value(points))
+
+
+@dataclass(frozen=True)
+class Question:
+    """How far from centre (d,), inside the box lo, hi (d,), another class leads ``label``; all in float64."""
+
+    network: Network
+    centre: Tensor
+    label: int
+    lo: Tensor
+    hi: Tensor
+    norm: Norm
 
 
 def read_network(subject: Subject, inputs: Tensor) -> Network:

@@ -16,7 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from falsefloor.estimators.milp.network import Network, Steps
+from falsefloor.estimators.milp.network import Network, Question, Steps
 from falsefloor.numerics.crown import Region, hidden_bounds, lower_bound, region
 
 Array = NDArray[np.float64]
@@ -95,15 +95,16 @@ class _Program:
         )
 
 
-def reachable(
-    network: Network, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, radius: float
-) -> Region:
+def reachable(asked: Question, *, radius: float) -> Region:
     """What the first layer can see while the input stays in the ball: through a staircase, whole steps."""
-    inside = region(centre, lo, hi, norm=norm, radius=radius)
-    if network.steps is None:
+    inside, steps = (
+        region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=radius),
+        asked.network.steps,
+    )
+    if steps is None:
         return inside
-    below, above = step_range(network.steps, inside.lo, inside.hi)
-    low, high = below / network.steps.levels, above / network.steps.levels
+    below, above = step_range(steps, inside.lo, inside.hi)
+    low, high = below / steps.levels, above / steps.levels
     # the l1 budget is on the input; a step's output may move further, so only the box is kept
     return Region((low + high) / 2, low, high)
 
@@ -126,23 +127,13 @@ def margin_bounds(
     return bounds, lower_bound(network.layers[:-1], bounds, lead, offset, inside)
 
 
-def nearest(
-    network: Network,
-    centre: Tensor,
-    label: int,
-    target: int,
-    lo: Tensor,
-    hi: Tensor,
-    *,
-    norm: str,
-    radius: float,
-    seconds: float,
-) -> Solved:
+def nearest(asked: Question, target: int, *, radius: float, seconds: float) -> Solved:
     """The least distance, below ``radius``, at which the target's logit reaches the label's."""
-    seen = reachable(network, centre, lo, hi, norm=norm, radius=radius)
-    bounds, _ = margin_bounds(network, seen, label, [target])
+    network, label, norm = asked.network, asked.label, asked.norm
+    bounds, _ = margin_bounds(network, reachable(asked, radius=radius), label, [target])
     program = _Program()
-    middle, ball = centre.numpy(), region(centre, lo, hi, norm="linf", radius=radius)
+    middle = asked.centre.numpy()
+    ball = region(asked.centre, asked.lo, asked.hi, norm="linf", radius=radius)
     x = program.variables(ball.lo.numpy(), ball.hi.numpy())
     count = 1 if norm == "linf" else len(x)
     distance = program.variables(np.zeros(count), np.full(count, radius))

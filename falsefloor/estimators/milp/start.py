@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.milp.network import Network
+from falsefloor.estimators.milp.network import Question
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.crown import forward
 from falsefloor.numerics.support import vertex
@@ -19,15 +19,14 @@ STEPS = 30
 _BISECTIONS = 50
 
 
-def search(
-    network: Network, centre: Tensor, label: int, targets: list[int], lo: Tensor, hi: Tensor, *, norm: str
-) -> tuple[Tensor, Tensor]:
+def search(asked: Question, targets: list[int]) -> tuple[Tensor, Tensor]:
     """Points (T, d), one a target, where the target's logit reaches the label's, and their distances (T,).
 
     The distance is inf where none was found. Each step goes to the point nearest to the input at which the
     linearised margin vanishes (DeepFool, Moosavi-Dezfooli et al. 2016, here inside the box and seen from the
     input, as in FAB, Croce & Hein 2020), then back along the segment as far as the class stays changed.
     """
+    centre, label, lo, hi = asked.centre, asked.label, asked.lo, asked.hi
     wanted = torch.tensor(targets)
     best = centre.expand(len(targets), -1).clone()
     distance = torch.full((len(targets),), torch.inf, dtype=torch.float64)
@@ -35,14 +34,14 @@ def search(
     for step in range(STEPS):
         inputs = points.clone().requires_grad_(True)
         with torch.enable_grad():
-            logits = forward(network.layers, inputs)
+            logits = forward(asked.network.layers, inputs)
             margin = logits[:, label] - logits.gather(1, wanted.unsqueeze(1)).squeeze(1)
             (slopes,) = torch.autograd.grad(margin.sum(), inputs)
         at_centre = margin.detach() + (slopes * (centre - points)).sum(dim=1)
-        move = _to_hyperplane(slopes, at_centre, centre, lo, hi, norm=norm)
+        move = _to_hyperplane(asked, slopes, at_centre)
         reached = (centre + 1.02 * move).clamp(lo, hi)
-        shrunk, found = _back(network, centre, reached, label, wanted)
-        length = torch.where(found, vector_norm(shrunk - centre, norm), torch.inf)
+        shrunk, found = _back(asked, reached, wanted)
+        length = torch.where(found, vector_norm(shrunk - centre, asked.norm), torch.inf)
         better = length < distance
         best, distance = torch.where(better.unsqueeze(1), shrunk, best), torch.minimum(length, distance)
         # between where the line leads and the best so far: the former alone may run in circles
@@ -51,16 +50,14 @@ def search(
     return best, distance
 
 
-def _to_hyperplane(
-    slopes: Tensor, at_centre: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str
-) -> Tensor:
+def _to_hyperplane(asked: Question, slopes: Tensor, at_centre: Tensor) -> Tensor:
     """The smallest moves (T, d) inside the box by which the linear margins fall by at_centre (T,); else the
     largest.
 
     By halving and not by `numerics.projections.to_plane`: the two differ in the last bits, which moves exact
     distances by 1e-15 and the target where two are equally near.
     """
-    middle = centre.unsqueeze(0)
+    middle, lo, hi, norm = asked.centre.unsqueeze(0), asked.lo, asked.hi, asked.norm
     low = torch.zeros_like(at_centre)
     high = torch.full_like(at_centre, float(vector_norm((hi - lo).unsqueeze(0), norm)))
     for _ in range(_BISECTIONS):
@@ -71,20 +68,18 @@ def _to_hyperplane(
     return vertex(slopes, middle, lo, hi, norm=norm, rho=high)
 
 
-def _back(
-    network: Network, centre: Tensor, points: Tensor, label: int, wanted: Tensor
-) -> tuple[Tensor, Tensor]:
+def _back(asked: Question, points: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Points (T, d) drawn towards the centre as far as the target stays ahead, and whether it was at all."""
 
     def ahead(candidates: Tensor) -> Tensor:
-        logits = network(candidates)
-        return logits.gather(1, wanted.unsqueeze(1)).squeeze(1) >= logits[:, label]
+        logits = asked.network(candidates)
+        return logits.gather(1, wanted.unsqueeze(1)).squeeze(1) >= logits[:, asked.label]
 
-    move = points - centre
+    move = points - asked.centre
     found = ahead(points)
     low, high = torch.zeros(len(points), dtype=torch.float64), torch.ones(len(points), dtype=torch.float64)
     for _ in range(_BISECTIONS):
         half = (low + high) / 2
-        falls = ahead(centre + half.unsqueeze(1) * move)
+        falls = ahead(asked.centre + half.unsqueeze(1) * move)
         low, high = torch.where(falls, low, half), torch.where(falls, half, high)
-    return centre + high.unsqueeze(1) * move, found
+    return asked.centre + high.unsqueeze(1) * move, found
