@@ -192,8 +192,8 @@ def run_app_on(root: str) -> None:
 def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
     """A finished run of `series` cells over `inputs` inputs, stored by the real writer."""
     from falsefloor.checks.judge import Judgement
-    from falsefloor.store.paths import create_run
     from falsefloor.store.records import EstimateResult, UnitResult
+    from falsefloor.store.run_dir import create_run
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.file import study_from, write_study
     from falsefloor.study.units import plan, series_of

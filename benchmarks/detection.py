@@ -29,8 +29,8 @@ from detection_truth import Row, rows_of
 
 from falsefloor.engine.session import Session
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.writer import RunWriter
 
 QUICK = (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from detection_studies import FAMILIES
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 
 DEFAULTS = ("clever", "finite-difference", "attack")
 """The default study's estimators; the paper's form, which the benchmark adds, is left out of the sum."""

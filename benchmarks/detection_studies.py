@@ -14,8 +14,8 @@ from typing import Any
 from maskers import FACTORIES
 
 from falsefloor.models.digits import BUILDERS
-from falsefloor.store.paths import RunDir, list_dirs
 from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.worker.launch import resume, start

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.session import Session
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.subjects.settle import settle
 
 FARTHER = (1.0, 1.02, 1.1, 1.3)

@@ -155,7 +155,7 @@ def readers(folder: Path, quick: bool) -> dict[str, Any]:
     """The rate with readers and without, in turn; the driver's own CPU time beside it."""
     from falsefloor.plugins import catalogue
     from falsefloor.plugins.judging import RunJudge
-    from falsefloor.store.paths import RunDir
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.units import series_of
     from falsefloor.worker.drive import Drive
@@ -244,8 +244,8 @@ def million(folder: Path, quick: bool) -> dict[str, Any]:
     from falsefloor.plugins import catalogue
     from falsefloor.plugins.judging import RunJudge
     from falsefloor.report.comparison import read_comparison
-    from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.store.writer import RunWriter
     from falsefloor.study.file import study_from
     from falsefloor.study.units import plan, series_of

@@ -111,8 +111,8 @@ def answer(fd: int) -> None:
 
 def read(path: Path, seconds: float) -> None:
     """What the app asks of a run, ten times a second; prints how many times it looked."""
-    from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
+    from falsefloor.store.run_dir import RunDir
 
     end, looks = time.monotonic() + seconds, 0
     with RunReader(RunDir(path)) as reader:

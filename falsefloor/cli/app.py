@@ -78,7 +78,7 @@ def root(
     """
     if no_plugins:
         os.environ["FALSEFLOOR_PLUGINS"] = ""  # children inherit it
-    from falsefloor.store.paths import store_root
+    from falsefloor.store.run_dir import store_root
 
     ctx.obj = store_root(store)
     if ctx.invoked_subcommand is None:

@@ -12,7 +12,7 @@ from falsefloor.cli.settings import with_settings
 from falsefloor.cli.terminal import AsJson, say, show, show_document
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
+    from falsefloor.store.run_dir import RunDir
 
 
 @with_settings("inputs", "seed", "device", "bounds", "mean", "std")

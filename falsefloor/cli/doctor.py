@@ -88,7 +88,7 @@ def _store(root: Path) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("store", "bad", f"{root}: {error.strerror or error}.", "Give another: --store DIR.")
         return
-    from falsefloor.store.filesystem import filesystem, is_network, private_or_shared
+    from falsefloor.store.run_dir import filesystem, is_network, private_or_shared
 
     kind = filesystem(root)
     if is_network(root):
@@ -113,7 +113,7 @@ def _runs(root: Path) -> Iterator[Finding]:
     import time
 
     from falsefloor.store.damage import damage
-    from falsefloor.store.paths import STALE, list_dirs
+    from falsefloor.store.run_dir import STALE, list_dirs
 
     runs, start, looked = list_dirs(root), time.monotonic(), 0
     for run in runs:

@@ -10,8 +10,8 @@ import typer
 from falsefloor.errors import FalsefloorError, WorkerError
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
+    from falsefloor.store.run_dir import RunDir
 
 INTERRUPTED = 130
 GATE = 3

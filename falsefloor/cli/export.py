@@ -16,8 +16,8 @@ from falsefloor.cli.terminal import AsJson, RunName, complete_run, find, say, sh
 from falsefloor.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
+    from falsefloor.store.run_dir import RunDir
 
 
 class Format(enum.StrEnum):
@@ -110,7 +110,7 @@ def _umask() -> int:
 
 def _copy(run: RunDir, target: Path) -> None:
     """A consistent copy of a run, live or not: a directory that `falsefloor show DIR` opens."""
-    from falsefloor.store.copying import copy_run
+    from falsefloor.store.files import copy_run
 
     try:
         target.mkdir(mode=0o755)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from falsefloor.cli.terminal import console, say
 from falsefloor.errors import StoreError
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.run_dir import RunDir
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from falsefloor.report.comparison import Comparison
-    from falsefloor.store.reader import RunInfo
+    from falsefloor.store.forms import RunInfo
 
 POLL = 0.2
 """Seconds between looks at the run."""

@@ -13,7 +13,7 @@ from falsefloor.cli.settings import BEHAVIOUR, with_settings
 from falsefloor.cli.terminal import AsJson, complete_run, find, interactive, say, show_document, show_text
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
 
 OUTPUT = "What comes out"

@@ -11,7 +11,7 @@ from falsefloor.cli.terminal import AsJson, RunName, find, say, show, show_docum
 from falsefloor.errors import FalsefloorError, UsageError
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
+    from falsefloor.store.run_dir import RunDir
 
 listing = typer.Typer(help="List the runs, or clean up with `gc`.", invoke_without_command=True)
 
@@ -25,7 +25,7 @@ def runs(
     """List the runs, newest first."""
     if ctx.invoked_subcommand is not None:
         return
-    from falsefloor.store.paths import list_dirs
+    from falsefloor.store.run_dir import list_dirs
 
     found = list_dirs(ctx.obj)
     rows = [_row(run) for run in (found[:limit] if limit else found)]
@@ -54,7 +54,7 @@ def collect(
     ] = False,
 ) -> None:
     """Delete old runs. Tagged runs and runs that are being computed are always kept."""
-    from falsefloor.store.paths import list_dirs
+    from falsefloor.store.run_dir import list_dirs
 
     before = time.time() - older * 86400
     doomed = []

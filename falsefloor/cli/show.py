@@ -10,8 +10,8 @@ from falsefloor.cli.ending import INTERRUPTED, ending, leave
 from falsefloor.cli.terminal import AsJson, RunName, find, say, show_document
 
 if TYPE_CHECKING:
-    from falsefloor.store.paths import RunDir
     from falsefloor.store.reader import RunReader
+    from falsefloor.store.run_dir import RunDir
 
 
 def show(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) -> None:

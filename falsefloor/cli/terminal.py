@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from falsefloor.store.paths import RunDir
+    from falsefloor.store.run_dir import RunDir
 
 PIPE_WIDTH = 120
 """Columns of a table that is not printed on a terminal; COLUMNS overrides."""
@@ -97,7 +97,7 @@ OPENED: list[RunDir] = []
 
 def complete_run(incomplete: str) -> list[str]:
     """Ids of the runs that begin so, newest first; for the shell's completion."""
-    from falsefloor.store.paths import list_dirs, store_root
+    from falsefloor.store.run_dir import list_dirs, store_root
 
     ids = ["last", *(run.id for run in list_dirs(store_root()))]
     return [name for name in ids if name.startswith(incomplete)]
@@ -105,7 +105,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 def find(ctx: typer.Context, ref: str) -> RunDir:
     """The run that a RUN argument means. Raises `StoreError`."""
-    from falsefloor.store.paths import find_run
+    from falsefloor.store.run_dir import find_run
 
     root: Path = ctx.obj
     found = find_run(root, ref)

@@ -23,8 +23,8 @@ from falsefloor.errors import StoreError, UsageError, did_you_mean
 from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject

@@ -9,7 +9,9 @@ from typing import Any
 from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.jsonable import as_number
 from falsefloor.report.comparison import label_of
-from falsefloor.store.reader import Cell, RunReader, SeriesRow
+from falsefloor.store.cells import Cell
+from falsefloor.store.reader import RunReader
+from falsefloor.store.rows import SeriesRow
 
 Key = tuple[str, str, str, str]
 """model (empty where each run has one), masker, norm, estimator's label"""

@@ -15,7 +15,9 @@ from typing import Any
 from falsefloor.checks.verdicts import VERDICTS, Place, rank
 from falsefloor.report.cells import Brief, Entry, brief, summary
 from falsefloor.report.text import Glyphs, clean, verdict_word
-from falsefloor.store.reader import ENDED, Cell, RunReader, SeriesRow
+from falsefloor.store.cells import Cell
+from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.rows import SeriesRow
 from falsefloor.study.units import is_masked
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 
 if TYPE_CHECKING:
     from falsefloor.worker.executor import Progressed

@@ -14,7 +14,8 @@ from falsefloor.report.drawings import histogram, line_chart, picture, planes, v
 from falsefloor.report.html import table_html, text, verdict_html
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.report.text import UNICODE, number
-from falsefloor.store.reader import RunInfo, RunReader
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
 
 ROWS = 5000

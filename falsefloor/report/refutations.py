@@ -10,7 +10,8 @@ from typing import Any
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.jsonable import as_number
 from falsefloor.report.text import clean, number
-from falsefloor.store.reader import RunReader, SeriesRow
+from falsefloor.store.reader import RunReader
+from falsefloor.store.rows import SeriesRow
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from rich.console import Console
 from falsefloor.report.comparison import document_comparison
 from falsefloor.report.html import table_html
 from falsefloor.report.table import ComparisonTable
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array
+from falsefloor.store.run_dir import RunDir
 
 if TYPE_CHECKING:
     import pandas as pd

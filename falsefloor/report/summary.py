@@ -14,7 +14,7 @@ from falsefloor.report.comparison import Comparison
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines, wrapped
 from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
-from falsefloor.store.reader import RunInfo
+from falsefloor.store.forms import RunInfo
 
 SHOWN = 8
 """Refutations told in sentences; the others are counted."""

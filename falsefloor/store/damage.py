@@ -11,8 +11,8 @@ from contextlib import closing
 from typing import Any
 
 from falsefloor.errors import StoreError
-from falsefloor.store.paths import RunDir
 from falsefloor.store.rows import ROWS, Column, Row, columns
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly, migrate, version
 
 STATUSES = ("queued", "running", "paused", "done", "cancelled", "failed", "lost")
@@ -89,6 +89,3 @@ def _meta(db: sqlite3.Connection) -> str | None:
     if status is not None and json.loads(status[0]) not in STATUSES:
         return f"its status is {status[0]}, which no run has"
     return None
-
-
-__all__ = ["damage"]

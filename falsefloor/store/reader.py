@@ -13,7 +13,6 @@ from falsefloor.errors import StoreError
 from falsefloor.jsonable import finite
 from falsefloor.store.cells import WRONG, Cell, read_cells
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
-from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array
 from falsefloor.store.rows import (
     ArrayRow,
@@ -27,6 +26,7 @@ from falsefloor.store.rows import (
     select,
     shared,
 )
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly
 
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
@@ -324,6 +324,3 @@ def _owner(name: str) -> str:
 def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Numbers of rows are this file's own business: they depend on the order of arrival."""
     return {key: value for key, value in record.items() if key not in keys}
-
-
-__all__ = ["ENDED", "Cell", "RunInfo", "RunReader", "SeriesRow"]

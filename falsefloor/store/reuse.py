@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from falsefloor.jsonable import revive
-from falsefloor.store.paths import RunDir
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.rows import ArrayRow, EstimateRow, ObservationRow, UnitRow, select, shared
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly
 
 

@@ -14,9 +14,8 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
 from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
-from falsefloor.store.filesystem import is_network, make_file, private_or_shared
+from falsefloor.store.files import said_plainly
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
-from falsefloor.store.refusals import said_plainly
 from falsefloor.store.rows import (
     ArrayRow,
     EstimateRow,
@@ -31,6 +30,7 @@ from falsefloor.store.rows import (
     select,
     shared,
 )
+from falsefloor.store.run_dir import is_network, make_file, private_or_shared
 from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import THERE, Judge, rejudge, tally
 from falsefloor.study.followups import Known

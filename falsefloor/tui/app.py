@@ -17,8 +17,10 @@ from textual.screen import Screen
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import ASCII, clean, glyphs_for
-from falsefloor.store.paths import RunDir, list_dirs
-from falsefloor.store.reader import ENDED, RunInfo, SeriesRow
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.reader import ENDED
+from falsefloor.store.rows import SeriesRow
+from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.tui import commands, themes, words
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter

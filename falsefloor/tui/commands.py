@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.snapshot import reading
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def export(run: RunDir, form: str, path: Path) -> Path:
         raise StoreError(f"{path} exists already; name another file.")
     try:
         if form == "run":
-            from falsefloor.store.copying import copy_run
+            from falsefloor.store.files import copy_run
 
             path.mkdir()
             copy_run(run.db, path / "run.db")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.models.refs import select
-from falsefloor.store.paths import list_dirs
+from falsefloor.store.run_dir import list_dirs
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series
 from falsefloor.tui.snapshot import reading

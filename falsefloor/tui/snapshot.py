@@ -16,8 +16,11 @@ from dataclasses import dataclass, field, replace
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.cells import brief
 from falsefloor.report.comparison import Comparison, compare
-from falsefloor.store.paths import RunDir
-from falsefloor.store.reader import ENDED, Cell, RunInfo, RunReader, SeriesRow
+from falsefloor.store.cells import Cell
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.rows import SeriesRow
+from falsefloor.store.run_dir import RunDir
 
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from falsefloor.errors import UsageError
-from falsefloor.store.paths import find_run
+from falsefloor.store.run_dir import find_run
 
 
 def refusal(environ: Mapping[str, str], *, interactive: bool) -> str:

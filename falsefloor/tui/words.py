@@ -5,7 +5,7 @@ from __future__ import annotations
 from falsefloor.checks.verdicts import ORDER
 from falsefloor.errors import UsageError
 from falsefloor.report.text import clean
-from falsefloor.store.reader import RunInfo
+from falsefloor.store.forms import RunInfo
 from falsefloor.study.grammar import parse_stack, show_value
 
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}

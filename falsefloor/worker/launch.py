@@ -13,10 +13,17 @@ from falsefloor import __version__
 from falsefloor.errors import StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.filesystem import filesystem, is_network, make_file, private_or_shared
-from falsefloor.store.lock import take_lock
-from falsefloor.store.paths import RunDir, create_run
-from falsefloor.store.reader import ENDED, RunInfo, RunReader
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.run_dir import (
+    RunDir,
+    create_run,
+    filesystem,
+    is_network,
+    make_file,
+    private_or_shared,
+    take_lock,
+)
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref

@@ -18,9 +18,8 @@ from pathlib import Path
 from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.lock import take_lock
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reuse import Stored
+from falsefloor.store.run_dir import RunDir, take_lock
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study

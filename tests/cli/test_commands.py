@@ -92,7 +92,7 @@ def test_a_running_run_is_asked_through_its_directory(
     command: Command, store: Path, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = sample(store, status="running")
-    monkeypatch.setattr("falsefloor.store.paths.RunDir.is_alive", lambda self: True)
+    monkeypatch.setattr("falsefloor.store.run_dir.RunDir.is_alive", lambda self: True)
     assert command(asked, "last").code == 0
     assert [entry.name for entry in run.commands.iterdir()] == [asked]
 
@@ -141,7 +141,7 @@ def test_a_run_that_is_computed_is_not_judged_again(
     command: Command, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample(store, status="running")
-    monkeypatch.setattr("falsefloor.store.paths.RunDir.is_alive", lambda self: True)
+    monkeypatch.setattr("falsefloor.store.run_dir.RunDir.is_alive", lambda self: True)
     assert command("judge", "last").code == 2
 
 
@@ -301,7 +301,7 @@ def test_errors_of_our_own_are_one_message(command: Command, monkeypatch: pytest
     def fail(*_: object) -> None:
         raise StoreError("the disk is gone")
 
-    monkeypatch.setattr("falsefloor.store.paths.find_run", fail)
+    monkeypatch.setattr("falsefloor.store.run_dir.find_run", fail)
     shown = command("show", "last")
     assert (shown.code, shown.out, shown.err) == (UsageError.exit_code, "", "error: the disk is gone\n")
 

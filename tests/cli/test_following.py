@@ -14,7 +14,7 @@ import pytest
 from sample_run import judge, sample
 
 from falsefloor.cli.follow import follow
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.writer import RunWriter
 
 

@@ -13,7 +13,7 @@ from falsefloor.cli.app import run_command
 from falsefloor.cli.ending import ending
 from falsefloor.cli.follow import follow
 from falsefloor.cli.replay import sentences
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.worker.launch import start
 

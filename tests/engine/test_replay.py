@@ -16,8 +16,8 @@ from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of

@@ -12,10 +12,10 @@ from falsefloor.engine.session import Session, Task
 from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import EstimateResult
 from falsefloor.store.reuse import Stored
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.units import series_of

@@ -9,8 +9,8 @@ from typing import Any
 
 from falsefloor.api import Facts, Finding, Scalar
 from falsefloor.checks.judge import Judgement
-from falsefloor.store.paths import RunDir, create_run
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
+from falsefloor.store.run_dir import RunDir, create_run
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.study import Study

@@ -12,7 +12,8 @@ from falsefloor.checks.verdicts import MISCLASSIFIED, Place
 from falsefloor.report.cells import Brief, brief, summary
 from falsefloor.report.comparison import Comparison, Row, compare, legend
 from falsefloor.report.text import UNICODE
-from falsefloor.store.reader import Cell, SeriesRow
+from falsefloor.store.cells import Cell
+from falsefloor.store.rows import SeriesRow
 
 
 def series(number: int, label: str = "clever", *, masker: str = "none", **changes: Any) -> SeriesRow:

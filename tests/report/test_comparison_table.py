@@ -22,7 +22,9 @@ from falsefloor.report.refutations import read_refutations, refutations
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import table_lines
 from falsefloor.report.text import ASCII, UNICODE
-from falsefloor.store.reader import Cell, RunReader, SeriesRow
+from falsefloor.store.cells import Cell
+from falsefloor.store.reader import RunReader
+from falsefloor.store.rows import SeriesRow
 
 BARE: list[dict[str, str]] = []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from falsefloor.store.paths import RunDir, create_run
+from falsefloor.store.run_dir import RunDir, create_run
 
 
 @pytest.fixture

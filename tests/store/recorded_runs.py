@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 
 DATA = Path(__file__).parents[1] / "data"
 

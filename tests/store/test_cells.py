@@ -20,9 +20,9 @@ from falsefloor.checks.judge import Judgement
 from falsefloor.checks.verdicts import MISCLASSIFIED
 from falsefloor.report.cells import brief, summary
 from falsefloor.store.cells import Cell, middle
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import EstimateResult, UnitResult
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import RIGHT
 from falsefloor.store.writer import RunWriter
 

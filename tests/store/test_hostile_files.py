@@ -16,12 +16,12 @@ from recorded_runs import restored
 from falsefloor.api import Facts, Finding
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
-from falsefloor.store import filesystem, schema
-from falsefloor.store.copying import copy_run
+from falsefloor.store import run_dir, schema
 from falsefloor.store.damage import damage
-from falsefloor.store.paths import RunDir, create_run, list_dirs
+from falsefloor.store.files import copy_run
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
+from falsefloor.store.run_dir import RunDir, create_run, list_dirs
 from falsefloor.store.schema import MIGRATIONS, VERSION
 from falsefloor.store.writer import RunWriter
 
@@ -212,10 +212,10 @@ def test_on_a_network_file_system_no_log_is_used_and_a_heartbeat_counts(
 ) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n")
-    monkeypatch.setattr(filesystem, "MOUNTS", mounts)
-    filesystem.filesystem.cache_clear()
+    monkeypatch.setattr(run_dir, "MOUNTS", mounts)
+    run_dir.filesystem.cache_clear()
     try:
-        assert filesystem.filesystem(run.path) == "nfs4"
+        assert run_dir.filesystem(run.path) == "nfs4"
         writer = RunWriter(run.db, judge)
         assert writer._db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         run.lock.touch()
@@ -224,7 +224,7 @@ def test_on_a_network_file_system_no_log_is_used_and_a_heartbeat_counts(
         assert not run.is_alive()
         writer.close()
     finally:
-        filesystem.filesystem.cache_clear()
+        run_dir.filesystem.cache_clear()
 
 
 def test_deleting_a_run_that_is_a_link_leaves_what_it_points_to(run: RunDir, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from falsefloor.api import Facts, Finding, Scalar
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
-from falsefloor.store.copying import copy_run
-from falsefloor.store.paths import RunDir, find_run, list_dirs, store_root
+from falsefloor.store.files import copy_run
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult, pack, unpack
+from falsefloor.store.run_dir import RunDir, find_run, list_dirs, store_root
 from falsefloor.store.schema import MIGRATIONS, connect_readonly
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
@@ -266,8 +266,8 @@ def test_a_run_is_named_by_prefix_path_or_last(tmp_path: Path) -> None:
 
 
 def test_a_lock_tells_the_living_from_the_dead(run: RunDir) -> None:
-    code = "import sys, time\nfrom pathlib import Path\nfrom falsefloor.store.paths import RunDir\n"
-    code += "from falsefloor.store.lock import take_lock\n"
+    code = "import sys, time\nfrom pathlib import Path\nfrom falsefloor.store.run_dir import RunDir\n"
+    code += "from falsefloor.store.run_dir import take_lock\n"
     code += "lock = take_lock(RunDir(Path(sys.argv[1])))\nprint('held', flush=True)\ntime.sleep(60)"
     assert not run.is_alive()
     with subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE) as holder:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from stored import StoredRun
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
 
 

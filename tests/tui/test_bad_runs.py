@@ -11,7 +11,7 @@ from typing import Any
 from conftest import shows, text, until
 from stored import STUDY, StoredRun
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import VERSION
 from falsefloor.study.study import ModelSpec, StackSpec
 from falsefloor.tui.snapshot import RunList, RunWatch

@@ -10,7 +10,7 @@ import pytest
 from conftest import shows, text, until
 from stored import STUDY, StoredRun
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.widgets.live_table import LiveTable

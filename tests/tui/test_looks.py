@@ -12,7 +12,7 @@ import pytest
 from conftest import until
 from textual.pilot import Pilot
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
 
 

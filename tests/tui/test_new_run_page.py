@@ -15,7 +15,7 @@ from textual.widgets import Input, Select
 from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.plugins import Catalogue, Described, Plugin, catalogue
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import read_study
 from falsefloor.study.grammar import show_value
 from falsefloor.study.study import DOMAIN, SETTINGS, ModelSpec

@@ -11,7 +11,7 @@ from conftest import shows, text, until
 from stored import StoredRun
 
 from falsefloor.plugins import Catalogue, Described, Plugin
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.actions import ACTIONS, of
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage

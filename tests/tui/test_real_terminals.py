@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from falsefloor.store.paths import RunDir, list_dirs
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir, list_dirs
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from falsefloor.errors import UsageError
 from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.ascii import ascii_text
 from falsefloor.tui.start import over_ssh, refusal, run_app, tune
 from falsefloor.tui.themes import first_theme

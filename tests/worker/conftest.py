@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small_runs import ended, small
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import start
 
 

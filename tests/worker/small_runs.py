@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 

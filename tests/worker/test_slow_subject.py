@@ -10,8 +10,8 @@ import pytest
 from small_runs import ended
 
 from falsefloor.models.digits import load_split
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 
 SLOW = """
 import time

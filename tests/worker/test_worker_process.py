@@ -15,8 +15,8 @@ from small_runs import ended, numbers, small
 
 from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError, UsageError
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import resume, start
 
 Launch = Callable[..., RunDir]

@@ -17,7 +17,7 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
 from falsefloor.report.text import clean, fact
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page, styled

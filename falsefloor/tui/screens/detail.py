@@ -18,8 +18,8 @@ from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.pictures import picture
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
-from falsefloor.store.paths import RunDir
-from falsefloor.store.reader import SeriesRow
+from falsefloor.store.rows import SeriesRow
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import sentences
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page, styled

@@ -21,8 +21,9 @@ from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
 
 if TYPE_CHECKING:
     from falsefloor.report.text import Glyphs
-    from falsefloor.store.paths import RunDir
-    from falsefloor.store.reader import RunInfo, SeriesRow
+    from falsefloor.store.forms import RunInfo
+    from falsefloor.store.rows import SeriesRow
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
 
 TONES = {

@@ -11,8 +11,8 @@ from textual.binding import BindingType
 
 from falsefloor.errors import UsageError
 from falsefloor.report.text import clean
-from falsefloor.store.paths import list_dirs
-from falsefloor.store.reader import RunInfo
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.run_dir import list_dirs
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.tui import words

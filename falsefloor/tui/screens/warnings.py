@@ -12,8 +12,8 @@ from textual.binding import BindingType
 
 from falsefloor.checks.verdicts import rank
 from falsefloor.report.text import clean, fact, tone, verdict_word
-from falsefloor.store.paths import RunDir
-from falsefloor.store.reader import SeriesRow
+from falsefloor.store.rows import SeriesRow
+from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.list_page import ListPage

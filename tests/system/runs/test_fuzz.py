@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from falsefloor.cli.app import run_command
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 
 DATA = Path(__file__).parents[2] / "data"
 FEW = settings(

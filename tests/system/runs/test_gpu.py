@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from traced import ended, gone, study
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import start
 from falsefloor.worker.local import devices
 

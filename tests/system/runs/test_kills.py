@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from traced import Trace, alive, ended, gone, kill, numbers, stored, study
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import resume, start
 
 LINUX = Path("/proc/self/environ").exists()

@@ -14,8 +14,8 @@ from traced import Trace, ended, gone, numbers, stored, study
 from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError
 from falsefloor.store.damage import damage
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import resume, start
 
 SLOW = """

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 

@@ -1,4 +1,4 @@
-"""Where runs live, how one is named, and whether its worker is alive."""
+"""Where runs live, on what kind of file system, how one is named, and who computes it and is alive."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 
 from falsefloor.errors import StoreError, did_you_mean
-from falsefloor.store.filesystem import is_network, make_folder, private_or_shared
 
 STALE = 30.0
 """Seconds without a heartbeat after which a worker on another host counts as lost."""
@@ -103,6 +105,28 @@ class RunDir:
         return sum(entry.lstat().st_size for entry in self.path.rglob("*") if not entry.is_dir())
 
 
+def take_lock(run: RunDir) -> IO[bytes]:
+    """Hold the run's lock until the file is closed. Raises `StoreError` where another worker has it.
+
+    Closing any other handle of the file in the same process would release it too (POSIX locks belong to
+    processes): whoever holds it must not ask `RunDir.is_alive`.
+    """
+    try:
+        make_file(run.lock, mode=private_or_shared(run.path)[1])
+        file = run.lock.open("ab")
+    except OSError as error:
+        raise StoreError(f"cannot write in {run.path}: {error.strerror or error}.") from error
+    for _ in range(20):
+        try:
+            # lockf and not flock: a forked orphan inherits flock, and a dead worker would look alive
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            time.sleep(0.1)  # a viewer that only asks holds it for microseconds
+    file.close()
+    raise StoreError(f"run {run.id} is being computed already; watch it: falsefloor watch {run.id}")
+
+
 def create_run(root: Path) -> RunDir:
     """A new directory with a short random id; private, or its group's where the store is.
 
@@ -166,3 +190,67 @@ def find_run(root: Path, ref: str) -> RunDir:
         ids = ", ".join(run.id for run in matches)
         raise StoreError(f"{ref!r} is the beginning of {len(matches)} runs: {ids}; give more of it.")
     raise StoreError(f"no run {ref!r} in {root}. {did_you_mean(ref, ['last', *(run.id for run in runs)])}")
+
+
+NETWORK = frozenset(
+    (
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "9p", "afs", "beegfs", "ceph", "glusterfs",
+        "orangefs", "pvfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse",
+        "fuse.rclone",
+    )
+)  # fmt: skip
+"""File systems on which SQLite's log is not safe, since its shared memory does not reach other hosts."""
+MOUNTS = Path("/proc/mounts")
+
+
+@lru_cache(maxsize=64)
+def filesystem(path: Path) -> str:
+    """The type of the file system that holds a path, on Linux; empty where that cannot be known."""
+    try:
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    best, kind, real = -1, "", path.resolve()
+    for line in mounts:
+        words = line.split(" ")
+        if len(words) < 3:
+            continue
+        place = words[1].encode().decode("unicode_escape")
+        if real.is_relative_to(place) and len(place) >= best:
+            best, kind = len(place), words[2]
+    return kind
+
+
+def is_network(path: Path) -> bool:
+    """Whether other machines may hold this path too."""
+    return filesystem(path) in NETWORK
+
+
+def private_or_shared(folder: Path) -> tuple[int, int]:
+    """Modes for a new directory and a new file in a folder: private, unless the folder was made to be shared.
+
+    A store that its owner gave to a group (`chmod 2770`, as for a shared git repository) keeps doing so.
+    """
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return 0o700, 0o600
+    shared = bool(mode & stat.S_ISGID) and mode & 0o070 == 0o070
+    return (0o2770, 0o660) if shared else (0o700, 0o600)
+
+
+def make_folder(path: Path, *, mode: int) -> None:
+    """A new directory with exactly this mode, whatever the umask. Raises `FileExistsError`."""
+    path.mkdir(mode=0o700)
+    if mode != 0o700:
+        path.chmod(mode)
+
+
+def make_file(path: Path, *, mode: int) -> None:
+    """The file, empty where it is new, with exactly this mode if so. Others' files keep theirs."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    if mode != 0o600:
+        path.chmod(mode)

@@ -1,4 +1,4 @@
-"""What SQLite and the system refuse, said so that somebody can act on it."""
+"""A run's file as a file: what SQLite and the system refuse of it, and copies of it while it is written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from errno import ENOSPC
 from pathlib import Path
 
 from falsefloor.errors import StoreError
+from falsefloor.store.schema import connect_readonly
 
 
 @contextmanager
@@ -30,4 +31,21 @@ def said_plainly(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot write {path}: {said}. {cure}") from error
 
 
-__all__ = ["said_plainly"]
+def copy_run(source: Path, target: Path) -> None:
+    """A consistent copy of a live or finished run.db. Raises `StoreError` where the target exists."""
+    if target.exists():
+        raise StoreError(f"{target} exists already; name another file.")
+    temporary = target.with_suffix(".part")
+    live = connect_readonly(source)
+    try:
+        with said_plainly(target):
+            copy = sqlite3.connect(temporary)
+            try:
+                live.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+        temporary.replace(target)
+    finally:
+        live.close()
+        temporary.unlink(missing_ok=True)
