@@ -53,7 +53,7 @@ def export(
     from falsefloor.store.reader import RunReader
 
     if format_ in (Format.svg, Format.png):
-        from falsefloor.report.run_figures import write_figures
+        from falsefloor.report.paint_plot import write_figures
 
         folder = output or Path(f"falsefloor-{found.id}-figures")
         with RunReader(found) as reader:

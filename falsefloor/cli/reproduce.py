@@ -27,7 +27,8 @@ def reproduce(
     Pictures need matplotlib: pip install "falsefloor[report]".
     """
     from falsefloor.plugins.process import ask
-    from falsefloor.report.figures import draw, drawable
+    from falsefloor.report.figures import draw
+    from falsefloor.report.paint_plot import drawable
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a directory for the figures: --out DIR")

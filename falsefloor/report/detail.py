@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.errors import StoreError
 from falsefloor.jsonable import revive
 from falsefloor.store.reader import RunReader
@@ -22,6 +24,9 @@ _CODES = {
     "uint8": "B",
     "bool": "B",
 }
+
+DRAWN = 40
+"""Estimates of a run that are shown with pictures."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,29 @@ def worst_record(reader: RunReader, series: int, number: int | None) -> Mapping[
     return next(map(_revived, reader.estimates(series=series, input=number)), None)
 
 
+def first_records(reader: RunReader, *, most: int) -> dict[int, list[dict[str, Any]]]:
+    """Records by series: all of them, or of a large run the same number of inputs of every series."""
+    series = reader.series()
+    each = max(1, most // max(1, len(series)))
+    return {one.id: list(islice(reader.estimates(series=one.id), each)) for one in series}
+
+
+def worst_details(reader: RunReader, *, most: int = DRAWN) -> Iterator[Detail]:
+    """What has something to show, the gravest verdicts of the whole run first, by input among equals."""
+    models, left = reader.models(), most
+    subjects = {one.id: Place(one.model, one.masker, one.norm) for one in reader.series()}
+    known: dict[Place, Surroundings] = {}
+    for number, series, at in islice(reader.ranked(), 20 * most):
+        place = subjects[series]._replace(input=at)
+        around = known[place] = known.get(place) or _surroundings(reader, place)
+        record = next(one for one in around.siblings if one["id"] == number)
+        if record["curves"] or record["witness"] or record["warnings"]:
+            yield _detail(reader, record, around, models.get(place.model, {}))
+            left -= 1
+        if not left:
+            return
+
+
 def read_detail(reader: RunReader, series: int, number: int | None) -> Detail:
     """Everything about one estimate of a series, the worst where no input is named. Raises `StoreError`."""
     ranked = list(reader.ranked(series=series))
@@ -72,32 +100,49 @@ def read_detail(reader: RunReader, series: int, number: int | None) -> Detail:
     return detail_of(reader, record, inputs=tuple(sorted(inputs)))
 
 
-def detail_of(
+def detail_of(reader: RunReader, record: Mapping[str, Any], *, inputs: tuple[int, ...] = ()) -> Detail:
+    """What lies around a record of this run."""
+    place = Place(record["model"], record["masker"], record["norm"], input=int(record["input"]))
+    around = _surroundings(reader, place)
+    return _detail(reader, _revived(record), around, reader.models().get(place.model, {}), inputs)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all estimates of a subject's input share."""
+
+    siblings: Sequence[Mapping[str, Any]]
+    observed: Mapping[str, Any]
+    point: Array | None
+
+
+def _surroundings(reader: RunReader, place: Place) -> Surroundings:
+    where: dict[str, Any] = {name: getattr(place, name) for name in ("model", "masker", "norm", "input")}
+    observed: Mapping[str, Any] = {}
+    for one in reader.observations(**where):
+        observed = revive(one["facts"]) | {"agreement": one["agreement"]}
+    point = reader.array(str((observed.get("arrays") or {}).get("input", "")))
+    return Surroundings([_revived(one) for one in reader.estimates(**where)], observed, point)
+
+
+def _detail(
     reader: RunReader,
     record: Mapping[str, Any],
-    *,
+    around: Surroundings,
+    facts: Mapping[str, Any],
     inputs: tuple[int, ...] = (),
-    models: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Detail:
-    """What lies around a record of this run. ``models``: `reader.models()`, where many details are read."""
-    record, at = _revived(record), int(record["input"])
-    place = {"model": record["model"], "masker": record["masker"], "norm": record["norm"], "input": at}
-    siblings = [_revived(one) for one in reader.estimates(**place)]
-    observed: Mapping[str, Any] = {}
-    for one in reader.observations(**place):
-        observed = revive(one["facts"]) | {"agreement": one["agreement"]}
-    facts = (reader.models() if models is None else models).get(record["model"], {})
-    stored = reader.array(str(observed.get("arrays", {}).get("input", "")))
-    witness = _witness(reader, record, siblings, stored)
+    at, point = int(record["input"]), around.point
+    witness = _witness(reader, record, around.siblings, point)
     names, bounds = facts.get("names") or (), facts.get("bounds") or (0.0, 1.0)
     return Detail(
         record=record,
-        siblings=siblings,
-        observed=observed,
+        siblings=around.siblings,
+        observed=around.observed,
         curves={name: _curve(reader, record, name) for name in record["curves"]},
-        scales=_scales(reader, record, siblings),
-        shape=stored.shape if stored else tuple(facts.get("shape", ())),
-        input=numbers(stored),
+        scales=_scales(reader, record, around.siblings),
+        shape=point.shape if point else tuple(facts.get("shape", ())),
+        input=numbers(point),
         witness=numbers(witness),
         seen=dict(witness.facts) if witness else {},
         bounds=(float(bounds[0]), float(bounds[1])),

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS, is_lower
+from falsefloor.evidence import Evidence
 from falsefloor.jsonable import as_number
+from falsefloor.observed import Observed
 from falsefloor.report import scale
 from falsefloor.report.detail import Detail
 from falsefloor.report.scale import Scale
@@ -24,8 +26,6 @@ ACCUSE = ("FF101", "FF102", "FF103", "FF104", "FF202")
 """The warnings that say what a curve off autograd's level shows: without one the picture accuses nobody."""
 COMPARABLE = 2.0
 """Two balls are comparable up to this factor of their radii: the observation's are a factor of four apart."""
-COMPARED = 5000
-"""Points in a comparison: more are one blot."""
 MARKERS = ("circle", "square", "triangle", "diamond", "cross", "plus")
 
 
@@ -64,7 +64,7 @@ class Figure:
     curves: tuple[Curve, ...]
     levels: tuple[Level, ...] = ()
     notes: tuple[str, ...] = ()
-    keys: tuple[Curve, ...] = ()
+    keys: tuple[Curve | Level, ...] = ()
     rows: int = 0
     accuses: bool = False
 
@@ -90,9 +90,9 @@ def autograd(detail: Detail) -> Gradient | None:
         return None
     ball = _ball(detail.scales[0])
     found = [
-        Gradient(radius, median)
-        for row in (detail.observed.get("gradients") or {}).get("autograd") or ()
-        if (radius := _finite(row.get("radius"))) and (median := _finite(row.get("median"))) is not None
+        Gradient(row.radius, row.median)
+        for row in Observed.read(detail.observed).gradients.get("autograd", ())
+        if row.radius is not None and 0 < row.radius < math.inf and row.median is not None
     ]
     if ball is None or not found:
         return None
@@ -107,11 +107,11 @@ def _ball(record: Mapping[str, Any]) -> float | None:
     A fixed radius is the ball; for an auto radius it is twice the first, coarse crossing, and what the search
     ended at stands for that.
     """
-    given, ended = _finite(record["params"].get("radius")), _finite(record["evidence"].get("sampling_radius"))
-    if given is None and ended is not None:
-        cap = _finite(record["evidence"].get("cap"))
-        given = 2 * ended if cap is None else min(2 * ended, cap)
-    return given if given is not None and given > 0 else None
+    given, evidence = _finite(record["params"].get("radius")), Evidence.read(record["evidence"])
+    if given is None and evidence.sampling_radius is not None:
+        cap = math.inf if evidence.cap is None else evidence.cap
+        given = min(2 * evidence.sampling_radius, cap)
+    return given if given is not None and 0 < given < math.inf else None
 
 
 def spectrum(detail: Detail) -> Figure | None:
@@ -178,10 +178,10 @@ def fit(detail: Detail) -> Figure | None:
     shares = [(n + 0.5) / len(maxima) for n in range(len(maxima))]
     curves = [Curve(f"{len(maxima)} batch maxima", maxima, shares, "function", "circle", line=False)]
     levels: tuple[Level, ...] = ()
-    evidence = detail.record["evidence"]
-    parts = [_finite(evidence.get(f"fit_{name}")) for name in ("location", "shape", "scale")]
+    evidence = Evidence.read(detail.record["evidence"])
+    parts = (_finite(part) for part in (evidence.fit_location, evidence.fit_shape, evidence.fit_scale))
     location, shape, width = (math.nan if part is None else part for part in parts)
-    note = f"No curve is fitted: {clean(str(evidence.get('fit_reason') or 'the maximum itself is used'))}."
+    note = f"No curve is fitted: {clean(evidence.fit_reason or 'the maximum itself is used')}."
     if width > 0 and not math.isnan(location + shape):
         low, high = maxima[0], max(location, maxima[-1])
         xs = [low + (high - low) * n / 60 for n in range(61)]
@@ -189,8 +189,8 @@ def fit(detail: Detail) -> Figure | None:
         curves.append(Curve("fit", xs, ys, "fit"))
         levels = (Level(f"it ends at {number(location)}", location, "fit", upright=True),)
         note = f"Reverse Weibull: location {number(location)}, shape {number(shape)}, scale {number(width)}."
-        if reason := evidence.get("fit_reason"):
-            note += f" It is not used: {clean(str(reason))}."
+        if evidence.fit_reason:
+            note += f" It is not used: {clean(evidence.fit_reason)}."
     elif maxima[0] == maxima[-1]:
         note = f"All {len(maxima)} maxima are {number(maxima[0])}: there is nothing to fit."
     along = [*maxima, *(one.value for one in levels)]
@@ -250,21 +250,19 @@ def upper_bound(detail: Detail) -> float | None:
 FIGURES: Mapping[str, Callable[[Detail], Figure | None]] = {"spectrum": spectrum, "fit": fit, "score": score}
 
 
-def comparison(records: Iterable[Mapping[str, Any]]) -> Figure:
-    """All radii: a row a subject, a marker an estimator, the colour its verdict."""
+def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure:
+    """Radii: a row a subject, a marker an estimator, the colour its verdict. more: how many are left out."""
     points: list[tuple[str, str, str, float]] = []
-    unbounded = more = 0
+    unbounded = 0
     for record in records:
         radius = as_number(record["radius"]) if record["status"] == "ok" else None
         if radius is None or radius < 0 or math.isnan(radius):
             continue
         if math.isinf(radius):
             unbounded += 1
-        elif len(points) < COMPARED:
+        else:
             subject = " ".join(str(record[key]) for key in ("model", "masker", "norm"))
             points.append((clean(subject), clean(str(record["name"])), str(record["verdict"]), radius))
-        else:
-            more += 1
     subjects = list(dict.fromkeys(point[0] for point in points))
     names = list(dict.fromkeys(point[1] for point in points))
     groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -282,7 +280,7 @@ def comparison(records: Iterable[Mapping[str, Any]]) -> Figure:
         Curve(verdict, (), (), verdict, "square", line=False) for verdict in VERDICTS if verdict in present
     ]
     notes = [f"{unbounded} without a bound are not drawn."] * bool(unbounded)
-    notes += [f"{more} more are not drawn."] * bool(more)
+    notes += [f"{more:,} more are not drawn."] * bool(more)
     return Figure(
         "Radii of all subjects",
         scale.logarithmic("radius, in the input's own units", [point[3] for point in points]),

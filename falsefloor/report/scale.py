@@ -15,7 +15,7 @@ ZEROS, BREAK, FIRST = 0.05, 0.11, 0.16
 MOST_TICKS = 6
 DECADE = 10.0
 """A logarithmic side spans at least this factor, or rounding errors would look like mountains."""
-DEEPEST = 1e30
+DEEPEST = 1e290
 """What is this much smaller than the largest stands at the bottom."""
 LARGEST = 1e300
 
@@ -57,7 +57,7 @@ def logarithmic(name: str, values: Iterable[float]) -> Scale:
     positive = [value for value in known if value > 1 / LARGEST] or [1.0]
     high = max(positive)
     low = max(min(positive), high / DEEPEST)
-    middle, half = math.sqrt(low) * math.sqrt(high), math.sqrt(max(high / low, DECADE)) * 1.15
+    middle, half = math.sqrt(low) * math.sqrt(high), math.sqrt(max(high / low, DECADE)) ** 1.08
     bare = Scale(name, middle / half, middle * half, log=True, zeros=0.0 in known)
     ticks = [
         (at, short(value)) for value in _decades(bare.low, bare.high) if (at := bare.at(value)) is not None
@@ -71,7 +71,9 @@ def linear(name: str, values: Iterable[float], *, zero: bool = False) -> Scale:
     low, high = min([0.0, *known] if zero else known), max(known)
     if high - low <= max(1 / LARGEST, 1e-9 * max(abs(low), abs(high))):
         high = low + (abs(low) or 1.0)
-    high += 0.05 * (high - low) if zero else 0.0
+    # what is drawn keeps off the edges
+    room = 0.04 * (high - low)
+    low, high = low if zero else low - room, high + room
     bare = Scale(name, low, high)
     ticks = [(at, short(value)) for value in _round(low, high) if (at := bare.at(value)) is not None]
     return Scale(name, low, high, tuple(ticks))

@@ -7,7 +7,6 @@ import io
 import struct
 import zlib
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,85 +15,13 @@ from hypothesis import strategies as st
 from sample_run import STUDY, sample
 
 from falsefloor.report.changes import compare_runs
-from falsefloor.report.comparison import read_comparison
-from falsefloor.report.drawings import histogram, line_chart, planes, values
-from falsefloor.report.html import table_html
+from falsefloor.report.detail import numbers
 from falsefloor.report.markdown import escaped, markdown
-from falsefloor.report.page import page
-from falsefloor.report.pictures import ascii_levels, half_blocks, png
+from falsefloor.report.pictures import ascii_levels, half_blocks, picture, png
 from falsefloor.report.spreadsheet import COLUMNS, safe, write_csv
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array
-from falsefloor.study.study import ModelSpec, Study
-
-HOSTILE = "<script>alert(1)</script>\"'=cmd|\x1b[31m"
-
-
-class Tags(HTMLParser):
-    """All tags and attributes of a page; every tag that needs it is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "img"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def hostile_study() -> Study:
-    return replace(STUDY, models=(ModelSpec("digits:mlp", label=HOSTILE),))
-
-
-def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path)) as reader:
-        tags = Tags(page(reader))
-    assert not tags.open
-    assert "script" not in {tag for tag, _ in tags.seen}
-    for _, attributes in tags.seen:
-        assert not [name for name in attributes if name.startswith("on")]
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:")
-    words = " ".join(tags.words)
-    for told in ("staircase:c=255", "REFUTED", "FF201", "0.0379", "falsefloor run --model", "torch", "ab12"):
-        assert told in words
-
-
-def test_the_page_draws_spectrum_maxima_and_the_adversarial_input(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path)) as reader:
-        text = page(reader)
-    tags = Tags(text).seen
-    assert "slope over step width" in text and "maxima of the batches" in text
-    assert sum(tag == "img" for tag, _ in tags) >= 2 and any(tag == "svg" for tag, _ in tags)
-
-
-def test_a_hostile_name_is_text_on_the_page(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path, study=hostile_study())) as reader:
-        whole, fragment = page(reader), table_html(read_comparison(reader))
-    for text in (whole, fragment):
-        assert "<script>" not in text and "\x1b" not in text
-        assert "alert(1)" in text
-
-
-def test_a_page_of_a_thousand_estimates_stays_small(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path, inputs=112)) as reader:
-        text = page(reader)
-    assert len(text.encode()) < 5_000_000
-    assert text.count('<tr><td class="n">') == 112 * 9
+from falsefloor.study.study import ModelSpec
 
 
 def test_the_csv_has_a_line_an_estimate_and_keeps_numbers(tmp_path: Path) -> None:
@@ -170,29 +97,15 @@ def test_half_blocks_show_two_rows_a_line_and_ascii_one() -> None:
 
 
 def test_what_is_no_picture_is_not_drawn() -> None:
-    flat = Array("float32", (64,), b"\0" * 256)
-    assert planes(flat, low=0, high=1) is None and planes(None, low=0, high=1) is None
-    assert values(Array("complex64", (1,), b"\0" * 8)) == []
+    assert picture([0.0] * 60, (60,)) is None and picture([], (8, 8)) is None
+    assert numbers(None) == () and numbers(Array("complex64", (1,), b"\0" * 8)) == ()
 
 
 def test_stored_values_are_scaled_by_the_domain() -> None:
-    image = Array("float32", (1, 1, 2), struct.pack("<2f", -1.0, 1.0))
-    assert planes(image, low=-1, high=1) == [[[0.0, 1.0]]]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=12),
-    st.floats(allow_nan=True, allow_infinity=True, width=32) | st.none(),
-)
-def test_drawings_stand_whatever_the_curve_holds(data: list[float], mark: float | None) -> None:
-    x = [float(n + 1) for n in range(len(data))]
-    for drawing in (line_chart("a", x, data, level=mark), histogram("b", data, mark=mark)):
-        tags = Tags(drawing)
-        assert not tags.open
-        for tag, attributes in tags.seen:
-            if tag == "circle":
-                assert 0 <= float(attributes["cx"] or "nan") <= 300
+    seen = picture(numbers(Array("float32", (1, 1, 2), struct.pack("<2f", -1.0, 1.0))), (1, 2, 2))
+    assert seen is None
+    image = picture(numbers(Array("float16", (2, 2), struct.pack("<4e", -1.0, 1.0, 0.0, 3.0))), (2, 2))
+    assert image is not None and image.planes(-1, 1) == [[[0.0, 1.0], [0.5, 1.0]]]
 
 
 def test_equal_runs_show_no_change_and_a_better_model_shows_it(tmp_path: Path) -> None:
