@@ -17,10 +17,11 @@ from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
-from falsefloor.report.figure import FIGURES, Figure, comparison
+from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.html import COLOURS, table_html
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url
+from falsefloor.report.radii import comparison
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
 from falsefloor.report.text import UNICODE, clean, fact, number, verdict_word

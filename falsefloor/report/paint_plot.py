@@ -5,6 +5,7 @@ matplotlib is imported where something is drawn, never before.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from falsefloor.errors import UsageError
 from falsefloor.report.detail import first_records, worst_details
-from falsefloor.report.figure import FIGURES, Curve, Figure, Level, comparison
+from falsefloor.report.figure import FIGURES, Curve, Figure, Level
 from falsefloor.report.paint_svg import ink
+from falsefloor.report.radii import comparison
 from falsefloor.report.scale import BREAK
 from falsefloor.report.text import clean
 from falsefloor.store.reader import RunReader
@@ -101,7 +103,8 @@ def _legend(axes: Axes, figure: Figure) -> None:
 
 def _curve(axes: Axes, figure: Figure, curve: Curve) -> None:
     both = zip(map(figure.x.at, curve.x), map(figure.y.at, curve.y), strict=True)
-    places = [(x, y) for x, y in both if x is not None and y is not None]
+    # what has no place breaks the line
+    places = [(math.nan, math.nan) if x is None or y is None else (x, y) for x, y in both]
     axes.plot([x for x, _ in places], [y for _, y in places], **_line(curve), alpha=0.8, label="_")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 
 from falsefloor.report.figure import Curve, Figure, Level
 from falsefloor.report.html import COLOURS
@@ -107,10 +108,12 @@ class _Field:
 
     def curve(self, curve: Curve) -> Iterator[str]:
         both = zip(map(self.figure.x.at, curve.x), map(self.figure.y.at, curve.y), strict=True)
-        places = [place for x, y in both if (place := self.at(x, y)) is not None]
-        if curve.line and len(places) > 1:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-            yield f'<polyline points="{path}" fill="none" {_stroke(curve)}/>'
+        known = [self.at(x, y) for x, y in both]
+        places = [place for place in known if place is not None]
+        for there, run in groupby(known, key=lambda place: place is not None) if curve.line else ():
+            path = " ".join(f"{place[0]:.1f},{place[1]:.1f}" for place in run if place is not None)
+            if there:
+                yield f'<polyline points="{path}" fill="none" {_stroke(curve)}/>'
         if curve.marker and places:
             path = "".join(_mark(curve.marker, x, y) for x, y in places)
             yield f'<path d="{path}" {_filled(curve)}/>'

@@ -33,7 +33,7 @@ class Results:
     @cached_property
     def document(self) -> dict[str, Any]:
         """The whole run as the JSON document falsefloor.run/1."""
-        with RunReader(self._run) as reader:
+        with self.reader() as reader:
             return reader.document()
 
     @property
@@ -54,9 +54,13 @@ class Results:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.estimates)
 
+    def reader(self) -> RunReader:
+        """The stored run, to be closed: what reports are made from."""
+        return RunReader(self._run)
+
     def array(self, name: str) -> Array | None:
         """A stored array, for example a witness, by the name that a record gives."""
-        with RunReader(self._run) as reader:
+        with self.reader() as reader:
             return reader.array(name)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def test_a_picture_is_drawn_in_both_formats_and_twice_the_same(small_tables: Pat
 
 
 def test_every_table_has_a_picture() -> None:
-    assert set(figures.DRAWERS) == set(measured.TABLES)
+    assert set(figures.FIGURES) == set(measured.TABLES)
 
 
 def test_a_file_in_the_place_of_the_directory_is_refused(command: Command, tmp_path: Path) -> None:

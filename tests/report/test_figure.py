@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from falsefloor.report import scale
 from falsefloor.report.detail import Detail
-from falsefloor.report.figure import MARKERS, autograd, comparison, fit, score, spectrum
+from falsefloor.report.figure import MARKERS, autograd, fit, score, spectrum
+from falsefloor.report.radii import comparison
 
 SCALES = [1e-4, 1e-3, 1e-2, 1e-1]
 STAIRS = [0.0, 0.0, 89.0, 90.0]

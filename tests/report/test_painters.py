@@ -48,6 +48,13 @@ def test_every_curve_and_level_is_named_and_told_apart_without_colour() -> None:
     assert 'stroke-dasharray="6 3"' in svg(STAIRS)
 
 
+def test_a_line_breaks_where_a_value_has_no_place() -> None:
+    y = [1.0, 2.0, float("nan"), 3.0, 4.0]
+    curve = Curve("c", range(5), y, "function")
+    drawn = svg(Figure("a", scale.linear("x", range(5)), scale.linear("y", y), (curve,)))
+    assert drawn.count("<polyline") == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(VALUES, VALUES, st.floats(allow_nan=True, allow_infinity=True), st.booleans())
 def test_an_svg_stands_whatever_the_curve_holds(
