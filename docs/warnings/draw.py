@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-RED, BLUE, GREEN, GREY = "#b3261e", "#1f5fa8", "#2e7d32", "#5c5c5c"
+from falsefloor.report.figure import Curve, Figure, Level
+from falsefloor.report.paint_plot import LOOK, sheet
+from falsefloor.report.paint_svg import INK
+from falsefloor.report.scale import linear, logarithmic
+
+RED, BLUE, GREEN, GREY = (INK[role][0] for role in ("red", "blue", "green", "interval"))
 """What is false or misleads; what the function does; what bounds it from above; what is there to compare."""
 SIZE = (6.4, 3.0)
 """Inches: 614 CSS pixels wide, the width of a page's text."""
@@ -16,44 +21,51 @@ TYPE, LEADING, ADVANCE = 8.5, 13.0, 0.602
 """Of a terminal's text: points, points between lines, and a column's width as a share of the type."""
 
 
-def save(draw: Callable[[Any], None], path: Path) -> None:
+Shown = Figure | Sequence[Figure] | Callable[[Any], None]
+"""Figures as a run's are painted, or what draws into a sheet of matplotlib where a figure cannot say it."""
+
+
+def save(shown: Shown, path: Path) -> None:
     """One SVG. The same picture twice is the same file: ids from the text, no date."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Sheet
 
-    look = {
-        "svg.hashsalt": "falsefloor",
-        "svg.fonttype": "none",
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "path.simplify_threshold": 0.5,
-    }
-    with rc_context(look):
-        figure = Figure(figsize=SIZE, layout="constrained", facecolor="white")
-        draw(figure)
-        figure.savefig(path, metadata={"Date": None})
+    with rc_context({**LOOK, "path.simplify_threshold": 0.5}):
+        if callable(shown):
+            drawn = Sheet(figsize=SIZE, layout="constrained", facecolor="white")
+            shown(drawn)
+        else:
+            drawn = sheet([shown] if isinstance(shown, Figure) else shown)
+        drawn.savefig(path, metadata={"Date": None})
 
 
-def upright(axes: Any, at: float, words: str, *, colour: str, style: str = "--", high: float = 0.97) -> None:
-    """A vertical line with its words beside it, in the upper part of the picture."""
-    axes.axvline(at, color=colour, linestyle=style, linewidth=1.2)
-    axes.annotate(
-        words,
-        (at, high),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        color=colour,
-        va="top",
-    )
+def figure(x: str, y: str, *drawn: Curve | Level, title: str = "", log: str = "") -> Figure:
+    """Sides wide enough for all of it. log: which sides are logarithmic, "x", "y" or "xy"."""
+    curves = tuple(one for one in drawn if isinstance(one, Curve))
+    levels = tuple(one for one in drawn if isinstance(one, Level))
+    across = [v for one in curves for v in one.x] + [one.value for one in levels if one.upright]
+    up = [v for one in curves for v in one.y] + [one.value for one in levels if not one.upright]
+    sides = [
+        (logarithmic if side in log else linear)(name, values)
+        for side, name, values in (("x", x, across), ("y", y, up))
+    ]
+    return Figure(title, *sides, curves, levels)
 
 
-def level(axes: Any, at: float, *, colour: str = GREY) -> None:
-    """A horizontal line where something changes sign."""
-    axes.axhline(at, color=colour, linewidth=0.8, linestyle=":")
+def line(name: str, x: Any, y: Any, role: str, marker: str = "", *, joined: bool = True) -> Curve:
+    """A curve from tensors or lists."""
+    xs, ys = ([float(v) for v in values] for values in (x, y))
+    return Curve(name, xs, ys, role, marker, joined)
+
+
+def steps(name: str, x: Sequence[float], y: Sequence[float], role: str) -> Curve:
+    """A value that stays until the next one."""
+    corners = [(b, v) for a, b, v in zip(x, x[1:], y, strict=False) for b in (a, b)]
+    return line(name, [at for at, _ in corners] + [x[-1]], [v for _, v in corners] + [y[-1]], role)
+
+
+ZERO = Level("another class below", 0.0, "interval")
+"""Where a margin changes its sign."""
 
 
 def bars(

@@ -33,7 +33,7 @@ def make(codes: Sequence[str], folder: Path) -> dict[str, Mapping[str, str]]:
     words: dict[str, Mapping[str, str]] = {}
     for code in codes:
         case = CASES[code]()
-        save(case.draw, folder / f"{code}.svg")
+        save(case.shown, folder / f"{code}.svg")
         words[code] = {"alt": case.alt, "caption": case.caption}
     return words
 

@@ -88,9 +88,9 @@ def named(name: str, places: Sequence[str]) -> Scale:
 
 
 def short(value: float) -> str:
-    """A tick's number in few letters: 1e-6, 0.01, 250, 1e5."""
-    if not value or 0.01 <= abs(value) < 1e5:
-        return f"{value:.4g}"
+    """A tick's number in few letters: 1e-6, 0.01, 60000, 1e5."""
+    if not value or 1e-3 <= abs(value) < 1e5:
+        return f"{float(f'{value:.4g}'):g}"
     digits, power = f"{value:.2e}".split("e")
     return f"{float(digits):g}e{int(power)}"
 

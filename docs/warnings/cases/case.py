@@ -7,11 +7,11 @@ falsefloor itself; a case whose warning is not raised stops the script.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from draw import Shown
 from torch import Tensor, nn
 
 import falsefloor
@@ -22,6 +22,7 @@ from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.numerics.balls import sample
 from falsefloor.numerics.margins import margins
 from falsefloor.plugins.loading import make
+from falsefloor.report.detail import Detail, detail_of
 from falsefloor.report.results import Results
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe.site import Site
@@ -34,11 +35,11 @@ under two fifths of its time."""
 
 @dataclass(frozen=True)
 class Case:
-    """alt: what the picture shows, for who cannot see it; caption: model, masker, input, seed and figures."""
+    """alt: what it shows, for who cannot see it; caption: model, masker, input, seed and figures."""
 
     alt: str
     caption: str
-    draw: Callable[[Any], None]
+    shown: Shown
 
 
 def digit(number: int) -> tuple[Tensor, Tensor]:
@@ -96,6 +97,12 @@ def curve(results: Results, record: dict[str, Any], name: str) -> list[float]:
     """A stored curve without its padding."""
     values = array(results, f"{record['arrays']}/curve-{name}").tolist()
     return [value for value in values if value == value]
+
+
+def detail(results: Results, record: dict[str, Any]) -> Detail:
+    """All that the run stored around a record: what the figures of a report are made from."""
+    with results.reader() as reader:
+        return detail_of(reader, record)
 
 
 def facts_of(results: Results, judged: Record, *, number: int = 0) -> Facts:

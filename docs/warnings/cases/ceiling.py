@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from draw import BLUE, GREY, RED, bars, level, upright
+from draw import BLUE, GREY, RED, ZERO, bars, figure, line, steps
 from torch import Tensor, nn
 
 from cases.case import ATTACK, Case, curve, digit, margin, network, raised, ray, record_of, study
@@ -14,6 +14,7 @@ from cases.gradient import STAIRS, tour
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.numerics.balls import directions
+from falsefloor.report.figure import Level
 from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
 
@@ -38,14 +39,13 @@ def found_nothing() -> Case:
     away = (points - x).flatten(1).abs().amax(1)
     constant, usual = margin(Constant(), points, label), margin(network(), points, digit(0)[1])
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(away, usual, "x", color=GREY, markersize=3, label="digits:mlp, to compare")
-        axes.plot(away, constant, "o", color=BLUE, markersize=3, label="the constant model")
-        level(axes, 0.0)
-        axes.set_xlabel("distance of a random point from the input (linf)")
-        axes.set_ylabel("margin; below 0 another class")
-        axes.legend(loc="lower left")
+    shown = figure(
+        "distance of a random point from the input (linf)",
+        "margin",
+        line("digits:mlp, to compare", away, usual, "quiet", "cross", joined=False),
+        line("the constant model", away, constant, "blue", "circle", joined=False),
+        ZERO,
+    )
 
     queries = sum(record["queries"].values())
     return Case(
@@ -55,7 +55,7 @@ def found_nothing() -> Case:
             f" {queries:,} queries the attack's ceiling is {record['radius']}. Here there is nothing to find;"
             " with a hidden gradient or a small budget the warning is the same."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -88,7 +88,7 @@ def wrong_order() -> Case:
             f" adversarial input is {evidence['whitebox']:.4f} away, without gradients"
             f" {evidence['blackbox']:.4f}."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -102,15 +102,12 @@ def not_converged() -> Case:
     share = [k / (len(path) - 1) for k in range(len(path))]
     late = [distance for at, distance in zip(share, path, strict=True) if at > 0.3]
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.step(share, path, where="post", color=RED, label="four steps a start")
-        axes.axvspan(0.9, 1.0, facecolor="#f4d9d6", edgecolor=RED, hatch="//", label="the last tenth")
-        axes.set_xlim(0.3, 1.0)
-        axes.set_ylim(0.95 * min(late), 1.05 * max(late))
-        axes.set_xlabel("share of the attack's steps that are done")
-        axes.set_ylabel("best distance so far (l2)")
-        axes.legend(loc="upper right", bbox_to_anchor=(0.84, 1.0))
+    shown = figure(
+        "share of the attack's steps that are done",
+        "best distance so far (l2)",
+        steps("four steps a start", share[-len(late) :], late, "red"),
+        Level("the last tenth begins", 0.9, "interval", upright=True),
+    )
 
     return Case(
         alt="The best distance of a short attack still falls in the last tenth of its steps",
@@ -119,7 +116,7 @@ def not_converged() -> Case:
             f" steps still improved the distance by {gain:.1%}, to {path[-1]:.3f}; what refines the point"
             f" afterwards brought it to {float(record['radius']):.3f}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -158,15 +155,14 @@ def unstable_witness() -> Case:
         together.append(float(margin(model, company, mine)[chosen]))
         alone.append(float(margin(model, point[None], mine)))
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * reach, alone, color=RED, linestyle="--", label="evaluated alone")
-        axes.plot(shares * reach, together, color=BLUE, label="in a batch of four")
-        level(axes, 0.0)
-        upright(axes, reach, f"returned: {reach:.4f}", colour=GREY, style=":")
-        axes.set_xlabel("distance from the input, on the way through the returned point (linf)")
-        axes.set_ylabel("margin; below 0 another class")
-        axes.legend(loc="lower left")
+    shown = figure(
+        "distance from the input, on the way through the returned point (linf)",
+        "margin",
+        line("evaluated alone", shares * reach, alone, "gradient"),
+        line("in a batch of four", shares * reach, together, "blue"),
+        ZERO,
+        Level(f"returned: {reach:.4f}", reach, "bound", upright=True),
+    )
 
     at = min(range(len(shares)), key=lambda k: abs(float(shares[k]) - 1.0))
     return Case(
@@ -176,7 +172,7 @@ def unstable_witness() -> Case:
             f" digits:7,0,1,2, seed 0, {ATTACK}. For digits:0 it returned a point {reach:.4f} away: with the"
             f" other three its margin is {together[at]:.2f}, alone {alone[at]:.2f}, so it is not used."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from draw import BLUE, GREEN, GREY, RED, level, upright
+from draw import BLUE, GREEN, RED, ZERO, figure, line
 from torch import Tensor, nn
 
 from cases.case import (
@@ -25,9 +25,10 @@ from cases.case import (
 )
 from cases.gradient import SCORE, STAIRS, tour
 from falsefloor.api import Record
-from falsefloor.checks.contradiction import RULES
+from falsefloor.checks.contradiction import check
 from falsefloor.engine.context import generators
 from falsefloor.plugins.loading import make
+from falsefloor.report.figure import Level
 from falsefloor.subjects.subject import ModelSubject
 from falsefloor.subjects.trap import plant
 
@@ -41,15 +42,14 @@ def floor_above_ceiling() -> Case:
     shares = torch.linspace(0.0, 1.1 * claim / found, 300)
     values = margin(masked(network(), "staircase", c=255), ray(x, witness, shares=shares), y)
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * found, values, color=BLUE)
-        level(axes, 0.0)
-        upright(axes, found, f"witness: {found:.3f}", colour=GREEN, style="-", high=0.75)
-        upright(axes, claim, f"claim: {claim:.3g}", colour=RED, high=0.75)
-        axes.set_xlim(0.0, 1.16 * claim)
-        axes.set_xlabel("distance from the input, on the way through the witness (linf)")
-        axes.set_ylabel("margin; below 0 another class")
+    shown = figure(
+        "distance from the input, on the way through the witness (linf)",
+        "margin",
+        line("the margin", shares * found, values, "blue"),
+        ZERO,
+        Level(f"witness: {found:.3f}", found, "bound", upright=True),
+        Level(f"claim: {claim:.3g}", claim, "gradient", upright=True),
+    )
 
     return Case(
         alt="The margin along a ray changes sign at the witness, far inside the claimed radius",
@@ -57,7 +57,7 @@ def floor_above_ceiling() -> Case:
             f"digits:mlp behind {STAIRS}, input digits:0, seed 0. {SCORE} claims {claim:.3g}; the attack's"
             f" witness, at {found:.4f}, is another class already, {claim / found:.2f} times nearer."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -75,17 +75,14 @@ def secant_beats_constant() -> Case:
     values = margin(network("mlp-tanh"), ray(x, pair[1], shares=shares), y, target=target)
     start = float(values[0])
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        distance = shares * reach
-        axes.plot(
-            distance, start - constant * distance, color=RED, linestyle="--", label="constant: no steeper"
-        )
-        axes.plot(distance, values, color=BLUE, label="the margin")
-        axes.plot([0.0, reach], [start, float(values[-1])], "o-", color=GREY, linewidth=0.8, label="the pair")
-        axes.set_xlabel("distance from the input (linf)")
-        axes.set_ylabel(f"margin to class {target}")
-        axes.legend(loc="upper right")
+    distance = shares * reach
+    shown = figure(
+        "distance from the input (linf)",
+        f"margin to class {target}",
+        line("constant: no steeper", distance, start - constant * distance, "gradient"),
+        line("the margin", distance, values, "blue"),
+        line("the pair", [0.0, reach], [start, float(values[-1])], "quiet", "circle"),
+    )
 
     return Case(
         alt="The margin falls below the line that the constant allows",
@@ -94,7 +91,7 @@ def secant_beats_constant() -> Case:
             f" ({few}) gives a constant of {constant:.0f}; between the input and a point {reach:.3g} away the"
             f" margin falls with a slope of {slope:.0f}, below the dashed line that the constant allows."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -153,7 +150,7 @@ def counterexample_inside() -> Case:
             f" (0.55, 0.45), l2, seed 0. clever:radius=0.35 claims {claim:.3g}; no attack ran, but the"
             f" observation met a point of the other class at {seen:.4f}."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -165,26 +162,20 @@ def sandwich_broken() -> Case:
     ceilings = [float(record_of(results, "attack", number=n)["radius"]) for n in numbers]
     for n in numbers:
         judged = Record("linearised", "lower_bound", "autograd", bounds[n])
-        found = RULES["FF204"](facts_of(results, judged, number=n))
+        found = check.rules["FF204"](facts_of(results, judged, number=n))
         if bool(found) != (bounds[n] > ceilings[n] * (1 + 1e-6)):
             raise LookupError(f"FF204 and the two distances of digits:{n} disagree")
     broken = [n for n in numbers if bounds[n] > ceilings[n]]
     if not broken:
         raise LookupError("FF204 is not raised: the wrong certificate was right everywhere")
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(
-            numbers, ceilings, "_", color=GREEN, markersize=18, markeredgewidth=2, label="attack's ceiling"
-        )
-        axes.plot(numbers, bounds, "o", color=BLUE, label="wrong certificate")
-        axes.plot(
-            broken, [bounds[n] for n in broken], "X", color=RED, markersize=9, label="above the ceiling"
-        )
-        axes.set_xticks(numbers, [f"digits:{n}" for n in numbers])
-        axes.set_ylim(0.0, 1.35 * max(*ceilings, *bounds))
-        axes.set_ylabel("distance (linf)")
-        axes.legend(loc="upper right", ncols=3)
+    shown = figure(
+        "input digits:n",
+        "distance (linf)",
+        line("attack's ceiling", numbers, ceilings, "green", "square", joined=False),
+        line("wrong certificate", numbers, bounds, "blue", "circle", joined=False),
+        line("above the ceiling", broken, [bounds[n] for n in broken], "red", "cross", joined=False),
+    )
 
     worst = max(broken, key=lambda n: bounds[n] / ceilings[n])
     return Case(
@@ -194,7 +185,7 @@ def sandwich_broken() -> Case:
             f" network for linear. On {len(broken)} of {len(numbers)} inputs it lies above a verified"
             f" adversarial input, on digits:{worst} {bounds[worst]:.4f} above {ceilings[worst]:.4f}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -222,17 +213,15 @@ def trap_missed() -> Case:
     points = ray(x, trap.point, shares=shares)
     with_trap, without = (margin(model, points, y) for model in (trap.subject, subject))
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * planted, without, color=GREY, linestyle=":", label="the model")
-        axes.plot(shares * planted, with_trap, color=BLUE, label="with a slope planted behind the staircase")
-        level(axes, 0.0)
-        upright(axes, planted, f"planted: {planted:.4f}", colour=GREEN, style="-", high=0.55)
-        upright(axes, claim, f"claim: {claim:.3g}", colour=RED, high=0.3)
-        axes.set_xlim(0.0, 1.16 * claim)
-        axes.set_xlabel("distance from the input (linf)")
-        axes.set_ylabel("margin; below 0 another class")
-        axes.legend(loc="lower left", bbox_to_anchor=(0.08, 0.02))
+    shown = figure(
+        "distance from the input (linf)",
+        "margin",
+        line("the model", shares * planted, without, "interval"),
+        line("with a slope planted behind the staircase", shares * planted, with_trap, "blue"),
+        ZERO,
+        Level(f"planted: {planted:.4f}", planted, "bound", upright=True),
+        Level(f"claim: {claim:.3g}", claim, "gradient", upright=True),
+    )
 
     return Case(
         alt="The planted margin crosses zero early; the same estimator claims a much larger distance",
@@ -241,7 +230,7 @@ def trap_missed() -> Case:
             f" staircase changes the class at {planted:.4f}; asked of that planted model, {SCORE} claims"
             f" {claim:.3g}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from draw import BLUE, GREEN, GREY, RED, level, terminal
+from draw import BLUE, GREY, RED, ZERO, figure, line, terminal
 from torch import nn
 
 from cases.case import ATTACK, Case, digit, margin, network, raised, record_of, study
@@ -61,7 +61,7 @@ def misclassified() -> Case:
             f" {float(logits[answer]):.2f}, the label {label} one of {float(logits[label]):.2f}: the distance"
             f" is {record['radius']:.3g} and nothing is estimated."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -96,7 +96,7 @@ def outside() -> Case:
             f" from 0 to 16. {beyond:.0%} of the 64 coordinates lie outside, the largest at"
             f" {float(pixels.max()):.0f}."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -109,17 +109,14 @@ def training() -> Case:
     active = torch.cat([margin(model, x, y) for _ in range(10)])
     fixed = torch.cat([margin(model.eval(), x, y) for _ in range(10)])
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        calls = range(1, 11)
-        axes.plot(calls, active, "x", color=RED, markersize=7, label="in training mode, as it came")
-        axes.plot(calls, fixed, "o-", color=BLUE, markersize=4, label="after eval(), what is judged")
-        level(axes, 0.0)
-        axes.set_xticks(calls)
-        axes.set_ylim(top=1.3 * float(torch.cat([active, fixed]).max()))
-        axes.set_xlabel("call, always with the same input")
-        axes.set_ylabel("margin")
-        axes.legend(loc="upper left", ncols=2)
+    calls = range(1, 11)
+    shown = figure(
+        "call, always with the same input",
+        "margin",
+        line("in training mode, as it came", calls, active, "red", "cross", joined=False),
+        line("after eval(), what is judged", calls, fixed, "blue", "circle"),
+        ZERO,
+    )
 
     return Case(
         alt="Ten calls: in training mode ten margins, in evaluation mode one",
@@ -128,7 +125,7 @@ def training() -> Case:
             f" digits:0, torch seed 0. In training mode ten calls give margins from {float(active.min()):.2f}"
             f" to {float(active.max()):.2f}, in evaluation mode {float(fixed[0]):.2f} each time."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -144,18 +141,13 @@ def vacuous() -> Case:
         floors.append(float(record["radius"]))
         ceilings.append(float(record_of(results, "attack", number=n)["radius"]))
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.vlines(numbers, floors, ceilings, color=GREY, linewidth=1.0, linestyle=":")
-        axes.plot(
-            numbers, ceilings, "_", color=GREEN, markersize=20, markeredgewidth=2, label="attack's ceiling"
-        )
-        axes.plot(numbers, floors, "o", color=BLUE, label="CLEVER's floor")
-        axes.set_yscale("log")
-        axes.set_xticks(numbers, [f"digits:{n}" for n in numbers])
-        axes.set_ylim(0.3 * min(floors), 12.0 * max(ceilings))
-        axes.set_ylabel("distance (linf)")
-        axes.legend(loc="upper right", ncols=2)
+    shown = figure(
+        "input digits:n",
+        "distance (linf)",
+        line("attack's ceiling", numbers, ceilings, "green", "square", joined=False),
+        line("CLEVER's floor", numbers, floors, "blue", "circle", joined=False),
+        log="y",
+    )
 
     return Case(
         alt="On a logarithmic axis the floors of six inputs lie far below their ceilings",
@@ -163,7 +155,7 @@ def vacuous() -> Case:
             f"digits:mlp behind {masker}, seed 0, {score}. The ceilings are {min(useless):.0f} to"
             f" {max(useless):.0f} times the floors; more than 5 times is called vacuous."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -217,7 +209,7 @@ def check_failed() -> Case:
             "digits:linear, unmasked, input digits:0, seed 0, with a check installed that raises on purpose."
             f" The warning says `{message}`, and the verdict is {record['verdict']}, not held."
         ),
-        draw=lambda figure: terminal(figure, lines),
+        shown=lambda figure: terminal(figure, lines),
     )
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from draw import BLUE, GREY, RED, level
+from draw import BLUE, RED, ZERO, figure, line
 from torch import Tensor, nn
 
 from cases.case import (
     ATTACK,
     Case,
     array,
-    curve,
+    detail,
     digit,
     gradients,
     margin,
@@ -26,6 +26,7 @@ from cases.case import (
     study,
 )
 from falsefloor.engine.context import generators
+from falsefloor.report.figure import Level, spectrum
 from falsefloor.report.results import Results
 from falsefloor.subjects.observe.agreement import STEPS, scale_agreement
 from falsefloor.subjects.observe.site import Site
@@ -47,18 +48,8 @@ def vanished() -> Case:
     record = record_of(tour(), "clever", masker=STAIRS)
     share = float(raised("FF101", record)["evidence"]["vanished_share"])
     own = record_of(tour(), "finite-difference", masker=STAIRS)
-    scales, slopes = (curve(tour(), own, name) for name in ("scales", "spectrum"))
+    shown = spectrum(detail(tour(), record))
     said = float(record["evidence"]["gradient_norm_max"])
-
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.semilogx(
-            scales, slopes, color=BLUE, marker="o", markersize=3, label="differences over steps of h"
-        )
-        axes.axhline(said, color=RED, linestyle="--", label="autograd, at every sample")
-        axes.set_xlabel("step h")
-        axes.set_ylabel("median slope (ℓ1 norm)")
-        axes.legend(loc="center left")
 
     plateau = float(own["evidence"]["plateau_slope"])
     return Case(
@@ -68,7 +59,7 @@ def vanished() -> Case:
             f" slope of {plateau:.0f}; on {share:.0%} of {SCORE}'s samples autograd says"
             f" {said:.3g}, so the score is the sampling radius, {record['radius']:.3g}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -85,14 +76,13 @@ def scales_disagree() -> Case:
     said, did, step = _pairs(site, seen.points)
     ratio, correlation = _agreement(seen.facts[0]["autograd"]["steps"])
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        reach = 1.08 * float(torch.cat([said, did]).abs().max())
-        axes.plot([-reach, reach], [-reach, reach], color=GREY, linestyle=":", label="as it should be")
-        axes.plot(did, said, "x", color=RED, markersize=5, label=f"{len(did)} pairs, {2 * step:.2g} apart")
-        axes.set_xlabel("change of the margin between two points")
-        axes.set_ylabel("change the gradient predicts")
-        axes.legend(loc="upper left")
+    reach = 1.08 * float(torch.cat([said, did]).abs().max())
+    shown = figure(
+        "change of the margin between two points",
+        "change the gradient predicts",
+        line("as it should be", [-reach, reach], [-reach, reach], "interval"),
+        line(f"{len(did)} pairs, {2 * step:.2g} apart", did, said, "red", "cross", joined=False),
+    )
 
     return Case(
         alt="Predicted against real changes of the margin: a cloud that leaves the diagonal",
@@ -102,7 +92,7 @@ def scales_disagree() -> Case:
             f" {ratio:.2f} times what happens, with a correlation of {correlation:.2f}; the limits are 0.75"
             " to 1.33 and 0.9."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -134,14 +124,13 @@ def graph_cut() -> Case:
     values = margin(model, ray(x, pair[1], shares=shares), y)
     ends = margin(model, pair, y)
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * distance, values, color=BLUE, label="the margin")
-        axes.plot([0.0, distance], ends, "o", color=BLUE, label="the pair that the warning names")
-        axes.axhline(float(ends[0]), color=RED, linestyle="--", label="no gradient path: no change")
-        axes.set_xlabel("distance from the input, along the pair")
-        axes.set_ylabel("margin")
-        axes.legend()
+    shown = figure(
+        "distance from the input, along the pair",
+        "margin",
+        line("the margin", shares * distance, values, "blue"),
+        line("the pair that the warning names", [0.0, distance], ends, "blue", "circle", joined=False),
+        Level("no gradient path: no change", float(ends[0]), "gradient"),
+    )
 
     return Case(
         alt="The margin falls in steps along a ray, where the missing gradient says that it stays",
@@ -150,7 +139,7 @@ def graph_cut() -> Case:
             f" graph, yet the margin is {ends[0]:.2f} at the input and {ends[1]:.2f} at a point"
             f" {distance:.2g} away."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -185,7 +174,7 @@ def spiky() -> Case:
             f" {SCORE} itself met a largest of {evidence['largest']:.0f} over a median of"
             f" {evidence['median']:.3g}."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -208,16 +197,14 @@ def non_deterministic() -> Case:
     finding = raised("FF105", record_of(study(model, x, y, estimators=["clever:radius=0.1"]), "clever"))
     values = torch.cat([margin(model, x, y) for _ in range(30)])
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        calls = torch.arange(1, len(values) + 1)
-        axes.plot(calls, values, "o", color=RED, markersize=4, label="with noise of 0.2 on every input")
-        axes.axhline(float(margin(network(), x, y)), color=BLUE, label="the same model without noise")
-        level(axes, 0.0)
-        axes.set_xlabel("call, always with the same input")
-        axes.set_ylabel("margin")
-        axes.set_ylim(bottom=min(-1.0, float(values.min()) - 1.0), top=1.45 * float(values.max()))
-        axes.legend(loc="upper left", ncols=2)
+    calls = range(1, len(values) + 1)
+    shown = figure(
+        "call, always with the same input",
+        "margin",
+        line("with noise of 0.2 on every input", calls, values, "red", "circle", joined=False),
+        Level("the same model without noise", float(margin(network(), x, y)), "function"),
+        ZERO,
+    )
 
     return Case(
         alt="The margin of one input at thirty calls: thirty different values",
@@ -227,7 +214,7 @@ def non_deterministic() -> Case:
             f" {float(values.max()):.2f}; between the check's own repeats the logits moved by"
             f" {finding['evidence']['repeat_shift']:.2g}, relative, where 0 is asked of a CPU."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 

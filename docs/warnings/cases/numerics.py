@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from draw import BLUE, GREY, RED, level, upright
+from draw import BLUE, GREY, RED, ZERO, figure, line
 from torch import Tensor, nn
 
 from cases.case import Case, array, digit, margin, masked, network, raised, ray, record_of, study
 from cases.gradient import STAIRS, tour
+from falsefloor.report.figure import Level
 
 
 class Lifted(nn.Module):
@@ -42,14 +43,13 @@ def precision() -> Case:
     finally:
         body.float()
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * reach, single, color=RED, label="float32")
-        axes.plot(shares * reach, double, color=BLUE, linestyle="--", label="float64")
-        level(axes, 0.0)
-        axes.set_xlabel("distance from the input, on the way through an adversarial point (linf)")
-        axes.set_ylabel("margin")
-        axes.legend()
+    shown = figure(
+        "distance from the input, on the way through an adversarial point (linf)",
+        "margin",
+        line("float64", shares * reach, double, "blue"),
+        line("float32", shares * reach, single, "red"),
+        ZERO,
+    )
 
     return Case(
         alt="In float32 the margin falls in whole steps, in float64 smoothly",
@@ -58,7 +58,7 @@ def precision() -> Case:
             f" digits:0, seed 0. In float32 the logits keep whole numbers at best: the margin at the input is"
             f" {float(single[0]):.4g} there and {float(double[0]):.4g} in float64, another by {shift:.1%}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -99,7 +99,7 @@ def saturated() -> Case:
             f" becomes {float(outputs.max()):.9g}; around the input {share:.0%} of the points observed have"
             " the same largest output to the last bit."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
@@ -134,18 +134,14 @@ def non_finite() -> Case:
     lost = ~answer.isfinite()
     first = float(shares[lost][0]) * distance
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(shares * distance, power.masked_fill(lost, torch.nan), color=BLUE)
-        axes.axhline(65504.0, color=GREY, linestyle=":")
-        axes.text(0.0, 68_000.0, "the largest float16: 65,504", color=GREY)
-        axes.fill_between(shares * distance, 0.0, 80_000.0, where=lost, step="mid", color="#f4d9d6")
-        axes.text(first + 0.005, 20_000.0, "here the logits are NaN")
-        upright(axes, claim, f"claim: {claim:.3g}", colour=RED, high=0.6)
-        axes.set_ylim(0.0, 80_000.0)
-        axes.set_yticks([0, 20_000, 40_000, 60_000], ["0", "20,000", "40,000", "60,000"])
-        axes.set_xlabel("distance from the input (linf)")
-        axes.set_ylabel("exp of the label's logit, float16")
+    shown = figure(
+        "distance from the input (linf)",
+        "exp of the label's logit, float16",
+        line("the power", shares * distance, power.masked_fill(lost, torch.nan), "blue"),
+        Level("the largest float16: 65,504", 65504.0, "interval"),
+        Level("from here on the logits are NaN", first, "bound", upright=True),
+        Level(f"claim: {claim:.3g}", claim, "gradient", upright=True),
+    )
 
     return Case(
         alt="The exponential of a logit grows to the largest half-precision number, then the answer is NaN",
@@ -154,7 +150,7 @@ def non_finite() -> Case:
             f" digits:{number}, seed 0. The claim of clever:radius=0.2 is {claim:.3g}; at {distance:.3g} the"
             " exponential overflows and every logit is NaN."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 

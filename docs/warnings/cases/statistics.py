@@ -6,46 +6,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from draw import BLUE, GREY, RED
+from draw import BLUE, GREY, RED, figure, line, steps
 
-from cases.case import Case, curve, digit, gradients, network, raised, record_of, study
+from cases.case import Case, curve, detail, digit, gradients, network, raised, record_of, study
+from falsefloor.report.figure import Level, fit
 
 NO_FIT = "clever:radius=0.05"
 
 
 def fit_replaced() -> Case:
     x, y = digit(7)
-    shown = []
+    shown, records = [], []
     for name in ("mlp", "mlp-tanh"):
         results = study(network(name), x, y, estimators=[f"{NO_FIT},directed=false"])
         record = record_of(results, "clever")
-        shown.append((name, sorted(curve(results, record, "maxima")), record))
-    raised("FF301", shown[0][2])
-    if shown[1][2]["evidence"]["fit"] != "weibull":
+        records.append(record)
+        shown.append(fit(detail(results, record)))
+    raised("FF301", records[0])
+    if records[1]["evidence"]["fit"] != "weibull":
         raise LookupError("the picture compares with a fit that was used, and this one was not")
 
-    def draw(figure: Any) -> None:
-        for place, (name, maxima, record) in enumerate(shown):
-            axes = figure.add_subplot(1, 2, place + 1)
-            evidence = record["evidence"]
-            heights = [(k + 1) / len(maxima) for k in range(len(maxima))]
-            axes.plot(maxima, heights, "o", color=BLUE, markersize=3, label=f"{len(maxima)} batch maxima")
-            if evidence["fit"] == "weibull":
-                end, scale, shape = (float(evidence[f"fit_{k}"]) for k in ("location", "scale", "shape"))
-                line = torch.linspace(maxima[0], end, 80, dtype=torch.float64)
-                axes.plot(line, torch.exp(-(((end - line) / scale) ** shape)), color=GREY, label="fit")
-                axes.axvline(end, color=GREY, linestyle=":", label=f"its end: {end:.2f}")
-            else:
-                axes.axvline(maxima[-1], color=RED, linestyle="--", label=f"largest: {maxima[-1]:.2f}")
-            axes.set_title(f"digits:{name}, {evidence['distinct_maxima']:.0f} distinct")
-            axes.set_xlabel("largest slope of a batch")
-            axes.set_ylim(0.0, 1.45)
-            axes.set_yticks([0.0, 0.5, 1.0])
-            axes.legend(loc="upper left")
-            if place == 0:
-                axes.set_ylabel("share of batches at or below")
-
-    left, right = (record["evidence"] for _, _, record in shown)
+    left, right = (record["evidence"] for record in records)
     return Case(
         alt="Batch maxima of a piecewise linear model in few columns, of a smooth one along a fit",
         caption=(
@@ -54,7 +35,7 @@ def fit_replaced() -> Case:
             f" largest stands in for the fit ({left['fit_reason']}); on digits:mlp-tanh they take"
             f" {right['distinct_maxima']:.0f}, and the fit is used."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -68,17 +49,14 @@ def unstable() -> Case:
     running = torch.tensor(maxima).cummax(0).values
     half = (len(maxima) + 1) // 2
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        batch = torch.arange(1, len(maxima) + 1)
-        axes.plot(batch, maxima, "o", color=GREY, markersize=4, label="largest slope of a batch")
-        axes.step(batch, running, where="post", color=RED, label="the running maximum")
-        axes.axvline(half + 0.5, color=GREY, linestyle=":")
-        axes.set_xticks(range(2, len(maxima) + 1, 2))
-        axes.set_ylim(0.0, 1.4 * max(maxima))
-        axes.set_xlabel("batches drawn; dotted: half of them")
-        axes.set_ylabel("slope")
-        axes.legend(loc="upper left")
+    batch = list(range(1, len(maxima) + 1))
+    shown = figure(
+        "batches drawn",
+        "slope",
+        line("largest slope of a batch", batch, maxima, "quiet", "circle", joined=False),
+        steps("the running maximum", batch, running.tolist(), "red"),
+        Level("half of them", half + 0.5, "interval", upright=True),
+    )
 
     return Case(
         alt="The running maximum of the slope still jumps in the second half of the batches",
@@ -87,7 +65,7 @@ def unstable() -> Case:
             f" largest slope is {evidence['half']:.1f}, after all {evidence['full']:.1f}, which is"
             f" {evidence['full'] / evidence['half'] - 1:.0%} more, where 25% is allowed."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -102,13 +80,12 @@ def capped() -> Case:
         if record["masker"] != "none":
             raised("FF303", record)
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        axes.plot(radii, scores["staircase:c=255"], "s--", color=RED, label="staircase:c=255")
-        axes.plot(radii, scores["none"], "o-", color=BLUE, label="no masker")
-        axes.set_xlabel("radius of the sampled ball (linf)")
-        axes.set_ylabel("score")
-        axes.legend(loc="upper left")
+    shown = figure(
+        "radius of the sampled ball (linf)",
+        "score",
+        line("staircase:c=255", radii, scores["staircase:c=255"], "red", "square"),
+        line("no masker", radii, scores["none"], "blue", "circle"),
+    )
 
     return Case(
         alt="Against the sampling radius the masked score is a straight line, the unmasked one levels off",
@@ -117,7 +94,7 @@ def capped() -> Case:
             f" score is whatever radius was sampled, from {scores['staircase:c=255'][0]:.2g} to"
             f" {scores['staircase:c=255'][-1]:.2g}; unmasked it never exceeds {max(scores['none']):.3f}."
         ),
-        draw=draw,
+        shown=shown,
     )
 
 
@@ -162,7 +139,7 @@ def targets_missing() -> Case:
             f" {int(targets[0])} ({ratios[0]:.4f}); class {int(targets[nearest])} is nearer"
             f" ({ratios[nearest]:.4f})."
         ),
-        draw=draw,
+        shown=draw,
     )
 
 
