@@ -16,6 +16,9 @@ from falsefloor.report.text import Glyphs, clean, tone
 from falsefloor.tui import words
 from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
 
+LONGEST = 28
+"""Cells of a masker beyond which all are written without their keys: the reason is worth the room."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -34,7 +37,9 @@ def table(comparison: Comparison, view: View, glyphs: Glyphs) -> tuple[list[Colu
     if view.pivot == "rows":
         rows = [row.alone(entry) for row in rows for entry in row.entries if entry is not None]
     columns = list(_columns(comparison, view, glyphs))
-    short = words.short_labels(list(dict.fromkeys(row.subject.masker for row in rows)))
+    maskers = list(dict.fromkeys(row.subject.masker for row in rows))
+    spelt = view.wide and max(map(cell_len, maskers), default=0) <= LONGEST
+    names = {masker: clean(masker) for masker in maskers} if spelt else words.short_labels(maskers)
     room: dict[str, int] = {}
     for one in (entry for row in rows for entry in row.entries if entry is not None):
         if one.cell.radius is not None:
@@ -43,7 +48,7 @@ def table(comparison: Comparison, view: View, glyphs: Glyphs) -> tuple[list[Colu
     for row in rows:
         masker = row.subject.masker
         cells = _said(row, glyphs)
-        cells["masker"] = Cell(clean(masker) if view.wide else short[masker], "", masker)
+        cells["masker"] = Cell(names[masker], "", masker)
         for entry in row.entries:
             if entry is not None:
                 cells[_key(entry, view)] = _number(entry, room.get(_key(entry, view), 0), glyphs)

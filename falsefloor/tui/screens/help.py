@@ -44,13 +44,14 @@ class Help(Page):
         yield ("", "")
         yield ("What the table says", "heading")
         yield ("  A row is a model behind a masker, measured in one norm; a column is an estimator.", "")
+        others = ", ".join(f"{g.mark(word)} {word}" for word in ("suspect", "vacuous", "unchecked", "failed"))
         signs = (
             (g.about, "an estimate from below: probably no closer input changes the answer"),
             (g.capped, "an estimate at its cap: as far as the estimator looked, and it saw nothing"),
             (g.certified, "a certified bound: no closer input changes the answer"),
             (g.most, "an input at this distance does change the answer"),
             (f"{g.times}none", "the number as a multiple of the same model's without a masker"),
-            (g.mark("refuted"), "beside a number: refuted; ? suspect, ~ vacuous"),
+            (g.mark("refuted"), f"beside a number: refuted; {others}"),
             ("rec.", "the same estimator with a repaired gradient, run where the raw number is suspect"),
             (g.none, "not computed yet"),
         )

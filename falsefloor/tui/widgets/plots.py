@@ -43,12 +43,13 @@ class Plot(PlotextPlot, can_focus=False):
         self.set_reactive(PlotextPlot.theme, "clear" if self.app.native_ansi_color else "auto")
         plt.xlim(0.0, 1.0)
         plt.ylim(0.0, 1.0)
+        if figure.y.zeros:
+            # First: where there are few lines, what was measured is drawn over it.
+            plt.plot([0.0, 1.0], [BREAK, BREAK], marker="~", color=_colour(self.app.theme_variables, "panel"))
         for level in figure.levels:
             self._level(plt, figure, level)
         for curve in figure.curves:
             self._curve(plt, figure, curve)
-        if figure.y.zeros:
-            plt.plot([0.0, 1.0], [BREAK, BREAK], marker="~", color=_colour(self.app.theme_variables, "panel"))
         room = max(2, self.size.width // 10)
         plt.xticks(*zip(*figure.x.ticks[:: math.ceil(len(figure.x.ticks) / room)], strict=True))
         plt.yticks(*zip(*figure.y.ticks, strict=True))
