@@ -51,7 +51,7 @@ async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, st
         assert next(line for line in screen.splitlines() if "ramp" in line).count("–") >= 3
         unit = live.waiting[0]
         live.writer.progress({unit: (41, 100, [0.02, 0.03])}, running=[unit])
-        await shows(pilot, "0.0300 41%")
+        await shows(pilot, "0.0250 41%")
         live.advance(7)
         live.end()
         await shows(pilot, "12/12 units", "REFUTED", "done")
