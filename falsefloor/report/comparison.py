@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS, Place, rank
@@ -33,6 +34,8 @@ class Row:
     entries: tuple[Entry | None, ...]
     told: Entry | None = None
     agreement: tuple[int, int] | None = None
+    correct: tuple[int, int] = (0, 0)
+    """how many inputs are classified as labelled, of how many of which that is known"""
 
     @property
     def verdict(self) -> str:
@@ -54,13 +57,6 @@ class Row:
         """Of the floor that moved most against the unmasked subject, up or down."""
         found = [entry.ratio for entry in self.entries if entry is not None and entry.ratio is not None]
         return max(found, key=lambda f: abs(math.log(f)) if f > 0 else math.inf, default=None)
-
-    @property
-    def correct(self) -> tuple[int, int]:
-        """How many inputs are classified as labelled, of how many of which that is known."""
-        cells = [entry.cell for entry in self.entries if entry is not None]
-        most = max(cells, key=lambda cell: cell.judged, default=None)
-        return (most.correct, most.judged) if most else (0, 0)
 
     @property
     def correct_words(self) -> str:
@@ -98,16 +94,16 @@ class Comparison:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
-    @property
+    @cached_property
     def ratios(self) -> bool:
         """Whether anything here can be compared with an unmasked subject."""
         return any(row.ratio is not None for row in self.rows)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         return list(dict.fromkeys(row.subject.model for row in self.rows))
 
-    @property
+    @cached_property
     def norms(self) -> list[str]:
         return list(dict.fromkeys(row.subject.norm for row in self.rows))
 
@@ -196,7 +192,8 @@ def compare(
         }
         at = tuple(known.get(column) for column in columns)
         seen = (agreement or {}).get(place[:3]) if briefs is None else None
-        rows.append(Row(place, at, _told(at), seen))
+        counted = max(entries.values(), key=lambda entry: entry.cell.judged).cell
+        rows.append(Row(place, at, _told(at), seen, (counted.correct, counted.judged)))
     return Comparison(columns, tuple(rows))
 
 

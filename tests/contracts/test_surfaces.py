@@ -1,0 +1,317 @@
+"""One recorded run, and every surface says the same of it: verdict, why, numbers, ratio, counts, failures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from stored_run import stored
+
+from falsefloor.cli.follow import follow
+from falsefloor.report.cells import Brief, brief, summary
+from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
+from falsefloor.report.html import table_html
+from falsefloor.report.markdown import escaped, markdown, table
+from falsefloor.report.page import page
+from falsefloor.report.refutations import read_refutations
+from falsefloor.report.results import Results
+from falsefloor.report.spreadsheet import write_csv
+from falsefloor.report.summary import Summary
+from falsefloor.report.table import ComparisonTable
+from falsefloor.report.text import ASCII, UNICODE
+from falsefloor.store.paths import RunDir
+from falsefloor.store.reader import RunReader, SeriesRow
+
+COLUMNS = ("clever", "clever:radius=0.3", "finite-difference", "milp:time_limit=20", "moody", "attack",
+           "clever (recovered)", "clever:radius=0.3 (recovered)")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A row as it must be printed, by hand from the recorded estimates."""
+
+    masker: str
+    numbers: tuple[str, ...]
+    ratio: str
+    words: str
+    why: str
+
+
+ROWS = (
+    Expected(
+        "none",
+        ("≳0.0925", "≳0.0888", "≳0.0924", "⊢0.0986", "≳0.0200?!", "≤0.0986", "", ""),
+        "",
+        "2/3 suspect",
+        "3/4 correct · guestbook:ROUND exactly 0.02 | is *odd* <b>",
+    ),
+    Expected(
+        "staircase:c=255",
+        ("≥1.0000✗", "≥0.3000✗", "≳0.0924", "⊢0.0853", "≳0.0200?!", "≤0.0980", "≳0.0925", "≳0.0888"),
+        "×10.8",
+        "REFUTED",
+        "3/4 correct · FF201 floor above ceiling",
+    ),
+    Expected(
+        "ramp:c=255,delta=0.2",
+        ("≳0.0406?", "≳0.0325?", "≳0.0924", "skipped", "≳0.0200?!", "≤0.0983", "≳0.0926", "≳0.0889"),
+        "×0.37",
+        "suspect",
+        "3/4 correct · FF102 scales disagree",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    return stored(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(autouse=True)
+def utf8_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
+def printed(found: Comparison) -> tuple[Expected, ...]:
+    return tuple(
+        Expected(
+            row.subject.masker,
+            tuple("" if e is None else "".join(e.said(UNICODE)[:2]) for e in row.entries),
+            UNICODE.ratio(row.ratio),
+            row.words,
+            row.why(UNICODE),
+        )
+        for row in found.rows
+    )
+
+
+def test_the_values_that_surfaces_paint_are_these(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        found = read_comparison(reader)
+    assert found.columns == COLUMNS and printed(found) == ROWS
+
+
+def test_the_json_document_says_the_same(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        document = json.loads(json.dumps(reader.document()))
+        found = read_comparison(reader)
+    # a document has estimates only: the ceiling's place among the columns is the same
+    assert printed(document_comparison(document)) == printed(found)
+
+
+def drawn(renderable: object, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+def in_order(parts: tuple[str, ...], line: str) -> bool:
+    """Whether the parts are words of the line, one after the other."""
+    words, at = line.split(), 0
+    for part in parts:
+        wanted = part.split()
+        while at < len(words) and words[at : at + len(wanted)] != wanted:
+            at += 1
+        if at >= len(words):
+            return False
+        at += len(wanted)
+    return True
+
+
+def table_says_all(shown: str) -> None:
+    lines = shown.splitlines()
+    for row in ROWS:
+        line = next(line for line in lines if line.startswith(row.masker))
+        said = filter(None, (*row.numbers, row.ratio, row.words, row.why))
+        assert in_order(tuple(said), line), line
+
+
+def test_show_prints_them(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        shown = drawn(Summary(reader.info(), read_comparison(reader), tuple(read_refutations(reader))), 240)
+    table_says_all(shown)
+    assert "6 refuted" in shown and "3 failed" in shown and "3 skipped" in shown
+
+
+@pytest.mark.parametrize("width", [40, 66, 80, 120])
+def test_show_prints_every_number_verdict_and_count_at_every_width(run: RunDir, width: int) -> None:
+    with RunReader(run) as reader:
+        shown = drawn(Summary(reader.info(), read_comparison(reader)), width)
+    for row in ROWS:
+        for word in (*row.numbers, row.ratio, *row.words.split(), "3/4 correct"):
+            assert word in " ".join(shown.split()), word
+
+
+def test_a_followed_run_tells_each_cell_with_the_same_words(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follow(run, owner=False)
+    told = capsys.readouterr().err
+    for row in ROWS:
+        for column, number in zip(COLUMNS, row.numbers, strict=True):
+            if number:
+                lines = [line for line in told.splitlines() if f"{row.masker} linf {column}  " in line]
+                assert len(lines) == 1 and f"  {number}  " in lines[0]
+    assert "moody  ≳0.0200?!  2/3 suspect: 3/4 correct · guestbook:ROUND exactly 0.02" in told
+    assert "milp:time_limit=20  skipped  skipped: 3/4 correct · not applicable because" in told
+
+
+def test_evaluates_table_prints_them(run: RunDir) -> None:
+    results = Results(run)
+    table_says_all(drawn(results, 240))
+    assert cells_of(results._repr_html_()) == expected_cells(why_apart=False)
+
+
+class Cells(HTMLParser):
+    """The text of every table cell, row by row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag == "br" and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += "\n"
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def cells_of(text: str) -> list[list[str]]:
+    """The cells of the first table, without its head."""
+    fragment = text[text.index("<table") : text.index("</table>")]
+    return [[cell.strip() for cell in row] for row in Cells(fragment).rows[1:]]
+
+
+def expected_cells(*, why_apart: bool) -> list[list[str]]:
+    told = {True: lambda row: [row.words, row.why], False: lambda row: [f"{row.words}\n{row.why}"]}[why_apart]
+    same = {"none": "4/4"}
+    return [
+        ["digits:mlp", row.masker, "linf", *row.numbers, row.ratio, same.get(row.masker, "4/4"), *told(row)]
+        for row in ROWS
+    ]
+
+
+def test_the_page_prints_them_and_escapes_what_others_wrote(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        text = page(reader)
+    assert cells_of(text) == expected_cells(why_apart=False)
+    assert "<b>" not in text
+
+
+def test_markdown_prints_them_and_escapes_what_others_wrote(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        text = markdown(reader)
+    lines = [line for line in text.splitlines() if line.startswith("| digits")]
+    for line, cells in zip(lines, expected_cells(why_apart=True), strict=True):
+        assert line == "| " + " | ".join(map(escaped, cells)) + " |"
+    assert "3 failed" in text and "6 refuted" in text
+
+
+def test_the_csv_has_the_verdict_reason_and_failure_of_every_estimate(run: RunDir) -> None:
+    file = io.StringIO()
+    with RunReader(run) as reader:
+        records = list(reader.estimates())
+        write_csv(reader.estimates(), file)
+    lines = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert len(lines) == len(records)
+    for line, record in zip(lines, records, strict=True):
+        for name in ("verdict", "reason", "status", "error"):
+            assert line[name] == (record[name] or "")
+        assert line["radius"] == ("" if record["radius"] is None else str(record["radius"]))
+    assert sum(line["status"] == "failed" for line in lines) == 3
+
+
+def test_in_ascii_the_three_kinds_of_floor_still_have_three_marks(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        (_, staircase, _) = read_comparison(reader).rows
+    shown = ["".join(e.said(ASCII)[:2]) for e in staircase.entries if e is not None]
+    assert shown[:6] == [">=1.0000x", ">=0.3000x", ">~0.0924", "|-0.0853", ">~0.0200?!", "<=0.0980"]
+
+
+def test_no_surface_prints_what_it_would_not_say(run: RunDir, tmp_path: Path) -> None:
+    """A run of one misclassified input, and one without any estimate yet."""
+    for where, words in (("input != 0", "0/1 correct"), ("1", "")):
+        bare = stored(tmp_path / words.replace("/", "-").replace(" ", "") / "store")
+        only(bare, where)
+        with RunReader(bare) as reader:
+            found = read_comparison(reader)
+            shown = drawn(Summary(reader.info(), found), 240)
+            texts = (shown, markdown(reader), page(reader), drawn(Results(bare), 240))
+        assert {row.correct_words for row in found.rows} == {words}
+        assert not any(row.verdict == "held" for row in found.rows)
+        for text in texts:
+            assert words in text and "≳0." not in text
+
+
+def only(run: RunDir, dropped: str) -> None:
+    """Forget estimates, as a run that has less: by hand, since no run is so on purpose."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(run.db)) as db:
+        db.execute(f"DELETE FROM finding WHERE estimate IN (SELECT id FROM estimate WHERE {dropped})")
+        db.execute(f"DELETE FROM estimate WHERE {dropped}")
+        db.execute("DELETE FROM tally")
+        db.execute(
+            "INSERT INTO tally SELECT series, coalesce(verdict, status), count(*) FROM estimate GROUP BY 1, 2"
+        )
+        db.commit()
+
+
+@pytest.mark.parametrize("count", [0, 1, 10_000])
+def test_any_number_of_rows_is_printed_row_by_row(count: int) -> None:
+    series = [strange(number) for number in range(count)]
+    briefs = [Brief("ok", "suspect", "FF102 scales disagree", 0.1, False, True)]
+    found = compare(series, {number: summary(number, briefs) for number in range(count)})
+    shown = drawn(ComparisonTable(found), 120).splitlines()
+    assert sum("suspect" in line and line.startswith("m0") for line in shown) == count
+    assert len(cells_of(table_html(found))) == count
+    assert sum("FF102" in line for line in table(found)) == count
+
+
+RECORDS: list[dict[str, Any]] = [
+    {},
+    {"status": "ok", "verdict": "held", "radius": "nan"},
+    {"status": "ok", "verdict": "held", "radius": "inf"},
+    {"status": "ok", "verdict": "doubtful", "radius": 1e-300, "reason": "XX999 \x1b[31m<b>|"},
+    {"status": "ok", "verdict": None, "radius": 1e300, "predicted": None, "label": 3},
+    {"status": "melted", "error": None},
+    {"status": "failed", "error": "no\nway", "radius": 3.0},
+]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("claim", ["lower_estimate", "lower_bound", "upper_bound", "guess"])
+def test_strange_records_are_the_same_words_on_every_surface(record: dict[str, Any], claim: str) -> None:
+    found = compare([strange(0, claim=claim)], {0: summary(0, [brief(record)])})
+    (row,) = found.rows
+    (entry,) = row.entries
+    assert entry is not None
+    number = "".join(entry.said(UNICODE)[:2])
+    terminal, html = drawn(ComparisonTable(found), 240), cells_of(table_html(found))[0]
+    cells = table(found)[2]
+    for word in (number, row.words):
+        assert word in terminal and word in html[3] + html[-1] and escaped(word) in cells
+    assert row.why(UNICODE) in html[-1] and escaped(row.why(UNICODE)) in cells
+    assert "\x1b" not in terminal + cells + "".join(html)
+
+
+def strange(number: int, *, claim: str = "lower_estimate") -> SeriesRow:
+    stack: list[dict[str, Any]] = [{"use": "staircase"}]
+    name = f"m{number:05}"
+    return SeriesRow(number, "model", name, stack, "linf", "c", "c", {}, "autograd", None, claim, {})
