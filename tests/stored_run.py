@@ -16,7 +16,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from falsefloor.store.paths import RunDir
+from falsefloor.store.run_dir import RunDir
 
 SQL = Path(__file__).parent / "data" / "run-surfaces.sql"
 STUDY = """

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.report.text import STYLES, clean, glyphs_for
+from falsefloor.report.text import clean, glyphs_for, tallied
 
 if TYPE_CHECKING:
     from falsefloor.options import Option
@@ -65,7 +65,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
     made = []
     for row in rows:
         counts = row["counts"]
-        found = [f"{counts[v]} {v}" for v in STYLES if counts.get(v)]
+        found = list(tallied(counts).values())
         units = row["units"]
         share = f"{units['done']}/{units['total']}" if units else ""
         what = ", ".join(map(clean, row["models"])) or clean(row["error"] or "")

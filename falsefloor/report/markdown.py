@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falsefloor.report.comparison import Comparison, Row, read_comparison
 from falsefloor.report.refutations import read_refutations, sentence
-from falsefloor.report.text import UNICODE, clean
+from falsefloor.report.text import UNICODE, clean, outcome, share
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
 
@@ -14,11 +14,11 @@ _SPECIAL = "\\`*_{}[]()#<>|~&!$"
 def markdown(reader: RunReader) -> str:
     """A run: head, table, refutations, command."""
     info, comparison = reader.info(), read_comparison(reader)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in info.counts.items() if count)
     lines = [
         f"# falsefloor run {escaped(info.id)}",
         "",
-        f"{escaped(info.status)}, {escaped(info.device)}, seed {info.seed}, {info.seconds:.0f} s: {counts}",
+        f"{escaped(info.status)}, {escaped(info.device)}, seed {info.seed}, {info.seconds:.0f} s,"
+        f" {share(info.units())}: {escaped(outcome(info.counts))}",
         "",
         *table(comparison),
         "",

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines, wrapped
-from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for, share, tallied
 from falsefloor.store.forms import RunInfo
 
 SHOWN = 8
@@ -47,10 +46,8 @@ def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
     parts = [Text(f"run {clean(info.id)}", style="bold")]
     parts += [Text(clean(name)) for name in ([info.tag] if info.tag else [])]
     parts += [Text(clean(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
-    parts += [Text(clean(info.device)), Text(f"{info.units_done}/{info.units_total} units"), Text(clock)]
-    for verdict in (*VERDICTS, "failed", "skipped", "cancelled"):
-        if count := info.counts.get(verdict, 0):
-            parts.append(Text(f"{count} {verdict}", style=STYLES.get(verdict, "")))
+    parts += [Text(clean(info.device)), Text(share(info.units())), Text(clock)]
+    parts += [Text(said, style=STYLES.get(word, "")) for word, said in tallied(info.counts).items()]
     parts.append(Text(clean(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
     return Text(f" {glyphs.dot} ").join(parts)
 

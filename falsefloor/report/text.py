@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from falsefloor.checks.verdicts import ORDER
 from falsefloor.jsonable import as_number
 
 STYLES = {
@@ -118,6 +119,24 @@ def number(value: float) -> str:
 def _exponent(shown: str) -> str:
     digits, exponent = shown.split("e")
     return f"{digits}e{int(exponent)}"
+
+
+def tallied(counts: Mapping[str, int]) -> dict[str, str]:
+    """Verdict or state to how many there are, as printed, gravest first: "3 refuted", "2 failed"."""
+    known = [word for word in ORDER if counts.get(word)]
+    others = sorted(word for word, count in counts.items() if count and word not in ORDER)
+    return {word: f"{counts[word]:,} {clean(word)}" for word in (*known, *others)}
+
+
+def outcome(counts: Mapping[str, int]) -> str:
+    """What a run found: "3 refuted, 2 failed, 19 held"."""
+    return ", ".join(tallied(counts).values()) or "nothing was estimated"
+
+
+def share(units: Mapping[str, int]) -> str:
+    """Of all units that are planned, what is done and what will not come: "14/24 units, 2 failed"."""
+    words = [f"{units[word]} {word}" for word in ("failed", "cancelled") if units.get(word)]
+    return ", ".join([f"{units['done']}/{units['total']} units", *words])
 
 
 def verdict_word(verdict: str | None) -> str:

@@ -16,12 +16,12 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.report.text import ASCII, clean, glyphs_for
+from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import ENDED
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir, list_dirs
-from falsefloor.tui import commands, themes, words
+from falsefloor.tui import commands, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter
 from falsefloor.tui.screens.compare import Compare
@@ -155,7 +155,7 @@ class Workbench(App[None]):
         info, said = snapshot.info, f"Run {snapshot.run.id} is {snapshot.status}"
         if info is not None:
             bad = snapshot.status != "done" or "failed" in info.counts or info.units_failed > 0
-            self.say(f"{said}: {words.units(info)}; {words.outcome(info)}.", bad=bad)
+            self.say(f"{said}: {share(info.units())}; {outcome(info.counts)}.", bad=bad)
 
     def elapsed(self, snapshot: Snapshot) -> float:
         """Seconds the run has taken, counted on between snapshots."""

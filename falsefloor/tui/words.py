@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from falsefloor.checks.verdicts import ORDER
 from falsefloor.errors import UsageError
 from falsefloor.report.text import clean
-from falsefloor.store.forms import RunInfo
 from falsefloor.study.grammar import parse_stack, show_value
 
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
@@ -40,20 +38,6 @@ def magnitude(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.0f}"
-
-
-def units(info: RunInfo) -> str:
-    """14/24 units, 2 failed, 3 cancelled: of all that is planned, what is done and what will not come."""
-    parts = [f"{info.units_done}/{info.units_total} units"]
-    parts += [f"{info.units_failed} failed"] * bool(info.units_failed)
-    parts += [f"{info.units_cancelled} cancelled"] * bool(info.units_cancelled)
-    return ", ".join(parts)
-
-
-def outcome(info: RunInfo) -> str:
-    """What a run found, gravest first: 3 refuted, 2 failed, 19 held."""
-    found = [f"{info.counts[word]:,} {word}" for word in ORDER if info.counts.get(word)]
-    return ", ".join(found) or "nothing was estimated"
 
 
 def short_spec(text: str) -> str:

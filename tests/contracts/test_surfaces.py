@@ -26,8 +26,10 @@ from falsefloor.report.spreadsheet import write_csv
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import ComparisonTable
 from falsefloor.report.text import ASCII, UNICODE
-from falsefloor.store.paths import RunDir
 from falsefloor.store.reader import RunReader, SeriesRow
+from falsefloor.store.run_dir import RunDir
+from falsefloor.tui.app import Workbench
+from falsefloor.tui.snapshot import RunWatch
 
 COLUMNS = ("clever", "clever:radius=0.3", "finite-difference", "milp:time_limit=20", "moody", "attack",
            "clever (recovered)", "clever:radius=0.3 (recovered)")  # fmt: skip
@@ -162,6 +164,39 @@ def test_a_followed_run_tells_each_cell_with_the_same_words(
                 assert len(lines) == 1 and f"  {number}  " in lines[0]
     assert "moody  ≳0.0200?!  2/3 suspect: 3/4 correct · guestbook:ROUND exactly 0.02" in told
     assert "milp:time_limit=20  skipped  skipped: 3/4 correct · not applicable because" in told
+
+
+async def test_the_app_shows_them(run: RunDir) -> None:
+    app = Workbench(run.path.parent, run)
+    async with app.run_test(size=(260, 40)) as pilot:
+        for _ in range(400):
+            await pilot.pause(0.02)
+            strips = app.screen._compositor.render_strips()
+            screen = ["".join(segment.text for segment in strip) for strip in strips]
+            if any("3/4 correct" in line for line in screen):
+                break
+        await app.workers.wait_for_complete()
+    assert "6 refuted, 3 failed" in screen[0]
+    for row in ROWS:
+        line = next(line for line in screen if f" {row.masker} " in line)
+        raw, repaired = row.numbers[:6], row.numbers[6:]
+        begun = " ".join(row.why.split()[:5])  # the app cuts a long reason and tells it whole below
+        said = filter(None, (*raw, row.ratio, *repaired, row.words, begun))
+        assert in_order(tuple(said), line), line
+
+
+async def test_the_app_shows_single_inputs_with_the_same_rule(run: RunDir) -> None:
+    with RunReader(run) as reader:
+        briefs = {(e["series"], e["input"]): brief(e) for e in reader.estimates(input=2)}
+        found = compare(reader.series(), {}, briefs=briefs)
+    watch = RunWatch(run)
+    snapshot = watch.take(per_input=True)
+    watch.close()
+    assert snapshot is not None
+    rows = [row for row in snapshot.comparison.rows if row.subject.input == 2]
+    assert printed(Comparison(snapshot.comparison.columns, tuple(rows))) == printed(found)
+    assert [row.words for row in rows] == ["failed", "REFUTED", "suspect"]
+    assert "class 3 is | not <b>served</b>" in rows[0].reason
 
 
 def test_evaluates_table_prints_them(run: RunDir) -> None:

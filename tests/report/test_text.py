@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from falsefloor.report.text import ASCII, UNICODE, clean, fact, number, tone, verdict_word
+from falsefloor.report.text import ASCII, UNICODE, clean, fact, number, outcome, share, tone, verdict_word
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,16 @@ def test_a_stored_fact_is_said_in_few_letters() -> None:
     facts = {"a": 1.5, "b": [1, 2, 3, 4, 5, 6, 7], "c": True, "d": None}
     assert fact(facts) == "a 1.5000, b 1, 2, 3, 4, 5, 6, and 1 more, c yes, d none"
     assert fact(1_234_567) == "1,234,567" and fact(math.nan) == "nan"
+
+
+def test_what_a_run_found_is_told_gravest_first_and_never_without_what_failed() -> None:
+    counts = {"held": 1200, "doubtful": 1, "failed": 6, "refuted": 0, "suspect": 2}
+    assert outcome(counts) == "2 suspect, 6 failed, 1,200 held, 1 doubtful"
+    assert outcome({"held": 0}) == "nothing was estimated"
+
+
+def test_of_the_units_that_were_planned_it_is_told_what_will_not_come() -> None:
+    assert (
+        share({"done": 6, "total": 80, "failed": 2, "cancelled": 72}) == "6/80 units, 2 failed, 72 cancelled"
+    )
+    assert share({"done": 6, "total": 80}) == "6/80 units"

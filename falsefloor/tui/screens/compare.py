@@ -16,7 +16,7 @@ from textual.widgets import Static
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
-from falsefloor.report.text import clean, fact
+from falsefloor.report.text import clean, fact, share
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
@@ -91,7 +91,7 @@ class Compare(Page):
         if info is None:
             yield (snapshot.status, "live")
             return
-        yield (words.units(info), "")
+        yield (share(info.units()), "")
         # One piece: what failed may not be left out where there is room for "0 refuted".
         refuted, failed = info.counts.get("refuted", 0), info.counts.get("failed", 0)
         found = f"{refuted} refuted" + (f", {failed} failed" if failed else "")

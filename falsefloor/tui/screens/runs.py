@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import BindingType
 
 from falsefloor.errors import UsageError
-from falsefloor.report.text import clean
+from falsefloor.report.text import clean, outcome, share
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.run_dir import list_dirs
 from falsefloor.study.file import study_from
@@ -106,7 +106,7 @@ class Runs(ListPage[RunLine]):
         if line.status == "lost":
             yield ("Its worker is gone; space resumes it where it stopped.", "error")
         if info is not None:
-            yield (f"{words.units(info)}; {words.outcome(info)}", "")
+            yield (f"{share(info.units())}; {outcome(info.counts)}", "")
         if info is not None and (study := _study(info)) is not None:
             yield (clean(f"maskers {', '.join(stack.name for stack in study.maskers)}"), "")
             estimators = ", ".join(estimator.name for estimator in study.estimators)
