@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines, wrapped
-from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for, share, tallied
+from falsefloor.report.text import STYLES, Glyphs, clean, clock, glyphs_for, share, tallied
 from falsefloor.store.forms import RunInfo
 
 SHOWN = 8
@@ -42,11 +41,10 @@ class Summary:
 
 def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
     """ "run 7f3a · digits:mlp · linf · cpu · 24/24 units · 00:01:12 · 3 refuted · done"."""
-    clock = time.strftime("%H:%M:%S", time.gmtime(info.seconds))
     parts = [Text(f"run {clean(info.id)}", style="bold")]
     parts += [Text(clean(name)) for name in ([info.tag] if info.tag else [])]
     parts += [Text(clean(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
-    parts += [Text(clean(info.device)), Text(share(info.units())), Text(clock)]
+    parts += [Text(clean(info.device)), Text(share(info.units())), Text(clock(info.seconds))]
     parts += [Text(said, style=STYLES.get(word, "")) for word, said in tallied(info.counts).items()]
     parts.append(Text(clean(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
     return Text(f" {glyphs.dot} ").join(parts)

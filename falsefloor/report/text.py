@@ -149,6 +149,14 @@ def tone(verdict: str | None) -> str:
     return verdict if verdict in STYLES else ""
 
 
+def clock(seconds: float) -> str:
+    """00:01:12, or 3d 04:00:00."""
+    whole = max(0, int(seconds))
+    days, rest = divmod(whole, 86_400)
+    shown = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
+    return f"{days}d {shown}" if days else shown
+
+
 def fact(given: Any) -> str:
     """One stored fact as text: numbers short, lists by their beginning."""
     if isinstance(given, bool) or given is None:

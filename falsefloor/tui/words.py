@@ -7,15 +7,6 @@ from falsefloor.report.text import clean
 from falsefloor.study.grammar import parse_stack, show_value
 
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
-NORMS = {"linf": "the largest change of a coordinate", "l2": "Euclidean length", "l1": "sum of changes"}
-
-
-def clock(seconds: float) -> str:
-    """00:01:12, or 3d 04:00:00."""
-    whole = max(0, int(seconds))
-    days, rest = divmod(whole, 86_400)
-    shown = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
-    return f"{days}d {shown}" if days else shown
 
 
 def roughly(seconds: float) -> str:

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
-from falsefloor.report.text import clean, fact, share
+from falsefloor.report.text import clean, clock, fact, share
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
@@ -97,7 +97,7 @@ class Compare(Page):
         found = f"{refuted} refuted" + (f", {failed} failed" if failed else "")
         yield (found, "refuted" if refuted or failed else "quiet")
         yield (clean(info.tag), "")
-        yield (words.clock(self.bench.elapsed(snapshot)), "quiet")
+        yield (clock(self.bench.elapsed(snapshot)), "quiet")
         running = snapshot.status == "running"
         if running and info.units_ended and info.seconds > 1:
             left = info.seconds / info.units_ended * info.units()["planned"]

@@ -106,7 +106,9 @@ class Runs(ListPage[RunLine]):
         if line.status == "lost":
             yield ("Its worker is gone; space resumes it where it stopped.", "error")
         if info is not None:
-            yield (f"{share(info.units())}; {outcome(info.counts)}", "")
+            planned = info.units()["planned"]
+            waiting = f", {planned} planned" if planned else ""
+            yield (f"{share(info.units())}{waiting}; {outcome(info.counts)}", "")
         if info is not None and (study := _study(info)) is not None:
             yield (clean(f"maskers {', '.join(stack.name for stack in study.maskers)}"), "")
             estimators = ", ".join(estimator.name for estimator in study.estimators)

@@ -1,0 +1,107 @@
+"""The comparison as cells: what report says is what stands in the table, in every view and every alphabet."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from falsefloor.report.cells import Brief, summary
+from falsefloor.report.comparison import Comparison, compare
+from falsefloor.report.text import ASCII, UNICODE, Glyphs
+from falsefloor.store.reader import SeriesRow
+from falsefloor.tui.table import View, table
+from falsefloor.tui.widgets.cells import Cell
+
+CLAIMS = {"clever": "lower_estimate", "milp": "lower_bound", "attack": "upper_bound"}
+
+
+def series(number: int, masker: str, label: str, recovers: str | None = None) -> SeriesRow:
+    return SeriesRow(
+        id=number,
+        model="m",
+        masker=masker,
+        stack=[{"use": masker}],
+        norm="linf",
+        estimator=label,
+        label=label if recovers is None else f"{recovers} (recovered)",
+        params={},
+        gradient="autograd",
+        recovers=recovers,
+        claim=CLAIMS[label],
+        plugin={},
+    )
+
+
+def told(verdict: str, radius: float | None, *, capped: bool = False, correct: bool = True) -> Brief:
+    if verdict in ("failed", "skipped"):
+        return Brief(verdict, None, f"why {verdict}", None, False, False)
+    return Brief("ok", verdict, f"why {verdict}", radius, capped, correct)
+
+
+FOUND = (
+    (series(0, "none", "clever"), [told("held", 0.03), told("held", 0.0, correct=False)]),
+    (series(1, "none", "milp"), [told("held", 0.02), told("skipped", None)]),
+    (series(2, "none", "attack"), [told("unchecked", math.inf), told("held", 0.04)]),
+    (series(3, "staircase", "clever"), [told("refuted", 0.3, capped=True), told("failed", None)]),
+    (series(4, "staircase", "attack"), []),
+    (series(5, "staircase", "clever", "clever"), [told("suspect", 0.031)]),
+    (series(6, "ramp", "clever"), [told("suspect", 0.04), told("held", 0.04)]),
+    (series(7, "ramp", "milp"), [told("held", 0.002)]),
+)
+
+
+def comparison(*, per_input: bool = False) -> Comparison:
+    rows = [one for one, _ in FOUND]
+    briefs = {(one.id, n): brief for one, told in FOUND for n, brief in enumerate(told)}
+    cells = {one.id: summary(one.id, told) for one, told in FOUND}
+    return compare(rows, cells, briefs=briefs if per_input else None)
+
+
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+@pytest.mark.parametrize("view", [View(), View(wide=False), View("rows"), View("rows", wide=False)])
+@pytest.mark.parametrize("per_input", [False, True])
+def test_every_cell_is_what_the_comparison_says(view: View, glyphs: Glyphs, per_input: bool) -> None:
+    said = comparison(per_input=per_input)
+    columns, rows = table(said, view, glyphs)
+    wanted = list(said.rows)
+    if view.pivot == "rows":
+        wanted = [row.alone(entry) for row in wanted for entry in row.entries if entry is not None]
+    assert [row.key for row in rows] == [row.subject for row in wanted]
+    for told, row in zip(wanted, rows, strict=True):
+        cells = dict(zip([column.key for column in columns], row.cells, strict=True))
+        assert cells["verdict"].text == told.words
+        assert cells["why"].text == told.why(glyphs)
+        assert cells["ratio"].text == glyphs.ratio(told.ratio)
+        assert ("input" in cells) == per_input
+        for entry in filter(None, told.entries):
+            cell = cells["radius" if view.pivot == "rows" else f"e:{entry.series.label}"]
+            text, mark, tone = entry.said(glyphs)
+            assert (cell.text.rstrip(), cell.tone, cell.value) == (text + mark, tone, entry.cell.radius)
+
+
+def test_numbers_of_a_column_stand_below_each_other_whatever_their_marks() -> None:
+    columns, rows = table(comparison(), View(), UNICODE)
+    at = next(n for n, column in enumerate(columns) if column.key == "e:clever")
+    assert [row.cells[at].text for row in rows] == ["≳0.0300  ", "≥0.3000✗!", "≳0.0400? "]
+
+
+def test_a_repaired_number_stands_behind_the_ratio_and_is_named_after_the_raw_one() -> None:
+    columns, _ = table(comparison(), View(), UNICODE)
+    heads = [column.label for column in columns]
+    assert heads == ["masker", "clever", "milp", "attack", "×none", "rec.clever", "verdict", "why"]
+
+
+def test_an_estimate_that_is_not_planned_leaves_its_cell_empty() -> None:
+    columns, rows = table(comparison(), View(), UNICODE)
+    at = next(n for n, column in enumerate(columns) if column.key == "e:milp")
+    assert rows[1].cells[at] == Cell("")
+
+
+def test_names_that_take_the_reasons_room_are_written_without_their_keys() -> None:
+    long = "sigmoid-staircase:c=255,gain=4000"
+    found = comparison()
+    rows = tuple(replace(row, subject=row.subject._replace(masker=long)) for row in found.rows[1:])
+    _, cells = table(replace(found, rows=rows), View(), UNICODE)
+    assert cells[0].cells[0] == Cell("sigstair 255 4000", "", long)
