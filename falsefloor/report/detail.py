@@ -79,14 +79,17 @@ def worst_details(reader: RunReader, *, most: int = DRAWN) -> Iterator[Detail]:
     subjects = {one.id: Place(one.model, one.masker, one.norm) for one in reader.series()}
     known: dict[Place, Surroundings] = {}
     for number, series, at in islice(reader.ranked(), 20 * most):
+        if series not in subjects or not left:
+            continue
+        if len(known) > most:  # neighbours in this order share their surroundings, others need not stay
+            known.clear()
         place = subjects[series]._replace(input=at)
         around = known[place] = known.get(place) or _surroundings(reader, place)
-        record = next(one for one in around.siblings if one["id"] == number)
-        if record["curves"] or record["witness"] or record["warnings"]:
+        # a run that goes on may have replaced it since it was ranked
+        record = next((one for one in around.siblings if one["id"] == number), None)
+        if record is not None and (record["curves"] or record["witness"] or record["warnings"]):
             yield _detail(reader, record, around, models.get(place.model, {}))
             left -= 1
-        if not left:
-            return
 
 
 def read_detail(reader: RunReader, series: int, number: int | None) -> Detail:

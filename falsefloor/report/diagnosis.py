@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.checks.verdicts import rank
 from falsefloor.jsonable import as_number
+from falsefloor.report.cells import brief, summary
 from falsefloor.store.reader import RunReader
 
 AGREE = 1.5
@@ -21,7 +22,7 @@ AGREE = 1.5
 
 @dataclass(frozen=True)
 class Claims:
-    """One estimator's radii over the inputs. radius: the median. verdicts: counts, worst first.
+    """One estimator's radii over the inputs, as its cell says it. verdicts: counts, gravest first.
 
     reason: the most frequent of the worst verdict. refused: why estimates were skipped or failed, if any.
     """
@@ -126,22 +127,16 @@ def _diagnosis(
 
 
 def _claims(name: str, group: Sequence[dict[str, Any]]) -> Claims:
-    first = group[0]
-    radii = sorted(r for one in group if (r := as_number(one["radius"])) is not None)
-    counts = Counter(one["verdict"] if one["status"] == "ok" else one["status"] for one in group)
-    worst = next((v for v in VERDICTS if counts[v]), None)
-    reasons = Counter(one["reason"] for one in group if one["verdict"] == worst and one["status"] == "ok")
-    refused = Counter(one["error"] for one in group if one["status"] != "ok" and one["error"])
-    middle = radii[(len(radii) - 1) // 2] if radii else None
+    first, cell = group[0], summary(0, [brief(record) for record in group])
     return Claims(
         name,
         first["claim"],
         first["recovers"],
-        middle,
-        any(one["capped"] for one in group if as_number(one["radius"]) == middle),
-        {v: counts[v] for v in (*VERDICTS, "failed", "skipped", "cancelled") if counts[v]},
-        reasons.most_common(1)[0][0] if reasons else "",
-        refused.most_common(1)[0][0] if refused else None,
+        cell.radius,
+        cell.capped,
+        {word: cell.verdicts[word] for word in sorted(cell.verdicts, key=rank)},
+        cell.reason,
+        cell.failure or None,
         _gradient(group),
     )
 

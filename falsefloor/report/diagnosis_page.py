@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.report.diagnosis import Claims, Diagnosis
-from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for
+from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for, number
 
 TITLE = "bold"
 
@@ -118,8 +118,8 @@ def _meaning(one: Diagnosis) -> Text:
     times = raw.radius / repair.radius if repair.radius else float("inf")
     trust = "held" if set(repair.verdicts) <= {"held"} else "itself doubted on some inputs"
     return Text(
-        f"The mask changes {clean(raw.estimator)} to {times:.2g} times what the function beneath allows."
-        f" With a gradient that the function itself confirms it is {repair.radius:.4g}, {trust}: use that"
+        f"The mask changes {clean(raw.estimator)} to {times:.3g} times what the function beneath allows."
+        f" With a gradient that the function itself confirms it is {number(repair.radius)}, {trust}: use that"
         " number, or take the operation named above out of the way of the gradient."
     )
 

@@ -97,6 +97,12 @@ def test_places_are_counted_over_inputs_and_claims_over_verdicts() -> None:
     assert again.gradient.startswith("straight-through on 2; 0.98 to 0.98 times")
 
 
+def test_a_median_is_over_the_inputs_that_are_classified_as_labelled() -> None:
+    wrong = record("clever", 2, 0.0, "held") | {"label": 3, "predicted": 8}
+    group = [record("clever", 0, 0.1, "held"), record("clever", 1, 0.2, "held"), wrong]
+    assert _diagnosis(SUBJECT, group, []).raw()[0].radius == pytest.approx(0.15)
+
+
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_the_page_keeps_to_its_width_and_tells_the_ratio(width: int) -> None:
     console = Console(width=width, force_terminal=False, color_system=None)
@@ -104,7 +110,7 @@ def test_the_page_keeps_to_its_width_and_tells_the_ratio(width: int) -> None:
         console.print(DiagnosisPage(masked(), "7f3a"))
     text = captured.get()
     assert all(len(line) <= width for line in text.splitlines())
-    assert "9.4 times what the function beneath" in " ".join(text.split())
+    assert "9.38 times what the function beneath" in " ".join(text.split())
 
 
 def test_words_of_others_cannot_move_the_cursor() -> None:
