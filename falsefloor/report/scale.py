@@ -17,7 +17,7 @@ DECADE = 10.0
 """A logarithmic side spans at least this factor, or rounding errors would look like mountains."""
 DEEPEST = 1e290
 """What is this much smaller than the largest stands at the bottom."""
-LARGEST = 1e300
+LARGEST, TINY = 1e300, 1e-307
 
 Tick = tuple[float, str]
 """A share of the side, and what is written there."""
@@ -58,7 +58,8 @@ def logarithmic(name: str, values: Iterable[float]) -> Scale:
     high = max(positive)
     low = max(min(positive), high / DEEPEST)
     middle, half = math.sqrt(low) * math.sqrt(high), math.sqrt(max(high / low, DECADE)) ** 1.08
-    bare = Scale(name, middle / half, middle * half, log=True, zeros=0.0 in known)
+    low, high = max(middle / half, TINY), min(middle * half, 1 / TINY)
+    bare = Scale(name, low, high, log=True, zeros=0.0 in known)
     ticks = [
         (at, short(value)) for value in _decades(bare.low, bare.high) if (at := bare.at(value)) is not None
     ]
@@ -70,7 +71,7 @@ def linear(name: str, values: Iterable[float], *, zero: bool = False) -> Scale:
     known = [value for value in values if abs(value) < LARGEST] or [0.0]
     low, high = min([0.0, *known] if zero else known), max(known)
     if high - low <= max(1 / LARGEST, 1e-9 * max(abs(low), abs(high))):
-        high = low + (abs(low) or 1.0)
+        high = low + (abs(low) if abs(low) > 1 / LARGEST else 1.0)
     # what is drawn keeps off the edges
     room = 0.04 * (high - low)
     low, high = low if zero else low - room, high + room

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from falsefloor.report import scale
@@ -66,10 +66,11 @@ def test_autograds_level_is_what_was_observed_not_the_secants_own_median() -> No
     [
         # a fixed radius is the ball; an auto radius looks at about twice what it ends at, within its cap
         ({"radius": 0.1}, {"sampling_radius": 0.1}, 0.1),
-        ({"radius": "auto"}, {"sampling_radius": 0.2, "cap": 1.0}, 0.4),
+        ({"radius": "auto"}, {"sampling_radius": 0.15, "cap": 1.0}, 0.4),
         ({"radius": "auto"}, {"sampling_radius": 0.2, "cap": 0.09}, 0.1),
         ({"radius": "auto"}, {"sampling_radius": 5.0, "cap": 100.0}, None),
         ({"radius": 0.03}, {}, 0.025),
+        ({"radius": 0.9}, {}, None),
         ({}, {}, None),
     ],
 )
@@ -158,6 +159,8 @@ def test_nothing_to_compare_is_an_empty_picture() -> None:
     assert comparison([]).curves == ()
 
 
+@example([5e-324], False)
+@example([1e9, 1e299], False)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=8), st.booleans())
 def test_every_side_stands_whatever_it_is_given(values: list[float], zero: bool) -> None:
     for side in (scale.logarithmic("a", values), scale.linear("b", values, zero=zero)):
