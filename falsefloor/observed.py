@@ -108,7 +108,8 @@ class Planted:
 
 @dataclass(frozen=True, kw_only=True)
 class MoreSamples:
-    """An estimate made again with ``times`` the samples: its radius, and evidence to compare."""
+    """An estimate made again with ``times`` the samples: its radius, and of its evidence
+    what checks compare with the first one's, under the names of `falsefloor.evidence`."""
 
     times: float | None = None
     samples: float | None = None
@@ -116,9 +117,11 @@ class MoreSamples:
     radius: float | None = None
     capped: float | None = None
     sampling_radius: float | None = None
+    gradient_norm_median: float | None = None
     gradient_norm_max: float | None = None
-    vanished_share: float | None = None
     zero_share: float | None = None
+    vanished_share: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,12 @@ from typing import Any
 from falsefloor.engine import estimate
 from falsefloor.engine.context import Sink
 from falsefloor.engine.session import Session, Task
+from falsefloor.evidence import NAMES
+from falsefloor.observed import MoreSamples
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 
-KEPT = (
-    "sampling_radius",
-    "gradient_norm_median",
-    "gradient_norm_max",
-    "zero_share",
-    "vanished_share",
-    "maximum",
-    "capped",
-)
-"""Evidence of the estimate with more samples that checks compare with the first one's."""
+KEPT = tuple(name for name in NAMES if name in MoreSamples.__dataclass_fields__)
+"""Evidence of the estimate with more samples that is stored beside the first one's."""
 
 
 def run(task: Task, session: Session, sink: Sink) -> UnitResult:
