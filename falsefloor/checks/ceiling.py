@@ -6,7 +6,7 @@ import math
 
 from falsefloor.api import Facts, Finding
 from falsefloor.checks.reading import follows_gradient, said
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 from falsefloor.evidence import Evidence
 
 ORDER = 0.9
@@ -75,7 +75,7 @@ def _dropped(facts: Facts) -> bool:
     return said(judged).unsettled == 1 or (0 < judged.radius < math.inf and judged.witness is None)
 
 
-check = Family(
+check = family(
     {
         "FF501": found_nothing,
         "FF502": wrong_order,

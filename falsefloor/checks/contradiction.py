@@ -13,7 +13,7 @@ from falsefloor.checks.reading import (
     seen,
     seen_ceiling,
 )
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 from falsefloor.observed import Planted, Secant
 
 DISTANCE = 1e-6
@@ -119,7 +119,7 @@ def trap_missed(facts: Facts) -> list[Finding] | None:
     return [found("FF205", message, witness=witness, planted=distance, claimed=radius)]
 
 
-check = Family(
+check = family(
     {
         "FF201": floor_above_ceiling,
         "FF202": secant_beats_constant,

@@ -6,7 +6,7 @@ import math
 
 from falsefloor.api import Facts, Finding
 from falsefloor.checks.reading import ceiling, is_lower, seen
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 
 USELESS = 5.0
 
@@ -64,4 +64,4 @@ def vacuous(facts: Facts) -> list[Finding] | None:
     return []
 
 
-check = Family({"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous})
+check = family({"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous})

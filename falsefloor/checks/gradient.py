@@ -15,7 +15,7 @@ from falsefloor.checks.reading import (
     seen,
 )
 from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 from falsefloor.numerics.agreement import disagreement
 from falsefloor.observed import Gradients, Step
 
@@ -166,7 +166,7 @@ def non_deterministic(facts: Facts) -> list[Finding] | None:
     return []
 
 
-check = Family(
+check = family(
     {
         "FF101": vanished,
         "FF102": scales_disagree,

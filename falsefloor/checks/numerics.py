@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.reading import ball, follows_gradient, is_lower, nearest_row, said, seen
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 from falsefloor.observed import Seen
 
 MOVED = 0.01
@@ -74,4 +74,4 @@ def non_finite(facts: Facts) -> list[Finding] | None:
     return []
 
 
-check = Family({"FF401": precision_matters, "FF402": saturated, "FF403": non_finite})
+check = family({"FF401": precision_matters, "FF402": saturated, "FF403": non_finite})

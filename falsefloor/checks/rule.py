@@ -7,10 +7,9 @@ checks that ran and not the checks that exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from falsefloor.api import CodeInfo, Facts, Finding, Severity
+from falsefloor.api import Check, CodeInfo, Facts, Finding, Severity
 from falsefloor.checks.catalogue import CATALOGUE
 
 Rule: TypeAlias = Callable[[Facts], Sequence[Finding] | None]
@@ -18,20 +17,25 @@ Rule: TypeAlias = Callable[[Facts], Sequence[Finding] | None]
 Rules: TypeAlias = Mapping[str, Rule]
 
 
-@dataclass(frozen=True)
-class Family:
-    """Rules that belong together, as one check: what an entry point names."""
+def family(rules: Rules) -> Check:
+    """Rules that belong together, as one check: what an entry point names.
 
-    rules: Rules
-    api_version: ClassVar[int] = 1
+    An instance of a class of its own without parameters, as anybody's check is.
+    """
+    infos = {code: CATALOGUE[code].info for code in rules}
 
-    @property
-    def codes(self) -> Mapping[str, CodeInfo]:
-        return {code: CATALOGUE[code].info for code in self.rules}
+    class Family:
+        api_version: ClassVar[int] = 1
+        codes: ClassVar[Mapping[str, CodeInfo]] = infos
 
-    def __call__(self, facts: Facts, /) -> Iterator[Finding]:
-        for rule in self.rules.values():
-            yield from rule(facts) or ()
+        def __init__(self) -> None:
+            self.rules = rules
+
+        def __call__(self, facts: Facts, /) -> Iterator[Finding]:
+            for rule in rules.values():
+                yield from rule(facts) or ()
+
+    return Family()
 
 
 def found(

@@ -6,7 +6,7 @@ from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
 from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, said, seen
 from falsefloor.checks.resampling import resampled, with_evidence
-from falsefloor.checks.rule import Family, found
+from falsefloor.checks.rule import family, found
 
 SAME = 1e-6
 GROWTH = 1.25
@@ -103,4 +103,4 @@ def targets_missing(facts: Facts) -> list[Finding] | None:
     return [found("FF305", message, covered=covered, classes=classes)]
 
 
-check = Family({"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing})
+check = family({"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing})
