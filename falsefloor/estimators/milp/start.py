@@ -54,8 +54,8 @@ def _to_hyperplane(asked: Question, slopes: Tensor, at_centre: Tensor) -> Tensor
     """The smallest moves (T, d) inside the box by which the linear margins fall by at_centre (T,); else the
     largest.
 
-    By halving and not by `numerics.projections.to_plane`: the two differ in the last bits, which moves exact
-    distances by 1e-15 and the target where two are equally near.
+    By halving and not by `numerics.projections.to_plane`: the two differ in the last bits, and the solver
+    that starts from here then moves exact distances by 1e-15.
     """
     middle, lo, hi, norm = asked.centre.unsqueeze(0), asked.lo, asked.hi, asked.norm
     low = torch.zeros_like(at_centre)
