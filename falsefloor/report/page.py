@@ -12,7 +12,6 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from falsefloor.checks.verdicts import VERDICTS
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
 from falsefloor.report.comparison import read_comparison
@@ -24,7 +23,7 @@ from falsefloor.report.pictures import picture, png_url
 from falsefloor.report.radii import comparison
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
-from falsefloor.report.text import UNICODE, clean, fact, number, verdict_word
+from falsefloor.report.text import UNICODE, clean, fact, number, share, tallied, verdict_word
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
@@ -49,7 +48,8 @@ def page(reader: RunReader) -> str:
     return _template().render(
         info=info,
         began=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.started)),
-        counts=[(word, info.counts[word]) for word in (*VERDICTS, "failed") if info.counts.get(word)],
+        counts=tallied(info.counts),
+        done=share(info.units()),
         colours=COLOURS,
         worded=verdict_word,
         table=_markup(table_html(read_comparison(reader))),

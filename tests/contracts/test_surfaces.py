@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,9 +18,13 @@ from stored_run import stored
 from falsefloor.cli.follow import follow
 from falsefloor.report.cells import Brief, brief, summary
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
+from falsefloor.report.detail import read_detail
+from falsefloor.report.figure import Figure, spectrum
 from falsefloor.report.html import table_html
 from falsefloor.report.markdown import escaped, markdown, table
 from falsefloor.report.page import page
+from falsefloor.report.paint_plot import write_figures
+from falsefloor.report.paint_svg import svg
 from falsefloor.report.refutations import read_refutations
 from falsefloor.report.results import Results
 from falsefloor.report.spreadsheet import write_csv
@@ -306,6 +311,42 @@ def only(run: RunDir, dropped: str) -> None:
             "INSERT INTO tally SELECT series, coalesce(verdict, status), count(*) FROM estimate GROUP BY 1, 2"
         )
         db.commit()
+
+
+LEVELS = {
+    "none": "autograd: 125",
+    "staircase:c=255": "autograd: 0",
+    "ramp:c=255,delta=0.2": "autograd: 101.7",
+}
+"""Beside the scale spectrum of input 1: what autograd says there of the function itself."""
+
+
+def drawn_for(run: RunDir, masker: str) -> Figure:
+    with RunReader(run) as reader:
+        one = next(s for s in reader.series() if (s.masker, s.label) == (masker, "finite-difference"))
+        found = spectrum(read_detail(reader, one.id, 1))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("masker", LEVELS)
+def test_every_picture_of_a_spectrum_draws_autograd_where_it_is(run: RunDir, masker: str) -> None:
+    figure = drawn_for(run, masker)
+    assert [level.name for level in figure.levels] == [LEVELS[masker]]
+    assert LEVELS[masker] in svg(figure)
+    with RunReader(run) as reader:
+        assert svg(figure) in page(reader)
+
+
+def test_the_files_draw_the_same_levels(run: RunDir, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with RunReader(run) as reader:
+        written = write_figures(reader, tmp_path, kind="svg")
+    for masker, level in LEVELS.items():
+        named = f"_{masker.replace(':', '-').replace(',', '-')}_linf_"
+        texts = [path.read_text() for path in written if named in path.name and path.stem.endswith("_1")]
+        told = [re.findall("autograd: [0-9.]+", text) for text in texts]
+        assert any(told) and all(found in ([], [level]) for found in told)
 
 
 @pytest.mark.parametrize("count", [0, 1, 10_000])
