@@ -137,6 +137,7 @@ def test_a_hostile_name_is_text_on_the_page(tmp_path: Path) -> None:
 def test_the_template_escapes_everything_and_guesses_nothing() -> None:
     template = page_module._template()
     assert template.environment.autoescape is True
+    assert template.environment.undefined is jinja2.StrictUndefined
     with pytest.raises(jinja2.UndefinedError):
         template.render()
     source = (Path(page_module.__file__).parent / "templates" / "page.html.j2").read_text(encoding="utf-8")
