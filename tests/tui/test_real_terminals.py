@@ -100,7 +100,7 @@ def test_compose_run_watch_understand_quit_and_return(tmux: Tmux, tmp_path: Path
     tmux.keys("Enter")
     tmux.wait("FF201 refuted", "replay")
     tmux.keys("2")
-    tmux.wait("Scale spectrum", "autograd's gradient: 0")
+    tmux.wait("Scale spectrum", "autograd: 0")
     tmux.keys("q")
     tmux.wait("Pane is dead")
     (run,) = list_dirs(store)
