@@ -67,19 +67,23 @@ def _columns(comparison: Comparison, view: View, glyphs: Glyphs) -> Iterator[Col
     if not view.wide:
         # The verdict must be seen first where not everything can be.
         yield verdict
-    ratio = [Column("ratio", f"{glyphs.times}none", "right")] * comparison.ratios
+    said = [Column("ratio", f"{glyphs.times}none", "right")] * comparison.ratios
+    said += [verdict] * (view.wide and view.pivot == "rows") + [Column("why", "why")]
     if view.pivot == "rows":
         yield from (Column("estimator", "estimator"), Column("radius", "radius", "right", selectable=True))
-        yield from ratio
-    else:
-        # Repaired numbers explain the raw ones and come after what is said about those.
-        raw, repaired = _headings(comparison)
-        yield from _estimators(raw, view)
-        yield from ratio
-        yield from _estimators(repaired, view)
+        yield from said
+        return
+    # Repaired numbers explain the raw ones and come after what is said about those.
+    raw, repaired = _headings(comparison)
+    yield from _estimators(raw, view)
     if view.wide:
-        yield verdict
-    yield Column("why", "why")
+        yield from said[:-1]
+        yield from _estimators(repaired, view)
+        yield from (verdict, said[-1])
+    else:
+        # A column that is not the last is shown whole or not at all: a long reason is cut here.
+        yield from (*said[:-1], Column("why", "why", widest=23) if repaired else said[-1])
+        yield from _estimators(repaired, view)
 
 
 def _headings(comparison: Comparison) -> tuple[dict[str, str], dict[str, str]]:

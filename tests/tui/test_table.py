@@ -87,10 +87,20 @@ def test_numbers_of_a_column_stand_below_each_other_whatever_their_marks() -> No
     assert [row.cells[at].text for row in rows] == ["≳0.0300  ", "≥0.3000✗!", "≳0.0400? "]
 
 
-def test_a_repaired_number_stands_behind_the_ratio_and_is_named_after_the_raw_one() -> None:
-    columns, _ = table(comparison(), View(), UNICODE)
-    heads = [column.label for column in columns]
-    assert heads == ["masker", "clever", "milp", "attack", "×none", "rec.clever", "verdict", "why"]
+@pytest.mark.parametrize(
+    ("view", "heads"),
+    [
+        (View(), "masker clever milp attack ×none rec.clever verdict why"),
+        (View(wide=False), "masker verdict clever milp attack ×none why rec.clever"),
+        (View("rows"), "masker estimator radius ×none verdict why"),
+        (View("rows", wide=False), "masker verdict estimator radius ×none why"),
+    ],
+)
+def test_a_repaired_number_is_named_after_the_raw_one_and_never_takes_the_reasons_room(
+    view: View, heads: str
+) -> None:
+    columns, _ = table(comparison(), view, UNICODE)
+    assert [column.label for column in columns] == heads.split()
 
 
 def test_an_estimate_that_is_not_planned_leaves_its_cell_empty() -> None:
