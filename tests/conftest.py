@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import Forker
 
 # Two threads on two busy cores make small models several times slower; children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,3 +22,28 @@ def _described_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     if os.environ.get("PYTEST_XDIST_WORKER"):
         shared = shared.parent
     os.environ.setdefault("FALSEFLOOR_CACHE", str(Path(shared, "described")))
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    """One process that has torch imported and forks."""
+    made = Forker()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def warm(forker: Forker) -> Iterator[None]:
+    """Supervisors, compute children and the children that run plugins begin with torch imported."""
+    with forker.used():
+        yield
+
+
+@pytest.fixture
+def cold(warm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreters that start as they do for a user, after all."""
+    from falsefloor.plugins import process
+    from falsefloor.worker import launch
+
+    for starts in (launch, process):
+        monkeypatch.setattr(starts, "subprocess", subprocess)

@@ -40,7 +40,7 @@ def environment(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def command(environment: None, capfd: pytest.CaptureFixture[str]) -> Command:
+def command(environment: None, warm: None, capfd: pytest.CaptureFixture[str]) -> Command:
     """`command("show", "last")`: run_command in this process, with both streams."""
     from falsefloor.cli.app import run_command
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm import Forker
 
 from falsefloor.cli.app import run_command
 from falsefloor.cli.ending import ending
@@ -16,6 +18,12 @@ from falsefloor.cli.replay import sentences
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.worker.launch import start
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(forker: Forker) -> Iterator[None]:
+    with forker.used():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from falsefloor.plugins import Described, Plugin, catalogue
 from falsefloor.plugins import catalogue as package_attribute
 from falsefloor.plugins.state import locate
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 module = sys.modules["falsefloor.plugins.catalogue"]
 
 

@@ -11,6 +11,8 @@ from falsefloor.errors import PluginError, UsageError
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.conformance import Checked, Trial, conformance
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 CHECK = '''
 from typing import ClassVar
 from falsefloor.api import CodeInfo, Finding

@@ -15,6 +15,8 @@ from plugin_site import GOOD, Install
 from falsefloor.plugins import Described, discover
 from falsefloor.plugins.describe import describe
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def describe_strangers(*, limit: float | None = None) -> Mapping[str, Described]:
     rows = describe((plugin for plugin in discover() if not plugin.own), limit=limit)
@@ -131,6 +133,7 @@ def test_a_name_that_no_study_can_write_is_broken(install: Install) -> None:
     assert "cannot be written" in describe_strangers()["spacey"].reason
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_file_in_the_working_directory_is_not_imported_in_a_plugins_place(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from falsefloor.plugins import discover
 from falsefloor.plugins.describe import describe
 from falsefloor.plugins.judging import ForeignCheck, JudgingChild, foreign_checks
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SOURCE = '''
 import os, sys, time
 from typing import ClassVar

@@ -8,6 +8,8 @@ from plugin_site import GOOD, Install
 from falsefloor.errors import PluginError, UsageError
 from falsefloor.plugins.loading import load, make
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 CHECK = '''
 from typing import ClassVar
 from falsefloor.api import CodeInfo

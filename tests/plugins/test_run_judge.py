@@ -16,6 +16,8 @@ from falsefloor.plugins.judging import RunJudge
 from falsefloor.plugins.process import Child
 from falsefloor.store.verdicts import Curves
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SOURCE = '''
 import os
 from typing import ClassVar

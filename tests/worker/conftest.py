@@ -14,8 +14,8 @@ from falsefloor.worker.launch import start
 
 
 @pytest.fixture
-def launched(tmp_path: Path) -> Iterator[Callable[..., RunDir]]:
-    """Starts runs, and leaves none behind."""
+def launched(tmp_path: Path, warm: None) -> Iterator[Callable[..., RunDir]]:
+    """Starts runs in processes that have torch imported, and leaves none behind; real starts with `cold`."""
     runs: list[RunDir] = []
 
     def launch(**changes: Any) -> RunDir:

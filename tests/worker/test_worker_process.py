@@ -46,6 +46,7 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in listed.stdout.split()]
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_run_ends_done_and_is_one_file(launched: Launch) -> None:
     run = launched()
     assert ended(run) == "done"
