@@ -134,7 +134,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs: which numbers and verdicts changed, and whether the intervals overlap."""
-    from falsefloor.report.changes import compare_runs
+    from falsefloor.report.changes import ChangesTable, compare_runs
     from falsefloor.store.reader import RunReader
 
     runs = find(ctx, first), find(ctx, second)
@@ -144,6 +144,4 @@ def compare(
         ids = [run.id for run in runs]
         show_document({"schema": "falsefloor.compare/1", "runs": ids, **changes.to_json()})
         return
-    from falsefloor.report.changes_table import ChangesTable
-
     show(ChangesTable(changes, runs[0].id, runs[1].id))

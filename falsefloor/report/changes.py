@@ -6,15 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from falsefloor.checks.verdicts import VERDICTS
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
 from falsefloor.jsonable import as_number
-from falsefloor.report.comparison import label_of
+from falsefloor.report.cells import Entry, brief
+from falsefloor.report.listings import Listing
+from falsefloor.report.text import Glyphs, clean, glyphs_for
 from falsefloor.store.cells import Cell
 from falsefloor.store.reader import RunReader
 from falsefloor.store.rows import SeriesRow
 
 Key = tuple[str, str, str, str]
 """model (empty where each run has one), masker, norm, estimator's label"""
+LISTED = 5
+"""Cells of one run alone that are named."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Change:
     shared: int
     apart: int
     kept: int
+    capped_before: bool = False
+    capped_after: bool = False
 
     @property
     def changed(self) -> bool:
@@ -105,21 +113,14 @@ def _change(
         before=a.radius,
         after=b.radius,
         ratio=ratio,
-        verdict_before=worst(a),
-        verdict_after=worst(b),
+        verdict_before=Entry(series[0], a).word or None,
+        verdict_after=Entry(series[1], b).word or None,
         shared=len(shared),
         apart=sum(_apart(one, other) for one, other in shared),
-        kept=sum(_state(one) == _state(other) for one, other in shared),
+        kept=sum(brief(one).word == brief(other).word for one, other in shared),
+        capped_before=a.capped,
+        capped_after=b.capped,
     )
-
-
-def worst(cell: Cell) -> str | None:
-    """The worst verdict of a cell, or the state it is in."""
-    return cell.worst or next((state for state in cell.verdicts if state not in VERDICTS), None)
-
-
-def _state(record: Mapping[str, Any]) -> str:
-    return str(record["verdict"] if record["status"] == "ok" else record["status"])
 
 
 def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -147,4 +148,63 @@ def _span(record: Mapping[str, Any]) -> Iterator[float]:
     yield max([radius, *ends])
 
 
-__all__ = ["Change", "Changes", "compare_runs", "label_of", "worst"]
+@dataclass(frozen=True)
+class ChangesTable:
+    """What changed, cell by cell, and in one sentence: a rich renderable."""
+
+    changes: Changes
+    first: str
+    second: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Listing | Text]:
+        glyphs = glyphs_for(options.encoding)
+        found = self.changes.changes
+        models = len({change.model for change in found}) > 1
+        norms = len({change.norm for change in found}) > 1
+        heads = ("subject", "estimator", clean(self.first), clean(self.second), "ratio", "what changed")
+        rows = tuple(_row(change, glyphs, models=models, norms=norms) for change in found)
+        if rows:
+            yield Listing(heads, rows)
+        for name, keys in ((self.first, self.changes.only_first), (self.second, self.changes.only_second)):
+            for key in keys[:LISTED]:
+                yield Text(f"only in {clean(name)}: {_name(key)}", style="dim")
+            if len(keys) > LISTED:
+                yield Text(f"only in {clean(name)}: {len(keys) - LISTED} more", style="dim")
+        moved = sum(change.changed for change in found)
+        same = len(found) - moved
+        yield Text("")
+        if not found:
+            yield Text("The runs have no cell in common: other maskers, norms or estimators.")
+        else:
+            yield Text(f"{moved} of {len(found)} shared cells changed, {same} did not.", style="bold")
+
+
+def _row(change: Change, glyphs: Glyphs, *, models: bool, norms: bool) -> tuple[str, ...]:
+    parts = [change.model] * models + [change.masker] + [change.norm] * norms
+    return (
+        " ".join(map(clean, parts)),
+        clean(change.estimator),
+        glyphs.radius(change.before, claim=change.claim, capped=change.capped_before),
+        glyphs.radius(change.after, claim=change.claim, capped=change.capped_after),
+        glyphs.ratio(change.ratio),
+        _words(change, glyphs),
+    )
+
+
+def _words(change: Change, glyphs: Glyphs) -> str:
+    words = []
+    if change.verdict_before != change.verdict_after:
+        words.append(
+            f"{clean(change.verdict_before or glyphs.none)} > {clean(change.verdict_after or glyphs.none)}"
+        )
+    elif change.kept < change.shared:
+        words.append(f"other verdict on {change.shared - change.kept}/{change.shared}")
+    if change.apart:
+        words.append(f"intervals apart on {change.apart}/{change.shared}")
+    if not change.shared:
+        words.append("no input in common")
+    return ", ".join(words) or "no change"
+
+
+def _name(key: Key) -> str:
+    return " ".join(clean(part) for part in key if part)
