@@ -91,6 +91,8 @@ class Located:
 
     operation: str | None = None
     submodule: str | None = None
+    line: str | None = None
+    kind: str | None = None
     certain: bool = False
     words: str = ""
     others: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ from typing import Any
 
 from falsefloor.checks.verdicts import rank
 from falsefloor.jsonable import as_number
+from falsefloor.observed import Located as FoundAt
+from falsefloor.observed import Observed
 from falsefloor.report.cells import brief, summary
 from falsefloor.store.reader import RunReader
 
@@ -158,17 +160,13 @@ def _gradient(group: Sequence[dict[str, Any]]) -> str | None:
 
 def _located(observed: Sequence[dict[str, Any]]) -> tuple[Located, ...]:
     """Operations by how many inputs they were found on, each place once."""
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    found: dict[tuple[str | None, ...], list[FoundAt]] = {}
     for one in observed:
-        fact = one["facts"].get("located")
-        if isinstance(fact, Mapping) and fact.get("operation"):
-            place = (fact["operation"], fact["submodule"], fact["line"], fact["kind"])
-            found.setdefault(place, []).append(fact)
+        fact = Observed.read(one["facts"]).located
+        if fact is not None and fact.operation:
+            found.setdefault((fact.operation, fact.submodule, fact.line, fact.kind), []).append(fact)
     ranked = sorted(found.values(), key=lambda facts: -len(facts))
-    return tuple(
-        Located(str(facts[0]["words"]), len(facts), all(bool(f["certain"]) for f in facts))
-        for facts in ranked
-    )
+    return tuple(Located(facts[0].words, len(facts), all(f.certain for f in facts)) for facts in ranked)
 
 
 def _steps(records: Sequence[dict[str, Any]]) -> Steps:

@@ -9,6 +9,7 @@ from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.jsonable import as_number
+from falsefloor.observed import Observed
 from falsefloor.report.text import clean, number
 from falsefloor.store.reader import RunReader
 from falsefloor.store.rows import SeriesRow
@@ -70,9 +71,9 @@ def read_refutations(reader: RunReader) -> list[Refutation]:
 def _located(reader: RunReader, one: Refutation) -> str:
     place = {"model": one.series.model, "masker": one.series.masker, "norm": one.series.norm}
     for seen in reader.observations(**place, input=one.input):
-        found = seen["facts"].get("located")
-        if isinstance(found, Mapping) and found.get("operation"):
-            return clean(str(found.get("words", "")))
+        found = Observed.read(seen["facts"]).located
+        if found is not None and found.operation:
+            return clean(found.words)
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.pictures import picture
@@ -171,11 +172,11 @@ class DetailPage(Page):
         if record["reason"]:
             yield (clean(record["reason"]), "dim")
         yield ("", "")
-        located = detail.observed.get("located")
-        if isinstance(located, Mapping):
+        located = Observed.read(detail.observed).located
+        if located is not None:
             yield ("Where the gradient is lost", "heading")
-            for said in (located.get("words"), *located.get("others", ())):
-                yield (f"  {clean(str(said))}", "")
+            for said in (located.words, *located.others):
+                yield (f"  {clean(said)}", "")
             yield ("", "")
         yield ("The same input by the other estimators", "heading")
         for other in detail.siblings:
