@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from falsefloor.report import scale
@@ -159,6 +159,7 @@ def test_nothing_to_compare_is_an_empty_picture() -> None:
     assert comparison([]).curves == ()
 
 
+@settings(deadline=None)
 @example([5e-324], False)
 @example([1e9, 1e299], False)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=8), st.booleans())
@@ -171,6 +172,7 @@ def test_every_side_stands_whatever_it_is_given(values: list[float], zero: bool)
             assert (at is None) <= (not math.isfinite(value) or (side.log and value < 0))
 
 
+@settings(deadline=None)
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9))
 def test_a_larger_value_stands_higher_and_a_zero_below_all(one: float, two: float) -> None:
     side = scale.logarithmic("a", [0.0, one, two])
