@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +19,7 @@ from stored_run import stored
 
 from falsefloor.cli.follow import follow
 from falsefloor.report.cells import Brief, brief, summary
+from falsefloor.report.changes import ChangesTable, compare_runs
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
 from falsefloor.report.detail import read_detail
 from falsefloor.report.figure import Figure, spectrum
@@ -304,9 +307,6 @@ def test_no_surface_prints_what_it_would_not_say(run: RunDir, tmp_path: Path) ->
 
 def only(run: RunDir, dropped: str) -> None:
     """Forget estimates, as a run that has less: by hand, since no run is so on purpose."""
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(run.db)) as db:
         db.execute(f"DELETE FROM finding WHERE estimate IN (SELECT id FROM estimate WHERE {dropped})")
         db.execute(f"DELETE FROM estimate WHERE {dropped}")
@@ -400,3 +400,26 @@ def strange(number: int, *, claim: str = "lower_estimate") -> SeriesRow:
     stack: list[dict[str, Any]] = [{"use": "staircase"}]
     name = f"m{number:05}"
     return SeriesRow(number, "model", name, stack, "linf", "c", "c", {}, "autograd", None, claim, {})
+
+
+def test_two_runs_side_by_side_have_the_same_numbers_and_verdicts(run: RunDir) -> None:
+    with RunReader(run) as one, RunReader(run) as other:
+        shown = drawn(ChangesTable(compare_runs(one, other), "a", "b"), 160)
+    assert "0 of " in shown and "other verdict" not in shown
+    for number in ("≥1.0000", "⊢0.0980", "≤0.0986", "≳0.0925"):
+        assert any(line.split().count(number) == 2 for line in shown.splitlines()), number
+
+
+def test_nothing_moves_in_a_run_whose_worker_is_gone(run: RunDir, tmp_path: Path) -> None:
+    lost = stored(tmp_path)
+    only(lost, "1")
+    with closing(sqlite3.connect(lost.db)) as db:
+        db.execute("INSERT INTO progress SELECT id, 41, 100, '[0.02]', 0 FROM unit WHERE series IS NOT NULL")
+        db.execute("UPDATE meta SET value = '\"running\"' WHERE key = 'status'")
+        db.commit()
+    with RunReader(lost) as reader:
+        assert reader.info().status == "lost"
+        shown = [
+            e.said(UNICODE) for row in read_comparison(reader).rows for e in row.entries if e is not None
+        ]
+    assert not any("41%" in said.text for said in shown)
