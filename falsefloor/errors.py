@@ -72,15 +72,3 @@ def did_you_mean(asked: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(asked, words, n=1, cutoff=0.5)
     listed = ", ".join(words[:20]) + (f" and {len(words) - 20} more" if len(words) > 20 else "")
     return (f"Did you mean {near[0]!r}? " if near else "") + f"There are: {listed}."
-
-
-__all__ = [
-    "DomainError",
-    "FalsefloorError",
-    "PluginError",
-    "StoreError",
-    "StudyError",
-    "UsageError",
-    "WorkerError",
-    "did_you_mean",
-]

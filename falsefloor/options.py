@@ -114,9 +114,9 @@ class Option:
         )
 
     def _range(self) -> str:
-        low = f"at least {self.ge:g}" if self.ge is not None else ""
-        low = f"above {self.gt:g}" if self.gt is not None else low
-        high = f"at most {self.le:g}" if self.le is not None else ""
+        low = f"at least {_bound_shown(self.ge)}" if self.ge is not None else ""
+        low = f"above {_bound_shown(self.gt)}" if self.gt is not None else low
+        high = f"at most {_bound_shown(self.le)}" if self.le is not None else ""
         return " and ".join(part for part in (low, high) if part)
 
     def to_json(self) -> dict[str, Any]:
@@ -133,6 +133,10 @@ class Option:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise PluginError(f"not the description of an option: {error!r}") from error
+
+
+def _bound_shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) and abs(bound) >= 10**6 else f"{bound:g}"
 
 
 def show(value: Scalar) -> str:

@@ -45,6 +45,3 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(_read())
 def explain(code: str) -> Entry | None:
     """The entry of one of our codes, in any case of letters; None for codes that are not ours."""
     return CATALOGUE.get(code.upper())
-
-
-__all__ = ["CATALOGUE", "Entry", "explain"]

@@ -123,6 +123,3 @@ def with_evidence(finding: Finding, *more: Mapping[str, float]) -> Finding:
     for numbers in more:
         known |= numbers
     return replace(finding, evidence=known)
-
-
-__all__ = ["STABLE", "Regime", "Resampled", "regime", "resampled", "with_evidence"]

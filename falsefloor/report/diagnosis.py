@@ -193,6 +193,3 @@ def _steps(records: Sequence[dict[str, Any]]) -> Steps:
 def _numbers(values: Iterable[Any]) -> list[float]:
     found = (as_number(value) for value in values)
     return [value for value in found if value is not None and value == value]
-
-
-__all__ = ["Claims", "Diagnosis", "Located", "Steps", "diagnose"]

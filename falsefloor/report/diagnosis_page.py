@@ -122,6 +122,3 @@ def _meaning(one: Diagnosis) -> Text:
         f" With a gradient that the function itself confirms it is {number(repair.radius)}, {trust}: use that"
         " number, or take the operation named above out of the way of the gradient."
     )
-
-
-__all__ = ["DiagnosisPage"]

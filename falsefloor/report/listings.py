@@ -103,6 +103,3 @@ def options_table(options: Iterable[Option]) -> Listing:
         for o in options
     ]  # fmt: skip
     return Listing(("parameter", "default", "takes", "what"), tuple(made))
-
-
-__all__ = ["Listing", "options_table", "plugins_table", "runs_table"]

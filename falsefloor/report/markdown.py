@@ -58,6 +58,3 @@ def _line(cells: list[str]) -> str:
 def escaped(words: str) -> str:
     """Other people's words: no markup, no HTML, no line ends."""
     return "".join(f"\\{char}" if char in _SPECIAL else char for char in clean(words))
-
-
-__all__ = ["escaped", "markdown", "table"]

@@ -108,6 +108,3 @@ def suspicions(one: Refutation) -> str:
     """For example: "also suspect: FF101 vanished gradient, FF103 graph cut"; empty where there is nothing."""
     names = [f"{clean(c)} {CATALOGUE[c].info.name}" if c in CATALOGUE else clean(c) for c in one.suspicions]
     return f"also suspect: {', '.join(names)}" if names else ""
-
-
-__all__ = ["Refutation", "read_refutations", "refutations", "sentence", "suspicions"]

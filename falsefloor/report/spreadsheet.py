@@ -45,6 +45,3 @@ def _row(record: Mapping[str, Any]) -> list[object]:
     }
     cells = [special[name] if name in special else record.get(name) for name in COLUMNS]
     return [*cells, ";".join(f"{key}={value}" for key, value in record["params"].items())]
-
-
-__all__ = ["COLUMNS", "safe", "write_csv"]

@@ -91,6 +91,3 @@ def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, .
 
 def _fold(line: Text, width: int) -> list[Text]:
     return list(line.wrap(Console(width=width), width)) if line.cell_len > width else [line]
-
-
-__all__ = ["Summary", "head"]

@@ -164,7 +164,8 @@ def fact(given: Any) -> str:
     if isinstance(given, int):
         return f"{given:,}"
     if isinstance(given, float):
-        return number(given)
+        # counts and flags are stored as floats
+        return f"{given:,.0f}" if given.is_integer() and abs(given) < 1e5 else number(given)
     if isinstance(given, Mapping):
         return clean(", ".join(f"{key} {fact(item)}" for key, item in given.items()))
     if isinstance(given, list | tuple):

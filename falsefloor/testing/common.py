@@ -120,6 +120,3 @@ def _silent_import(cls: type, *, torch_free: bool) -> None:
             found.returncode == 0,
             f"importing {module} imports torch; checks run where no model is: use plain numbers",
         )
-
-
-__all__ = ["common_cases", "own_randomness", "quiet", "untouched"]

@@ -245,5 +245,3 @@ _ONCE = (
     _double,
     _accelerator,
 )
-
-__all__ = ["check_estimator", "estimator_cases"]

@@ -117,5 +117,3 @@ def _prints(source: GradientSource) -> None:
 
 
 _CHECKS = (_forward, _linear, _finite, _neighbours, _deterministic, _model, _double, _prints)
-
-__all__ = ["check_gradient_source", "gradient_cases"]

@@ -153,6 +153,3 @@ def _directions(problem: Problem, norm: Norm) -> Tensor:
         return slopes / slopes.square().sum(2, keepdim=True).sqrt().clamp_min(1e-12)
     largest = slopes.abs() == slopes.abs().amax(2, keepdim=True)
     return slopes.sign() * largest
-
-
-__all__ = ["behind_a_staircase", "below_a_trap"]

@@ -128,5 +128,3 @@ def _displacement(masker: Masker) -> None:
 
 
 _CHECKS = (_shape, _untouched, _neighbours, _deterministic, _prints, _fresh, _displacement)
-
-__all__ = ["check_masker", "masker_cases"]

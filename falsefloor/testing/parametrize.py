@@ -68,6 +68,3 @@ class _Skipping:
             self.case()
         except NotApplicableError as reason:
             pytest.skip(str(reason))
-
-
-__all__ = ["KITS", "parametrize_with_checks"]

@@ -110,6 +110,3 @@ def linear(dtype: torch.dtype = torch.float32, device: str = "cpu") -> Problem:
     with torch.no_grad():
         labels = module(points).argmax(1)
     return Problem(module=module, inputs=points, labels=labels)
-
-
-__all__ = ["CLASSES", "SHAPE", "Problem", "Stairs", "Steps", "Watched", "linear"]

@@ -92,6 +92,3 @@ def _run(case: Case, excuse: str | None) -> Result:
     if excuse is not None:
         return Result(case.name, "unexpected pass", f"passes, though expected to fail: {excuse}")
     return Result(case.name, "passed")
-
-
-__all__ = ["Case", "ConformanceError", "NotApplicableError", "Result", "UnmetError", "require", "run_cases"]

@@ -199,6 +199,3 @@ def _stable(source: InputSource, ref: str, model: LoadedModel) -> None:
     """gives the same inputs twice"""
     first, second = _given(source, ref, model), _given(source, ref, model)
     require(torch.equal(first.inputs, second.inputs), "gives other inputs for the same reference")
-
-
-__all__ = ["check_input_source", "check_model_source", "input_cases", "model_cases"]

@@ -81,6 +81,7 @@ def test_a_stored_fact_is_said_in_few_letters() -> None:
     facts = {"a": 1.5, "b": [1, 2, 3, 4, 5, 6, 7], "c": True, "d": None}
     assert fact(facts) == "a 1.5000, b 1, 2, 3, 4, 5, 6, and 1 more, c yes, d none"
     assert fact(1_234_567) == "1,234,567" and fact(math.nan) == "nan"
+    assert (fact(9.0), fact(0.0), fact(-2.0), fact(1e9)) == ("9", "0", "-2", "1.0e9")
 
 
 def test_what_a_run_found_is_told_gravest_first_and_never_without_what_failed() -> None:
