@@ -128,7 +128,7 @@ class Asked:
         stdout: Any,
         stderr: Any,
         pass_fds: Sequence[int] = (),
-        start_new_session: bool,
+        start_new_session: bool = False,
         cwd: Any = None,
         env: Mapping[str, str] | None = None,
     ) -> None:

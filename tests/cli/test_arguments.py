@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from commands import Command
 
 from falsefloor.cli.app import _hoisted
 from falsefloor.cli.studies import build_study

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from commands import Command
 from sample_run import SampleRun, sample
 
 from falsefloor.errors import StoreError, UsageError

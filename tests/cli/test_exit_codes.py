@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command
+from commands import Command
 from sample_run import sample
 
 from falsefloor.cli.ending import ending

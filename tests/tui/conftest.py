@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.pilot import Pilot
-
-sys.path.insert(0, str(Path(__file__).parent))
-
+from screens import until
 from stored import StoredRun
 
 from falsefloor.store.run_dir import RunDir
@@ -40,27 +35,6 @@ def run(store: Path) -> RunDir:
     return StoredRun(store, id="7f3a0000").close()
 
 
-def text(app: Workbench) -> str:
-    """What is on the screen, as letters."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
-
-
-async def until(pilot: Pilot[Any], true: Callable[[], bool], *, seconds: float = 8.0) -> None:
-    """Wait until something is so; fails with what is on the screen where it never is."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError(f"still not so; the screen shows:\n{text(pilot.app)}")  # type: ignore[arg-type]
-        await pilot.pause(0.01)
-
-
-async def shows(pilot: Pilot[Any], *words: str) -> str:
-    """Wait until all words are on the screen; returns it."""
-    await until(pilot, lambda: all(word in text(pilot.app) for word in words))  # type: ignore[arg-type]
-    return text(pilot.app)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def opened(store: Path) -> Callable[..., Any]:
     """`async with opened(run, size=…) as pilot`: the app, its first snapshot taken."""
@@ -76,6 +50,3 @@ def opened(store: Path) -> Callable[..., Any]:
             await app.workers.wait_for_complete()
 
     return open_
-
-
-__all__ = ["shows", "text", "until"]

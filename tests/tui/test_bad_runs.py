@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conftest import shows, text, until
+from screens import shows, text, until
 from stored import STUDY, StoredRun
 
 from falsefloor.store.run_dir import RunDir

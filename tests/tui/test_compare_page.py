@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shows, text, until
+from screens import shows, text, until
 from stored import STUDY, StoredRun
 
 from falsefloor.store.run_dir import RunDir

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from screens import text
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import until
+from screens import until
 from textual.pilot import Pilot
 
 from falsefloor.store.run_dir import RunDir

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shows, until
+from screens import shows, until
 from stored import Installed, StoredRun
 from textual.widgets import Input, Select
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shows, text, until
+from screens import shows, text, until
 from stored import StoredRun
 
 from falsefloor.plugins import Catalogue, Described, Plugin

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shows, text, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from screens import shows, text, until
 
 from falsefloor.errors import UsageError
 from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
