@@ -131,17 +131,23 @@ MASKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def unmasked() -> dict[Norm, Tensor]:
+    """The radii of the net that no mask hides."""
+    clean = ModelSubject(Through(), classes=4)
+    return {norm: run(clean, points(), norm=norm).radius for norm in NORMS}
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("mask", MASKS)
-def test_a_mask_at_the_input_hides_nothing(mask: str, norm: Norm) -> None:
+def test_a_mask_at_the_input_hides_nothing(mask: str, norm: Norm, unmasked: dict[Norm, Tensor]) -> None:
     x = points()
-    clean = ModelSubject(Through(), classes=4)
-    labels = clean(x).argmax(1)
+    labels = ModelSubject(Through(), classes=4)(x).argmax(1)
     # secants alone are left of the last one: they get the default effort
     attack = Attack() if mask == "no_grad" else SMALL
     subject = ModelSubject(Through(MASKS[mask]), classes=4)
     masked = run(subject, x, norm=norm, labels=labels, attack=attack).radius
-    ratio = masked / run(clean, x, norm=norm, labels=labels).radius
+    ratio = masked / unmasked[norm]
     assert float(ratio.median()) <= 1.05
 
 
