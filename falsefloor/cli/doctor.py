@@ -215,7 +215,11 @@ def _torch() -> Iterator[Finding]:
     start = time.perf_counter()
     try:
         child = subprocess.run(
-            [sys.executable, "-c", TORCH], capture_output=True, text=True, timeout=TORCH_LIMIT, check=False
+            [sys.executable, "-P", "-c", TORCH],
+            capture_output=True,
+            text=True,
+            timeout=TORCH_LIMIT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         yield Finding("torch", "bad", f"importing it took more than {TORCH_LIMIT:.0f} s.")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -175,6 +174,5 @@ def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     with RunReader(RunDir(Path(request["run"]))) as reader:
         cwd = Path(str(reader.meta().get("cwd", ".")))
         if cwd.is_dir():
-            os.chdir(cwd)  # python: and npz: references are relative to where the run began
-            sys.path.append(str(cwd))
+            os.chdir(cwd)  # references to files are relative to where the run began
         yield finite(replay(reader, request["finding"]))

@@ -61,8 +61,8 @@ def ask(module: str, request: Mapping[str, Any], *, doing: str) -> Iterator[dict
 class Child:
     """A running child; ``module`` is the dotted name of a module of ours with a ``main(request)``.
 
-    stderr is the last that it wrote there, a crash's Python stack, once it ended. What a ``heard`` one writes
-    goes to our own stderr instead, and it finds modules where we stand, as the worker does.
+    It finds the modules that we find, but for those of the working directory. stderr is the last that it
+    wrote there, a crash's Python stack, once it ended; what a ``heard`` one writes goes to our own stderr.
     """
 
     stderr = ""
@@ -72,11 +72,10 @@ class Child:
         stdout, stderr = self._written or (2, 2)
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
-        folders = [*sys.path, *([os.getcwd()] if heard else [])]  # noqa: PTH109
-        path = json.dumps([os.path.abspath(folder) for folder in folders])  # noqa: PTH100  (text for text)
+        # "" is the working directory: a torch.py there must not be imported in torch's place
+        path = json.dumps([os.path.abspath(folder) for folder in sys.path if folder])  # noqa: PTH100  (text for text)
         try:
             self._process = subprocess.Popen(
-                # -P: a torch.py in the working directory must not be imported in torch's place
                 [sys.executable, "-P", "-c", _BOOT, path, module, str(writer), "heard" if heard else ""],
                 stdin=subprocess.PIPE,
                 stdout=stdout,

@@ -118,12 +118,13 @@ def launch(run: RunDir) -> None:
         raise StoreError(f"cannot write {run.log}: {error.strerror or error}.") from error
     with log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "falsefloor.worker.supervisor", str(run.path)],
+            # -P: nothing is imported from the folder where the run began, whose word a received run is
+            [sys.executable, "-P", "-m", "falsefloor.worker.supervisor", str(run.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            cwd=cwd if cwd.is_dir() else None,  # python: and npz: references are relative to where it began
+            cwd=cwd if cwd.is_dir() else None,  # references to files are relative to where it began
         )
     _STARTED[:] = [*(p for p in _STARTED if p.poll() is None), process]
     deadline = time.monotonic() + START_LIMIT

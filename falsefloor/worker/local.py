@@ -28,7 +28,7 @@ from falsefloor.worker.executor import (
     overdue,
 )
 
-CHILD = (sys.executable, "-m", "falsefloor.worker.child")
+CHILD = (sys.executable, "-P", "-m", "falsefloor.worker.child")
 AHEAD = 2
 """Units a child holds at least: one running, one waiting, so that it never waits for the supervisor."""
 AHEAD_SECONDS = 0.1
