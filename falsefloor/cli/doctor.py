@@ -113,16 +113,16 @@ def _runs(root: Path) -> Iterator[Finding]:
     import time
 
     from falsefloor.store.damage import damage
-    from falsefloor.store.run_dir import STALE, list_dirs
+    from falsefloor.store.run_dir import STALE, list_dirs, strays
 
     runs, start, looked = list_dirs(root), time.monotonic(), 0
+    for name in strays(root):
+        yield Finding("store", "warning", f"{name} is no run: it has no run.db.", f"Look at {root / name}.")
     for run in runs:
         if time.monotonic() - start > PATIENCE:
             break
         looked += 1
-        if not run.db.exists():
-            yield Finding("run", "warning", f"{run.id} has no run.db.", f"Delete {run.path}.")
-        elif (said := damage(run)) is not None:
+        if (said := damage(run)) is not None:
             yield Finding("run", "bad", f"{run.id} is damaged: {said}", "Restore a copy, or delete it.")
         elif run.is_alive() and run.heartbeat() > STALE:
             yield Finding(

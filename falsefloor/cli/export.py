@@ -5,19 +5,15 @@ from __future__ import annotations
 import enum
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from falsefloor.cli.terminal import AsJson, RunName, complete_run, find, say, show, show_document, show_text
-from falsefloor.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from falsefloor.store.reader import RunReader
-    from falsefloor.store.run_dir import RunDir
 
 
 class Format(enum.StrEnum):
@@ -46,7 +42,11 @@ def export(
     """Export a run: for programs (json, csv), people (md, html), papers (svg, png), or as a copy (run)."""
     found = find(ctx, run)
     if format_ is Format.run:
-        _copy(found, output or Path(f"falsefloor-{found.id}"))
+        from falsefloor.store.files import copy_folder
+
+        target = output or Path(f"falsefloor-{found.id}")
+        copy_folder(found, target)
+        say(f"copied to {target}; open it: falsefloor show {target}")
         return
     if format_ is Format.html and output is None:
         output = Path(f"falsefloor-{found.id}.html")
@@ -65,7 +65,9 @@ def export(
     if output is None or str(output) == "-":
         show_text(text)
         return
-    _write(output, text)
+    from falsefloor.store.files import write_whole
+
+    write_whole(output, text)
     say(f"wrote {output}")
 
 
@@ -87,42 +89,6 @@ def _text(reader: RunReader, format_: Format) -> str:
     from falsefloor.report.page import page
 
     return page(reader)
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing: an export that broke off leaves an older file as it was."""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text if text.endswith("\n") else text + "\n")
-        Path(file.name).chmod(0o666 & ~_umask())
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _copy(run: RunDir, target: Path) -> None:
-    """A consistent copy of a run, live or not: a directory that `falsefloor show DIR` opens."""
-    from falsefloor.store.files import copy_run
-
-    try:
-        target.mkdir(mode=0o755)
-        copy_run(run.db, target / "run.db")
-        for file in (run.study, run.log):
-            if file.exists():
-                (target / file.name).write_bytes(file.read_bytes())
-    except FileExistsError as error:
-        raise StoreError(f"{target} exists already; name another: --output DIR.") from error
-    except OSError as error:
-        raise StoreError(f"cannot copy the run to {target}: {error.strerror or error}.") from error
-    say(f"copied to {target}; open it: falsefloor show {target}")
 
 
 def compare(

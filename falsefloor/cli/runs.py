@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from falsefloor.cli.terminal import AsJson, RunName, find, say, show, show_document
-from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.errors import FalsefloorError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
@@ -53,25 +53,31 @@ def collect(
         bool, typer.Option("--yes", "-y", help="Delete; without it they are only listed.")
     ] = False,
 ) -> None:
-    """Delete old runs. Tagged runs and runs that are being computed are always kept."""
+    """Delete old runs. Tagged runs and runs that are being computed are always kept.
+
+    A run's own files are deleted and named; a folder that holds anything else is kept.
+    """
+    from falsefloor.store.received import contents
     from falsefloor.store.run_dir import list_dirs
 
     before = time.time() - older * 86400
     doomed = []
     for run in list_dirs(ctx.obj)[keep:]:
         row = _row(run)
-        # One that cannot be read (half made, or damaged) has no date of its own but its folder's.
-        born = row["born"] or run.study.stat().st_mtime
-        if born < before and not row["tag"] and not run.is_alive():
-            doomed.append((run, row))
+        # One that is damaged has no date of its own but its folder's.
+        if (row["born"] or run.born()) < before and not row["tag"] and not run.is_alive():
+            try:
+                doomed.append((run, row, contents(run.path)))
+            except StoreError as error:
+                say(f"kept: {error}")
     freed = 0
-    for run, row in doomed:
-        size = run.size()
+    for run, row, files in doomed:
         if yes:
             run.delete()
+        size = sum(files.values())
         freed += size
         verb, when = "deleted" if yes else "would delete", row["started"] or "unknown date"
-        say(f"{verb} {run.id}, {row['status']}, of {when}, {size / 1e6:.1f} MB")
+        say(f"{verb} {run.id}, {row['status']}, of {when}, {size / 1e6:.1f} MB: {', '.join(files)}")
     if doomed:
         say(f"{len(doomed)} runs, {freed / 1e6:.1f} MB")
     if not doomed:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,15 @@ from typing import IO
 import platformdirs
 
 from falsefloor.errors import StoreError, did_you_mean
+from falsefloor.store.received import (
+    FILES,
+    delete,
+    give_order,
+    is_regular,
+    make_file,
+    make_folder,
+    open_regular,
+)
 
 STALE = 30.0
 """Seconds without a heartbeat after which a worker on another host counts as lost."""
@@ -62,9 +71,7 @@ class RunDir:
     def command(self, name: str) -> None:
         """Ask the worker for something: cancel, kill, pause, resume."""
         try:
-            if not self.commands.is_dir():
-                make_folder(self.commands, mode=private_or_shared(self.path)[0])
-            (self.commands / name).touch()
+            give_order(self.path, name, mode=private_or_shared(self.path)[0])
         except OSError as error:
             raise StoreError(f"cannot ask run {self.id} to {name}: {error.strerror or error}.") from error
 
@@ -74,7 +81,7 @@ class RunDir:
         On a network file system the kernel may not know of other hosts' locks: there a heartbeat counts too.
         """
         try:
-            with self.lock.open("rb") as file:
+            with os.fdopen(open_regular(self.lock, os.O_RDONLY), "rb") as file:
                 fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -89,20 +96,26 @@ class RunDir:
         except OSError:
             return float("inf")
 
+    def born(self) -> float:
+        """When its study was written, where it has one."""
+        for file in (self.study, self.db):
+            with suppress(OSError):
+                return file.lstat().st_mtime
+        return 0.0
+
     def delete(self) -> None:
+        """Delete the run, and nothing that no run holds. Raises `StoreError`."""
         if self.is_alive():
             raise StoreError(f"run {self.id} is being computed; cancel it first: falsefloor cancel {self.id}")
-        try:
-            if self.path.is_symlink():
-                self.path.unlink()  # what it points to is somebody's who put it there
-            else:
-                shutil.rmtree(self.path)
-        except OSError as error:
-            raise StoreError(f"cannot delete {self.path}: {error.strerror or error}.") from error
+        delete(self.path)
 
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(entry.lstat().st_size for entry in self.path.rglob("*") if not entry.is_dir())
+        found = 0
+        for name in FILES:
+            with suppress(OSError):
+                found += (self.path / name).lstat().st_size
+        return found
 
 
 def take_lock(run: RunDir) -> IO[bytes]:
@@ -113,7 +126,7 @@ def take_lock(run: RunDir) -> IO[bytes]:
     """
     try:
         make_file(run.lock, mode=private_or_shared(run.path)[1])
-        file = run.lock.open("ab")
+        file = os.fdopen(open_regular(run.lock, os.O_WRONLY | os.O_APPEND), "ab")
     except OSError as error:
         raise StoreError(f"cannot write in {run.path}: {error.strerror or error}.") from error
     for _ in range(20):
@@ -151,21 +164,24 @@ def create_run(root: Path) -> RunDir:
 
 
 def list_dirs(root: Path) -> list[RunDir]:
-    """All runs of a store, newest first."""
-    if not root.is_dir():
-        return []
+    """All runs of a store, newest first: its folders with a run.db, be it damaged. A link is none."""
+    found = [run for run in _folders(root) if is_regular(run.db)]
+    return sorted(found, key=lambda run: (run.born(), run.id), reverse=True)
+
+
+def strays(root: Path) -> list[str]:
+    """Names of the folders of a store that are no runs, such as one whose making was killed."""
+    return sorted(run.id for run in _folders(root) if not is_regular(run.db))
+
+
+def _folders(root: Path) -> list[RunDir]:
     try:
-        found = [RunDir(entry) for entry in root.iterdir() if (entry / "study.toml").exists()]
+        with os.scandir(root) as entries:
+            return [RunDir(root / entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise StoreError(f"cannot read {root}: {error.strerror or error}.") from error
-    return sorted(found, key=lambda run: (_born(run), run.id), reverse=True)
-
-
-def _born(run: RunDir) -> float:
-    try:
-        return run.study.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def find_run(root: Path, ref: str) -> RunDir:
@@ -237,20 +253,3 @@ def private_or_shared(folder: Path) -> tuple[int, int]:
         return 0o700, 0o600
     shared = bool(mode & stat.S_ISGID) and mode & 0o070 == 0o070
     return (0o2770, 0o660) if shared else (0o700, 0o600)
-
-
-def make_folder(path: Path, *, mode: int) -> None:
-    """A new directory with exactly this mode, whatever the umask. Raises `FileExistsError`."""
-    path.mkdir(mode=0o700)
-    if mode != 0o700:
-        path.chmod(mode)
-
-
-def make_file(path: Path, *, mode: int) -> None:
-    """The file, empty where it is new, with exactly this mode if so. Others' files keep theirs."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return
-    if mode != 0o600:
-        path.chmod(mode)

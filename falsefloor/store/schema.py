@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from falsefloor.errors import StoreError
+from falsefloor.store.received import APPLICATION_ID, check_database
 
 _V1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -100,7 +101,6 @@ MIGRATIONS = (_V1, _V2, _V3)
 """Append only. The n-th brings a file from version n to n + 1."""
 
 VERSION = len(MIGRATIONS)
-APPLICATION_ID = 0x66666C72  # "fflr"
 
 
 def migrate(connection: sqlite3.Connection, *, to: int = VERSION) -> None:
@@ -159,6 +159,8 @@ def version(connection: sqlite3.Connection) -> int:
 
 def check_version(connection: sqlite3.Connection) -> int:
     found = version(connection)
+    if found < 0:
+        raise StoreError(f"this file is no falsefloor run: it says that its schema is {found}.")
     if found > VERSION:
         raise StoreError(
             f"this run was written by a newer falsefloor (schema {found}; this one reads up to {VERSION})."
@@ -169,6 +171,7 @@ def check_version(connection: sqlite3.Connection) -> int:
 
 def connect_readonly(path: Path) -> sqlite3.Connection:
     """A connection that cannot write and trusts nothing in the file. Raises `StoreError`."""
+    check_database(path)
     if not path.exists():
         raise StoreError(f"no run.db at {path.parent}.")
     quoted = path.resolve().as_uri()
@@ -179,6 +182,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA query_only = ON")
             check_foreign(connection)
             connection.execute("SELECT count(*) FROM meta").fetchone()
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.OperationalError as error:
             if "readonly" not in str(error) and "unable to open" not in str(error):
                 raise StoreError(f"cannot read {path}: {error}.") from error
@@ -190,7 +194,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             continue
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} is not a falsefloor run: {error}.") from error
-        check_version(connection)
+        if application != APPLICATION_ID or check_version(connection) == 0:
+            raise StoreError(f"{path} is not a falsefloor run: another program made it.")
         connection.row_factory = sqlite3.Row
         return connection
     raise StoreError(f"cannot open {path}; is the directory readable?")

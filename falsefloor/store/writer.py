@@ -15,6 +15,7 @@ from falsefloor.jsonable import finite
 from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
 from falsefloor.store.files import said_plainly
+from falsefloor.store.received import check_database, make_file
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.rows import (
     ArrayRow,
@@ -30,7 +31,7 @@ from falsefloor.store.rows import (
     select,
     shared,
 )
-from falsefloor.store.run_dir import is_network, make_file, private_or_shared
+from falsefloor.store.run_dir import is_network, private_or_shared
 from falsefloor.store.schema import check_foreign, migrate
 from falsefloor.store.verdicts import THERE, Judge, rejudge, tally
 from falsefloor.study.followups import Known
@@ -44,6 +45,7 @@ class RunWriter:
     """Writes one run.db. Each public method is one transaction, safe against a kill at any moment."""
 
     def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
+        check_database(path)
         with said_plainly(path):
             make_file(path, mode=private_or_shared(path.parent)[1])
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)

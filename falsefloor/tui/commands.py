@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError
 from falsefloor.store.reader import RunReader
+from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.snapshot import reading
 
@@ -28,31 +30,26 @@ EXPORTS = {
 
 def study_of(run: RunDir) -> Study:
     """The study that a run was started with."""
-    from falsefloor.study.file import read_study, study_from
+    from falsefloor.study.file import study_from
 
     with reading(run) as reader:
         stored = reader.meta().get("study")
-    return study_from(stored) if stored else read_study(run.study)
+    return study_from(stored or {})
 
 
 def export(run: RunDir, form: str, path: Path) -> Path:
     """Write a run to a file that does not exist yet. Returns its path."""
     path = path.expanduser()
-    if path.exists():
-        raise StoreError(f"{path} exists already; name another file.")
-    try:
-        if form == "run":
-            from falsefloor.store.files import copy_run
+    from falsefloor.store.files import copy_folder, write_whole
 
-            path.mkdir()
-            copy_run(run.db, path / "run.db")
-            (path / "study.toml").write_bytes(run.study.read_bytes())
-        else:
-            with reading(run) as reader:
-                text = _text(reader, form)
-            path.write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+    if os.path.lexists(path):
+        raise StoreError(f"{path} exists already; name another file.")
+    if form == "run":
+        copy_folder(run, path)
+    else:
+        with reading(run) as reader:
+            text = _text(reader, form)
+        write_whole(path, text)
     return path
 
 
@@ -112,10 +109,8 @@ def demo() -> Study:
 
 
 def tail(path: Path, *, most: int = 200_000) -> str:
-    """The end of a text file."""
+    """The end of a run's text file."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - most))
-            return file.read().decode("utf-8", errors="replace")
+        return read_regular(path, most=most).decode("utf-8", errors="replace")
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from falsefloor import __version__
@@ -15,12 +16,12 @@ from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.received import delete, make_file, open_regular, take_orders
 from falsefloor.store.run_dir import (
     RunDir,
     create_run,
     filesystem,
     is_network,
-    make_file,
     private_or_shared,
     take_lock,
 )
@@ -73,7 +74,7 @@ def start(
     try:
         _write(run, study, reuse, on)
     except (OSError, StoreError):
-        run.delete()  # half a run would only be in the way
+        delete(run.path, half_made=True)  # it would only be in the way
         raise
     if is_network(run.path):
         said.append(
@@ -87,7 +88,8 @@ def start(
 def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
     try:
         make_file(run.study, mode=private_or_shared(run.path)[1])
-        run.study.write_text(write_study(study), encoding="utf-8")
+        with os.fdopen(open_regular(run.study, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+            file.write(write_study(study))
     except OSError as error:
         raise StoreError(f"cannot write {run.study}: {error.strerror or error}.") from error
     writer = RunWriter(run.db, RunJudge())
@@ -113,7 +115,7 @@ def launch(run: RunDir) -> None:
         cwd = Path(str(reader.meta().get("cwd", ".")))
     try:
         make_file(run.log, mode=private_or_shared(run.path)[1])
-        log = run.log.open("ab")
+        log = os.fdopen(open_regular(run.log, os.O_WRONLY | os.O_APPEND), "ab")
     except OSError as error:
         raise StoreError(f"cannot write {run.log}: {error.strerror or error}.") from error
     with log:
@@ -171,9 +173,7 @@ def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> in
         study_from(writer.meta().get("study", {}))
         writer.requeue((*retry, "running"))
         waiting = len(writer.queued())
-        for entry in run.commands.glob("*"):
-            with suppress(OSError):
-                entry.unlink(missing_ok=True)
+        take_orders(run.path)
         now = time.time()
         again = {"status": "queued", "created": now, "resumed": now, "worked": info.seconds}
         writer.set_meta(**again, ended=None, error=None, exit_code=0)

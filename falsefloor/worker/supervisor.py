@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
+from falsefloor.store.received import ORDERS, take_orders
 from falsefloor.store.reuse import Stored
 from falsefloor.store.run_dir import RunDir, take_lock
 from falsefloor.store.writer import RunWriter
@@ -30,6 +31,8 @@ from falsefloor.worker.local import LocalExecutor, devices
 
 LOOK = 0.2
 """Seconds between looks for `kill`, which is obeyed at any moment."""
+OBEYED = tuple(order for order in ORDERS if order != "kill")
+"""Orders that wait until the run's own thread looks."""
 BEAT = 2.0
 """Seconds between touches of the lock: the heartbeat that other hosts can see."""
 
@@ -71,7 +74,8 @@ def _compute(run: RunDir, writer: RunWriter) -> int:
         series = series_of(study, installed)
         executor = _executor(str(meta.get("on", "local")), study)
         reuse = _reused(writer, meta.get("reuse"))
-        status = Drive(writer, study, series, executor, lambda: _commands(run), installed, reuse).run()
+        orders = partial(take_orders, run.path, OBEYED)
+        status = Drive(writer, study, series, executor, orders, installed, reuse).run()
         kept = writer.meta()
         writer.finish(status, error=kept.get("error"), exit_code=int(kept.get("exit_code", 0)))
         return 0
@@ -115,27 +119,12 @@ def _beat(run: RunDir, stop: threading.Event) -> None:
     """Touch the lock; and end at once where that is asked for, whatever the other thread waits for."""
     beat = 0.0
     while not stop.wait(LOOK):
-        if (run.commands / "kill").exists():
-            (run.commands / "kill").unlink(missing_ok=True)
+        if take_orders(run.path, ("kill",)):
             os._exit(130)
         if time.monotonic() - beat > BEAT:
             beat = time.monotonic()
             with suppress(OSError):
-                os.utime(run.lock)
-
-
-def _commands(run: RunDir) -> Iterator[str]:
-    """Commands that were left for us, each once."""
-    try:
-        # In the order they were given: a pause after a resume is another wish than before it.
-        entries = sorted(run.commands.iterdir(), key=lambda entry: (entry.lstat().st_mtime_ns, entry.name))
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name != "kill":
-            with suppress(OSError):
-                entry.unlink(missing_ok=True)
-            yield entry.name
+                os.utime(run.lock, follow_symlinks=False)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from falsefloor.store.damage import damage
 from falsefloor.store.files import copy_run
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
-from falsefloor.store.run_dir import RunDir, create_run, list_dirs
+from falsefloor.store.run_dir import RunDir, create_run
 from falsefloor.store.schema import MIGRATIONS, VERSION
 from falsefloor.store.writer import RunWriter
 
@@ -225,16 +225,6 @@ def test_on_a_network_file_system_no_log_is_used_and_a_heartbeat_counts(
         writer.close()
     finally:
         run_dir.filesystem.cache_clear()
-
-
-def test_deleting_a_run_that_is_a_link_leaves_what_it_points_to(run: RunDir, tmp_path: Path) -> None:
-    root = tmp_path / "store"
-    root.mkdir()
-    (root / "aa11bb22").symlink_to(run.path)
-    (linked,) = list_dirs(root)
-    linked.delete()
-    assert list_dirs(root) == []
-    assert run.db.exists()
 
 
 def test_what_arrives_together_is_stored_together_or_not_at_all(tmp_path: Path) -> None:
