@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import defaultdict
 
 from falsefloor.checks.verdicts import LOWER, Place
+from falsefloor.store.edge import parsed
 from falsefloor.study.followups import CODES, Floor, Known, asked_by
 
 
@@ -60,7 +60,7 @@ def _asked(db: sqlite3.Connection) -> dict[str, set[Place]]:
     )
     found: dict[str, set[Place]] = defaultdict(set)
     for model, masker, norm, spec, first, stop in rows:
-        if (by := asked_by(json.loads(spec))) is not None:
+        if (by := asked_by(parsed(spec, "object", where="unit.spec"))) is not None:
             kind, label = by
             found[kind] |= {Place(model, masker, norm, label, n) for n in range(first, stop)}
     return found

@@ -6,7 +6,6 @@ radius of 0 says nothing of the others.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS
+from falsefloor.jsonable import number
+from falsefloor.store.edge import parsed
 from falsefloor.store.schema import RIGHT, version
 
 WRONG = "wrong"
@@ -88,7 +89,8 @@ def _moving(db: sqlite3.Connection) -> dict[int, tuple[float, float | None]]:
         " WHERE u.series IS NOT NULL"
     ):
         before, planned, radii = found.get(series, (0, 0, []))
-        radii += [float(radius) for radius in json.loads(moved)]
+        told = parsed(moved, "array", where="progress.radius")
+        radii += [radius for radius in map(number, told) if radius is not None]
         found[series] = (before + done, planned + total, radii)
     return {
         series: (done / max(total, 1), median(radii) if radii else None)

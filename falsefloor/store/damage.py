@@ -5,22 +5,14 @@ Too slow for every opening (it reads the whole file): `doctor` asks, and a comma
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
-from typing import Any
 
 from falsefloor.errors import StoreError
+from falsefloor.store.edge import meta
 from falsefloor.store.rows import ROWS, Column, Row, columns
 from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly, migrate, version
-
-STATUSES = ("queued", "running", "paused", "done", "cancelled", "failed", "lost")
-_META: dict[str, type | tuple[type, ...]] = {
-    "id": str, "status": str, "seed": int, "tag": str, "device": str, "study": dict, "versions": dict,
-    "created": (int, float), "started": (int, float), "ended": (int, float),
-    "resumed": (int, float), "worked": (int, float), "exit_code": int, "error": str,
-}  # fmt: skip
 
 
 def damage(run: RunDir) -> str | None:
@@ -36,7 +28,8 @@ def _found(db: sqlite3.Connection) -> str | None:
     said = [str(row[0]) for row in db.execute("PRAGMA integrity_check(1)")]
     if said != ["ok"]:
         return f"SQLite finds it damaged: {said[0] if said else 'no answer'}"
-    return _tables(db) or _values(db) or _meta(db)
+    meta(db)
+    return _tables(db) or _values(db)
 
 
 def _tables(db: sqlite3.Connection) -> str | None:
@@ -75,17 +68,3 @@ def _wrong(column: Column) -> str:
         words = ", ".join(f"'{word}'" for word in column.words)
         return f"{name} NOT IN ({words})"
     return "0"
-
-
-def _meta(db: sqlite3.Connection) -> str | None:
-    for key, text in db.execute("SELECT key, value FROM meta"):
-        try:
-            value: Any = json.loads(text)
-        except (TypeError, ValueError):
-            return f"the entry {key!r} is no JSON"
-        if value is not None and key in _META and not isinstance(value, _META[key]):
-            return f"the entry {key!r} holds a value that no falsefloor wrote"
-    status = db.execute("SELECT value FROM meta WHERE key = 'status'").fetchone()
-    if status is not None and json.loads(status[0]) not in STATUSES:
-        return f"its status is {status[0]}, which no run has"
-    return None

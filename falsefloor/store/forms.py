@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.jsonable import finite
+from falsefloor.store.edge import parsed
 from falsefloor.store.rows import EstimateRow, FindingRow, SeriesRow
 
 
@@ -74,6 +74,10 @@ def estimate_record(
 
 def warning_record(row: FindingRow, seen: str | None) -> dict[str, Any]:
     """seen: what was measured of the witness, as stored."""
-    witness = None if row.witness is None else {"array": row.witness, **json.loads(seen or "{}")}
+    witness = (
+        None
+        if row.witness is None
+        else {"array": row.witness, **parsed(seen or "{}", "object", where="array.facts")}
+    )
     told = {name: getattr(row, name) for name in ("id", "code", "severity", "message", "evidence")}
     return told | {"witness": witness}

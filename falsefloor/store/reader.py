@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
 from falsefloor.errors import StoreError
 from falsefloor.jsonable import finite
 from falsefloor.store.cells import WRONG, Cell, read_cells
+from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.records import Array
 from falsefloor.store.rows import (
@@ -56,11 +56,11 @@ class RunReader:
         return moved
 
     def info(self) -> RunInfo:
-        meta = self.meta()
-        status = str(meta.get("status", "queued"))
-        if status not in ENDED and not meta.get("in_process") and not self.run_dir.is_alive():
+        told = self.meta()
+        status = str(told.get("status", "queued"))
+        if status not in ENDED and not told.get("in_process") and not self.run_dir.is_alive():
             # A worker takes its lock a moment after the directory appears.
-            young = abs(time.time() - float(meta.get("created", 0))) < 10 and status == "queued"
+            young = abs(time.time() - float(told.get("created", 0))) < 10 and status == "queued"
             status = status if young else "lost"
         tallied = self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")
         counts = {word: count for word, count in tallied if word != WRONG}
@@ -70,23 +70,23 @@ class RunReader:
             " count(*), coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0)"
             " FROM unit"
         )
-        started = float(meta.get("started", meta.get("created", 0.0)))
+        started = float(told.get("started", told.get("created", 0.0)))
         if status == "cancelled":
             cancelled = total - done - failed  # nor will what was only foreseen come
-        ended = meta.get("ended") or self._last_seen(status)
+        ended = told.get("ended") or self._last_seen(status)
         # A run that was gone on with worked in several pieces; what lay between them is not its duration.
-        worked = float(meta.get("worked", 0.0)) + max(0.0, float(ended) - float(meta.get("resumed", started)))
+        worked = float(told.get("worked", 0.0)) + max(0.0, float(ended) - float(told.get("resumed", started)))
         return RunInfo(
-            id=str(meta.get("id", self.run_dir.id)),
+            id=str(told.get("id", self.run_dir.id)),
             status=status,
-            seed=int(meta.get("seed", 0)),
-            device=str(meta.get("device", "cpu")),
+            seed=int(told.get("seed", 0)),
+            device=str(told.get("device", "cpu")),
             started=started,
             seconds=worked,
-            versions=meta.get("versions", {}),
-            study=meta.get("study", {}),
-            tag=str(meta.get("tag", "")),
-            error=meta.get("error"),
+            versions=told.get("versions", {}),
+            study=told.get("study", {}),
+            tag=str(told.get("tag", "")),
+            error=told.get("error"),
             counts=counts,
             units_done=done,
             units_failed=failed,
@@ -104,7 +104,7 @@ class RunReader:
         return float(last or 0.0)
 
     def meta(self) -> dict[str, Any]:
-        return {r["key"]: json.loads(r["value"]) for r in self._all("SELECT key, value FROM meta")}
+        return meta(self._db)
 
     def models(self) -> dict[str, Mapping[str, Any]]:
         """Model name to what was found when it was loaded: count, classes, units, shape, names, labels."""

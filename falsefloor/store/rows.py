@@ -1,4 +1,4 @@
-"""A row of each table as a value: INSERT and SELECT are made from its fields, damage is found by types.
+"""A row of each table as a value: INSERT and SELECT are made from its fields, what is read is checked.
 
 One more stored field is one more here, with a default for older files, and a migration; `shared` fills it.
 """
@@ -27,6 +27,7 @@ from typing import (
 from falsefloor.api import Claim, Norm, Severity
 from falsefloor.checks.verdicts import Place, Verdict
 from falsefloor.jsonable import finite
+from falsefloor.store.edge import odd, parsed
 
 Status = Literal["ok", "failed", "skipped", "cancelled"]
 Object = Mapping[str, Any]
@@ -201,20 +202,40 @@ R = TypeVar("R", bound=Row)
 S = TypeVar("S")
 
 
+_STORED: dict[Any, tuple[type, ...]] = {
+    bool: (int,), int: (int,), float: (float, int), str: (str,), bytes: (bytes,), NoneType: (NoneType,),
+}  # fmt: skip
+
+
 class Column(NamedTuple):
-    """holds: "object" or "array" of JSON, "flag", "number", "text" or "bytes". words: all that it may be."""
+    """holds: "object" or "array" of JSON, "flag", "number", "text" or "bytes". words: all that it may be.
+
+    types: of what SQLite gives for it.
+    """
 
     name: str
     holds: str
     words: tuple[str, ...] = ()
     default: Any = MISSING
+    types: frozenset[type] = frozenset()
 
 
 @cache
 def columns(kind: type[Row]) -> tuple[Column, ...]:
     """A table's columns, in the order of the row's fields."""
     hints = get_type_hints(kind)
-    return tuple(Column(f.name, *_holds(hints[f.name]), f.default) for f in fields(kind))
+    return tuple(
+        Column(f.name, *_holds(hints[f.name]), f.default, frozenset(_types(hints[f.name])))
+        for f in fields(kind)
+    )
+
+
+def _types(hint: Any) -> tuple[type, ...]:
+    if hint in _STORED:
+        return _STORED[hint]
+    if get_origin(hint) in (Mapping, Sequence, Literal):
+        return (str,)
+    return tuple(found for part in get_args(hint) for found in _types(part))
 
 
 def _holds(hint: Any) -> tuple[str, tuple[str, ...]]:
@@ -263,11 +284,16 @@ def _literal(default: Any) -> str:
 
 
 def read(kind: type[R], values: Sequence[Any]) -> R:
-    """A row from what `names` selected, and perhaps more behind it. JSON stays as `finite` left it."""
+    """A row from what `names` selected, and perhaps more behind it. JSON stays as `finite` left it.
+
+    Raises `StoreError` for what no falsefloor wrote.
+    """
     made = []
-    for (_, holds, *_), value in zip(columns(kind), values, strict=False):
+    for (name, holds, _, _, types), value in zip(columns(kind), values, strict=False):
         if holds in ("object", "array"):
-            value = json.loads(value)
+            value = parsed(value, holds, where=f"{kind.table}.{name}")
+        elif type(value) not in types:
+            raise odd(f"{kind.table}.{name}")
         elif holds == "flag" and value is not None:
             value = bool(value)
         made.append(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from array import array
@@ -15,6 +14,7 @@ from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
 from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import revive
+from falsefloor.store.edge import parsed
 from falsefloor.store.rows import EstimateRow, FindingRow, TallyRow, insert, names, read, shared
 from falsefloor.study.units import digest
 
@@ -101,7 +101,7 @@ def _observed(db: sqlite3.Connection, place: Place) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> dict[str, Any]:
     """Stored facts as values; kept, since every estimate beside them is judged by the same ones."""
-    found: dict[str, Any] = revive(json.loads(text))
+    found: dict[str, Any] = revive(parsed(text, "object", where="observation.facts"))
     return found
 
 

@@ -14,6 +14,7 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
 from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
+from falsefloor.store.edge import meta, parsed
 from falsefloor.store.files import said_plainly
 from falsefloor.store.received import check_database, make_file
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
@@ -86,7 +87,7 @@ class RunWriter:
                 insert(db, MetaRow(key, json.dumps(finite(value))), replace=True)
 
     def meta(self) -> dict[str, Any]:
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+        return meta(self._db)
 
     def event(self, kind: str, message: str) -> None:
         with self._transaction() as db:
@@ -99,21 +100,21 @@ class RunWriter:
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """Model name to its fingerprint, for the models loaded so far."""
         rows = self._db.execute("SELECT name, fingerprint FROM model")
-        return {name: json.loads(text) for name, text in rows}
+        return {name: parsed(text, "object", where="model.fingerprint") for name, text in rows}
 
     def fingerprinted(self) -> list[tuple[str, dict[str, Any], str]]:
         """(model, spec, fingerprint) of stored units, one for each cell and fingerprint."""
         rows = self._db.execute(
             "SELECT model, spec, fingerprint FROM unit WHERE status = 'ok' GROUP BY cell, fingerprint"
         )
-        return [(model, json.loads(spec), stored) for model, spec, stored in rows]
+        return [(model, _spec(spec), stored) for model, spec, stored in rows]
 
     def waiting(self) -> list[tuple[int, str, str, dict[str, Any]]]:
         """(id, key, model, spec) of all units still to be computed."""
         rows = self._db.execute(
             "SELECT id, key, model, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id"
         )
-        return [(id_, key, model, json.loads(spec)) for id_, key, model, spec in rows]
+        return [(id_, key, model, _spec(spec)) for id_, key, model, spec in rows]
 
     def add_series(self, series: Iterable[Series]) -> None:
         with self._transaction() as db:
@@ -174,7 +175,7 @@ class RunWriter:
     def queued(self) -> list[tuple[int, dict[str, Any]]]:
         """(id, spec) of all units still to be computed, in order."""
         rows = self._db.execute("SELECT id, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id")
-        return [(id_, json.loads(spec)) for id_, spec in rows]
+        return [(id_, _spec(spec)) for id_, spec in rows]
 
     def known(self) -> Known:
         """What follow-up rules look at."""
@@ -294,7 +295,7 @@ class RunWriter:
         row = db.execute(f"SELECT facts FROM observation WHERE {THERE}", at._asdict()).fetchone()
         if row is None:
             return
-        known = json.loads(row[0])
+        known = parsed(row[0], "object", where="observation.facts")
         for part, more in seen.facts.items():
             known[part] = {**known.get(part, {}), **more}
         names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
@@ -345,6 +346,11 @@ class RunWriter:
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")
+
+
+def _spec(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = parsed(text, "object", where="unit.spec")
+    return found
 
 
 def _wrong(row: EstimateRow) -> bool:

@@ -254,6 +254,7 @@ def test_a_run_is_named_by_prefix_path_or_last(tmp_path: Path) -> None:
     for name, age in (("aa11", 100.0), ("ab22", 50.0)):
         (root / name).mkdir(parents=True)
         (root / name / "study.toml").touch()
+        (root / name / "run.db").touch()
         os.utime(root / name / "study.toml", (age, age))
     assert [r.id for r in list_dirs(root)] == ["aa11", "ab22"]
     assert find_run(root, "last").id == "aa11"
