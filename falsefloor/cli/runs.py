@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.terminal import AsJson, RunName, find, say, show, show_document
+from falsefloor.cli.terminal import AsJson, RunName, Trust, find, say, show, show_document
 from falsefloor.errors import FalsefloorError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -100,19 +100,26 @@ def resume(
     ctx: typer.Context,
     run: RunName,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once.")] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was paused, cancelled or lost; failed units are tried again.
 
     Nothing that is stored is computed again. If the model or its inputs changed, it says what and stops.
+    A run that this account did not start runs no code of its own without --trust.
     """
     from falsefloor.cli.ending import leave
     from falsefloor.cli.run import conclude
+    from falsefloor.store.reader import RunReader
+    from falsefloor.store.trust import code_of
     from falsefloor.worker.launch import resume as go_on
 
     found = find(ctx, run)
-    _warn_of_code(found)
-    waiting = go_on(found)
+    with RunReader(found) as reader:
+        code = code_of(reader)
+    if code.names and (code.ours or trust):
+        say(f"note: this runs {code.told()}")
+    waiting = go_on(found, trust=trust)
     if waiting is None:
         say(f"run {found.id} is done: nothing to do")
     else:
@@ -141,22 +148,6 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
     say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")
     print_run(found, as_json=as_json)
-
-
-def _warn_of_code(run: RunDir) -> None:
-    """What going on with a run will execute, said before it does: the run may be somebody else's."""
-    from falsefloor.report.text import clean
-    from falsefloor.store.reader import RunReader
-
-    with RunReader(run) as reader:
-        meta, models = reader.meta(), reader.models()
-        uses = {str(row.model) for row in reader.series()} | set(models)
-    for use in sorted(uses):
-        if use.startswith("python:"):
-            say(f"note: {clean(use)} runs the code of that file, in {clean(str(meta.get('cwd', '.')))}")
-    where = str(meta.get("on", "local"))
-    if where != "local":
-        say(f"note: it computes on {clean(where)}, whose scheduler must be trusted")
 
 
 def _ask(run: RunDir, command: str, then: str) -> None:

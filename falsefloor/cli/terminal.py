@@ -61,10 +61,12 @@ def show_document(document: Mapping[str, Any]) -> None:
 
 
 def say(message: str) -> None:
-    """Narration, on stderr. What others wrote must have passed `falsefloor.report.text.clean`."""
+    """Narration, on stderr. What others wrote in it can move no cursor."""
+    from falsefloor.report.text import clean_lines
+
     _tolerant(sys.stderr)
     with _quiet_pipe():
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(clean_lines(message) + "\n")
         sys.stderr.flush()
 
 
@@ -120,5 +122,8 @@ RunName = Annotated[
         help="The beginning of a run's id, its path, or `last`.",
         autocompletion=complete_run,
     ),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run what a run of somebody else's names: its models' code.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="A JSON document and nothing else on stdout.")]

@@ -79,9 +79,10 @@ def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, .
         for row in comparison.rows
         if row.told is not None and (word := row.told.cell.reason.split(" ")[0]).startswith("FF")
     ]
-    words = [f"falsefloor tui {info.id}", f"falsefloor export {info.id} --format html"]
+    run = clean(info.id)
+    words = [f"falsefloor tui {run}", f"falsefloor export {run} --format html"]
     if info.status in ("lost", "failed", "cancelled") or info.units_failed:
-        words.insert(0, f"falsefloor resume {info.id}")
+        words.insert(0, f"falsefloor resume {run}")
     if codes:
         words.insert(0, f"falsefloor explain {clean(codes[0])}")
     yield Text("")

@@ -26,10 +26,12 @@ from falsefloor.store.rows import (
     select,
     shared,
 )
-from falsefloor.store.run_dir import RunDir
+from falsefloor.store.run_dir import RunDir, is_network
 from falsefloor.store.schema import connect_readonly
 
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
+YOUNG = 10.0
+"""Seconds that a worker may take to its lock, where only the clock can tell whether it is being started."""
 
 
 class RunReader:
@@ -58,10 +60,8 @@ class RunReader:
     def info(self) -> RunInfo:
         told = self.meta()
         status = str(told.get("status", "queued"))
-        if status not in ENDED and not told.get("in_process") and not self.run_dir.is_alive():
-            # A worker takes its lock a moment after the directory appears.
-            young = abs(time.time() - float(told.get("created", 0))) < 10 and status == "queued"
-            status = status if young else "lost"
+        if status not in ENDED and not told.get("in_process"):
+            status, told = self._seen(status, told)
         tallied = self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")
         counts = {word: count for word, count in tallied if word != WRONG}
         done, failed, cancelled, total, forward, backward, busy = self._one(
@@ -96,6 +96,19 @@ class RunReader:
             backward=backward,
             busy_seconds=busy,
         )
+
+    def _seen(self, status: str, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The status of a run that says it has not ended, and what it tells by then."""
+        # asked in this order, since whoever starts a run lets go when its worker has the lock
+        starting = self.run_dir.is_starting()
+        if self.run_dir.is_alive():
+            return status, told
+        young = status == "queued" and abs(time.time() - float(told.get("created", 0))) < YOUNG
+        if starting or (young and is_network(self.run_dir.path)):
+            return "queued", told
+        told = self.meta()  # it may have ended since
+        said = str(told.get("status", status))
+        return (said if said in ENDED else "lost"), told
 
     def _last_seen(self, status: str) -> float:
         if status != "lost":

@@ -7,7 +7,8 @@ import os
 import secrets
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,6 +90,22 @@ class RunDir:
             return False
         return is_network(self.path) and self.heartbeat() < STALE
 
+    def is_starting(self) -> bool:
+        """Whether somebody holds it by `starting`."""
+        try:
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(folder)
+        return False
+
     def heartbeat(self) -> float:
         """Seconds since the worker last touched its lock; inf where there is none."""
         try:
@@ -116,6 +133,32 @@ class RunDir:
             with suppress(OSError):
                 found += (self.path / name).lstat().st_size
         return found
+
+
+@contextmanager
+def starting(run: RunDir) -> Iterator[None]:
+    """Hold a run until its worker holds its lock: meanwhile it is queued, and nobody else can start it.
+
+    The folder itself is locked, as long as this process lives; not across hosts. Raises `StoreError`.
+    """
+    try:
+        folder = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreError(f"cannot open {run.path}: {error.strerror or error}.") from error
+    try:
+        for _ in range(20):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)  # a viewer that only asks holds it for microseconds
+            except OSError:
+                break  # a file system without such locks
+        else:
+            raise StoreError(f"run {run.id} is being started already; watch it: falsefloor watch {run.id}")
+        yield
+    finally:
+        os.close(folder)
 
 
 def take_lock(run: RunDir) -> IO[bytes]:

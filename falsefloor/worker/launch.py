@@ -23,8 +23,10 @@ from falsefloor.store.run_dir import (
     filesystem,
     is_network,
     private_or_shared,
+    starting,
     take_lock,
 )
+from falsefloor.store.trust import check_trust, seal
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.grammar import split_ref
@@ -71,17 +73,18 @@ def start(
     if on.partition(":")[0] not in EXECUTORS:
         raise UsageError(f"no executor {on!r}. {did_you_mean(on, EXECUTORS)} dask takes :ADDRESS.")
     run = create_run(root)
-    try:
-        _write(run, study, reuse, on)
-    except (OSError, StoreError):
-        delete(run.path, half_made=True)  # it would only be in the way
-        raise
-    if is_network(run.path):
-        said.append(
-            f"{root} is on a network file system ({filesystem(run.path)}): slower, and viewers on other hosts"
-            " may see it late. Better a local disk: --store DIR"
-        )
-    launch(run)
+    with starting(run):
+        try:
+            _write(run, study, reuse, on)
+        except (OSError, StoreError):
+            delete(run.path, half_made=True)  # it would only be in the way
+            raise
+        if is_network(run.path):
+            said.append(
+                f"{root} is on a network file system ({filesystem(run.path)}): slower, and viewers on other"
+                " hosts may see it late. Better a local disk: --store DIR"
+            )
+        launch(run)
     return run, said
 
 
@@ -93,18 +96,22 @@ def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
     except OSError as error:
         raise StoreError(f"cannot write {run.study}: {error.strerror or error}.") from error
     writer = RunWriter(run.db, RunJudge())
+    decides = {
+        "study": study.to_json(),
+        "cwd": str(Path.cwd()),
+        "on": on,
+        "reuse": str(reuse.path.resolve()) if reuse else None,
+    }
     writer.set_meta(
         id=run.id,
         status="queued",
         created=time.time(),
         seed=study.seed,
-        study=study.to_json(),
         tag=study.tag,
         device=study.device,
         versions={"falsefloor": __version__},
-        cwd=str(Path.cwd()),
-        on=on,
-        reuse=str(reuse.path.resolve()) if reuse else None,
+        seal=seal(decides),
+        **decides,
     )
     writer.close()
 
@@ -150,32 +157,42 @@ def _info(run: RunDir) -> RunInfo:
         return reader.info()
 
 
-def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled")) -> int | None:
+def resume(run: RunDir, *, retry: Sequence[str] = ("failed", "cancelled"), trust: bool = False) -> int | None:
     """Go on with a run that was lost, cancelled or paused; failed units are tried again.
 
     Returns how many units are still to be computed, as far as they are planned; None where everything is
-    done, and nothing is touched. Raises `StoreError` where the run is being computed.
+    done, and nothing is touched. Raises `StoreError` where the run is being computed or started, and
+    `UsageError` where it would run code that this account did not ask for; trust: it may.
     """
-    deadline = time.monotonic() + LEAVING
-    while run.is_alive():
+    with starting(run):
+        deadline = time.monotonic() + LEAVING
+        while run.is_alive():
+            info = _info(run)
+            if info.status == "paused":
+                run.command("resume")
+                return info.units_total - info.units_ended
+            if info.status not in ENDED or time.monotonic() > deadline:
+                raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
+            time.sleep(0.02)
         info = _info(run)
-        if info.status == "paused":
-            run.command("resume")
-            return info.units_total - info.units_ended
-        if info.status not in ENDED or time.monotonic() > deadline:
-            raise StoreError(f"run {run.id} is being computed; watch it: falsefloor watch {run.id}")
-        time.sleep(0.02)
-    info = _info(run)
-    if info.status == "done" and not any(info.units()[status] for status in retry):
-        return None
-    # Held while the queue is made, so that nobody else goes on with the run from half of it.
+        if info.status == "done" and not any(info.units()[status] for status in retry):
+            return None
+        if not trust:
+            check_trust(run, f"falsefloor resume {run.id}")
+        waiting = _requeue(run, retry, worked=info.seconds)
+        launch(run)
+        return waiting
+
+
+def _requeue(run: RunDir, retry: Sequence[str], *, worked: float) -> int:
+    # Held while the queue is made, so that nobody computes half of it.
     with take_lock(run), closing(RunWriter(run.db, RunJudge())) as writer:
-        study_from(writer.meta().get("study", {}))
+        meta = writer.meta()
+        study_from(meta.get("study", {}))
         writer.requeue((*retry, "running"))
         waiting = len(writer.queued())
         take_orders(run.path)
         now = time.time()
-        again = {"status": "queued", "created": now, "resumed": now, "worked": info.seconds}
+        again = {"status": "queued", "created": now, "resumed": now, "worked": worked, "seal": seal(meta)}
         writer.set_meta(**again, ended=None, error=None, exit_code=0)
-    launch(run)
     return waiting
