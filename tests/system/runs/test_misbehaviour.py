@@ -39,7 +39,7 @@ def until_stored(run: RunDir, count: int) -> None:
 
 
 def test_a_plugin_that_hangs_or_crashes_fails_its_own_units_alone(
-    mark: str, trace: Trace, tmp_path: Path
+    mark: str, trace: Trace, warm: None, tmp_path: Path
 ) -> None:
     wrong = study(
         inputs="digits:0-2",
@@ -48,6 +48,7 @@ def test_a_plugin_that_hangs_or_crashes_fails_its_own_units_alone(
         time_limit=3.0,
     )
     run, _ = start(wrong, tmp_path)
+    assert not gone(mark, limit=0)
     assert ended(run) == "done"
     with RunReader(run) as reader:
         found = {(e["name"], e["input"]): (e["status"], e["error"]) for e in reader.estimates()}

@@ -15,6 +15,7 @@ from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
+from falsefloor.worker import launch
 
 MARK = "FALSEFLOOR_TEST_MARK"
 PLUGIN = '''
@@ -140,11 +141,15 @@ class Trace:
 
 
 def alive(mark: str) -> list[int]:
-    """Processes that were started with this mark in their environment."""
-    found = []
+    """Processes that were started with this mark in their environment, or forked in a run's own session."""
+    found, runs = [], {process.pid for process in launch._STARTED}
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes():
+            if not entry.name.isdigit():
+                continue
+            state, _, _, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+            marked = f"{MARK}={mark}".encode() in (entry / "environ").read_bytes()
+            if marked or (int(session) in runs and state != "Z"):
                 found.append(int(entry.name))
     return found
 
