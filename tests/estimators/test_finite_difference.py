@@ -201,9 +201,8 @@ def test_many_coordinates_are_stood_for_by_some(norm: Norm, within: float) -> No
     weight = torch.randn(4, 3, 20, 20, generator=generator)
     subject = ModelSubject(Made(lambda x: x.flatten(1) @ weight.flatten(1).T), classes=4)
     inputs = 0.4 + 0.2 * torch.rand(2, 3, 20, 20, generator=generator)
-    # 64 rows of 1,200 numbers stay in a processor's cache
-    all_of_them = _run(subject, inputs, norm, FiniteDifference(coordinates=1200, directed=False), rows=64)
-    some = _run(subject, inputs, norm, FiniteDifference(queries=4096), rows=64)
+    all_of_them = _run(subject, inputs, norm, FiniteDifference(coordinates=1200, directed=False))
+    some = _run(subject, inputs, norm, FiniteDifference(queries=4096))
     assert _numbers(all_of_them, "coverage") == [1.0, 1.0]
     assert _numbers(some, "coverage") == [512 / 1200, 512 / 1200]
     assert torch.allclose(some.radius, all_of_them.radius, rtol=within)
