@@ -155,6 +155,8 @@ class Observed:
     margin: float | None = None
     connected: bool | None = None
     """Whether a gradient path leads from the input to the logits."""
+    backward: str | None = None
+    """What was raised where a gradient was asked for."""
     outputs: Outputs = Outputs()
     precision: Precision = Precision()
     gradients: Mapping[str, tuple[Gradients, ...]] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from falsefloor.api import Facts, Finding
 from falsefloor.checks.reading import (
     ball,
@@ -22,6 +24,10 @@ from falsefloor.observed import Gradients, Step
 VANISHED_SHARE = 0.1
 SPIKE = 10.0
 """Largest over median gradient norm; unmasked models reach 2.7."""
+RECURRENT = (
+    "cuDNN's recurrent layers: call the model under torch.backends.cudnn.flags(enabled=False), or leave these"
+    " layers in training mode, without dropout"
+)
 SHIFT = 1e-4
 """Relative change of a logit with the batch's composition: AutoAttack's limit for repeats."""
 
@@ -105,8 +111,20 @@ def graph_cut(facts: Facts) -> list[Finding] | None:
     pair = differing_pair(facts)
     if connected or pair is None:
         return []
-    message = "no gradient path leads from the input to the logits, yet the margin changes between two points"
-    return [found("FF103", message, witness=pair)]
+    return [
+        found(
+            "FF103", f"{_cut(seen(facts).backward)}, yet the margin changes between two points", witness=pair
+        )
+    ]
+
+
+def _cut(raised: str | None) -> str:
+    """Why there is no gradient: the graph ends, or something was raised where one was asked for."""
+    if not raised:
+        return "no gradient path leads from the input to the logits"
+    first = raised.partition("\n")[0].rstrip(". ")
+    cure = f" ({RECURRENT})" if re.search(r"cudnn.*RNN|RNN.*cudnn", first, re.IGNORECASE) else ""
+    return f"the model raises where its gradient is asked for, so that all are zero: {first}{cure}"
 
 
 def spiky(facts: Facts) -> list[Finding] | None:

@@ -89,7 +89,8 @@ def bytes_a_row(module: nn.Module, point: Tensor) -> int:
 
     try:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            logits = module(point.detach().clone().requires_grad_(True))
+            leaf = point.detach().clone().requires_grad_(True)
+            logits = module(leaf.clone())  # a leaf may not be written into
     except Exception:  # it may take no batch of one, or fail on this input
         return 0
     # the graph must live until here, or its memory would be counted under the same address twice

@@ -17,6 +17,7 @@ from falsefloor.engine.fitting import check_bounds, count_classes, rows_that_fit
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
+from falsefloor.subjects.copies import bare, check_initialised
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
@@ -72,10 +73,11 @@ def prepare(
 
     model: its declared bounds and preprocessing. most: rows a forward may take.
     """
-    training = loaded.module.training and any(
+    training = getattr(loaded.module, "training", False) and any(
         isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
     )
-    module = _with_preprocessing(loaded.module, model).to(device)
+    check_initialised(loaded.module)
+    module = _with_preprocessing(bare(loaded.module), model).to(device)
     bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
     if "bounds" in model:
         low, high = model["bounds"]

@@ -13,10 +13,11 @@ from torch import Tensor
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.engine.context import ROWS
 from falsefloor.engine.prepare import Prepared, load, prepare
-from falsefloor.errors import UsageError
+from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.plugins.loading import make
 from falsefloor.study.units import canonical, digest, estimator_of
-from falsefloor.subjects.compose import compose, copied
+from falsefloor.subjects.compose import compose
+from falsefloor.subjects.copies import copied
 from falsefloor.subjects.subject import ModelSubject
 
 
@@ -62,6 +63,25 @@ class Session:
             module = compose(prepared.module, maskers).to(self.device)
             self._subjects[key] = ModelSubject(module, classes=prepared.classes, bounds=prepared.bounds)
         return self._subjects[key]
+
+    def ready(
+        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[list[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Facts and fingerprint of a model, loaded with its inputs, every stack placed; or the error in
+        words, with its exit code."""
+        try:
+            loaded = self.prepared(model, inputs)
+            for stack in stacks:
+                self.subject(model, inputs, stack)
+        except FalsefloorError as error:
+            return {"error": str(error), "exit_code": error.exit_code}
+        except (Exception, SystemExit) as error:  # one that exits fails its own model
+            return {"error": describe_error(error), "exit_code": UsageError.exit_code}
+        return {
+            "facts": dict(loaded.facts),
+            "fingerprint": dict(loaded.fingerprint),
+            "device": str(self.device),
+        }
 
     def less_room(self, error: BaseException) -> bool:
         """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""

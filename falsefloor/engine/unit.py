@@ -47,6 +47,6 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         result = UnitResult(key, "cancelled", "cancelled while it ran")
     except FalsefloorError as error:
         result = UnitResult(key, "failed", str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         result = UnitResult(key, "failed", describe_error(error))
     return replace(result, seconds=round(time.perf_counter() - start, 4))

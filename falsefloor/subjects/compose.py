@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from falsefloor.api import Masker
 from falsefloor.errors import UsageError, did_you_mean
+from falsefloor.subjects.copies import copied
 
 
 class Composed(nn.Module):
@@ -44,20 +44,17 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
     return Composed(nn.Sequential(*ends["input"]), body, nn.Sequential(*ends["logits"]))
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy."""
-    with warnings.catch_warnings():
-        # Exported modules warn about their own internals when copied; nothing there is the user's to act on.
-        warnings.simplefilter("ignore")
-        return copy.deepcopy(module)
-
-
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:
     names = dict(body.named_modules(remove_duplicate=False))
     names.pop("")
     if place not in names:
         known = [*names, "input", "logits", "model"]
         raise UsageError(f"no place {place!r} to put a masker at. {did_you_mean(place, known)}")
+    if isinstance(body, torch.jit.ScriptModule):
+        raise UsageError(
+            f"a masker cannot be put at {place!r}: the model is TorchScript, whose parts cannot be replaced."
+            " Put it at input, logits or model, or give the nn.Module that was scripted."
+        )
     part = names[place]
     wrapped = masker(part)
     for name, module in list(names.items()):

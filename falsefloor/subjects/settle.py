@@ -15,7 +15,7 @@ from torch import Tensor
 
 from falsefloor.errors import DomainError
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.subjects.compose import copied
+from falsefloor.subjects.copies import copied
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 

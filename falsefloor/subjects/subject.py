@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
+from falsefloor.subjects.copies import at_rest
 
 FILL = 16
 """torch's CPU kernels give a row the same bits in every batch of a multiple of 16 rows, not below."""
@@ -51,7 +52,7 @@ class ModelSubject(nn.Module):
     ) -> None:
         super().__init__()
         keep_freed_memory()
-        self.module = module.eval().requires_grad_(False)
+        self.module = at_rest(module)
         self.classes = classes
         tensors = [*module.parameters(), *module.buffers()]
         first = next((t for t in tensors if t.is_floating_point()), torch.zeros(0))
@@ -149,8 +150,8 @@ def _reaches(logits: Tensor, inputs: Tensor) -> bool:
         (grad,) = torch.autograd.grad(logits.sum(), inputs, retain_graph=True, allow_unused=True)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError:
-        # floor division: "derivative for aten::floor_divide is not implemented"
+    except Exception:
+        # floor division: "derivative for aten::floor_divide is not implemented"; or a backward of its own
         return False
     return grad is not None
 

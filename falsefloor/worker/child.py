@@ -120,21 +120,8 @@ def prepared(session: Any, command: dict[str, Any]) -> dict[str, Any]:
 
     import torch
 
-    from falsefloor.engine.session import describe_error
-    from falsefloor.errors import FalsefloorError
-
-    try:
-        loaded = session.prepared(command["model"], command["inputs"])
-        for stack in command["stacks"]:
-            session.subject(command["model"], command["inputs"], stack)
-    except FalsefloorError as error:
-        return {"error": str(error), "exit_code": error.exit_code}
-    except Exception as error:
-        return {"error": describe_error(error), "exit_code": 2}
-    return {
-        "facts": dict(loaded.facts),
-        "fingerprint": dict(loaded.fingerprint),
-        "device": str(session.device),
+    answer: dict[str, Any] = session.ready(command["model"], command["inputs"], command["stacks"])
+    return answer | {
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }

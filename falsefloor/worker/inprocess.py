@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from falsefloor.errors import FalsefloorError
 from falsefloor.worker.executor import Event, Finished, Progressed, Stopped
 
 if TYPE_CHECKING:
@@ -33,19 +32,8 @@ class InProcess:
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
     ) -> dict[str, Any]:
         del stopped  # nobody else runs meanwhile
-        try:
-            prepared = self._session.prepared(model, inputs)
-            for stack in stacks:
-                self._session.subject(model, inputs, stack)
-        except FalsefloorError as error:
-            return {"error": str(error), "exit_code": error.exit_code}
-        return {
-            "facts": dict(prepared.facts),
-            "fingerprint": dict(prepared.fingerprint),
-            "device": str(self._session.device),
-            "threads": 0,
-            "versions": {"python": platform.python_version()},
-        }
+        answer = self._session.ready(model, inputs, list(stacks))
+        return answer | {"threads": 0, "versions": {"python": platform.python_version()}}
 
     @property
     def capacity(self) -> int:

@@ -65,7 +65,7 @@ def _repeats(seen: Seen) -> None:
 def _margin(seen: Seen) -> None:
     seen.tell("margin", [float(margins.min()) for margins in seen.site.margins])
     seen.tell("runner_up", seen.site.runner_up.tolist())
-    seen.tell("connected", [_connected(seen.site)] * len(seen.found))
+    _gradient_path(seen)
 
 
 def _secants(seen: Seen) -> None:
@@ -138,22 +138,31 @@ def _queries(seen: Seen) -> None:
         one.facts["queries"] = {"forward": forward, "backward": guard.backwards // count}
 
 
-def _connected(site: Site) -> bool:
-    """Whether a gradient path leads from the inputs to the logits; True where that cannot be told."""
+def _gradient_path(seen: Seen) -> None:
+    """Whether a gradient path leads from the inputs to the logits; True where that cannot be told.
+
+    ``backward``: what stood in its way, where something was raised.
+    """
+    site = seen.site
     leaf = site.inputs[:1].clone().requires_grad_(True)
     site.guard.forwards += len(site.inputs)
+    connected, raised = False, ""
     try:
         with torch.enable_grad():
-            logits = site.subject.module(leaf)
-            if not logits.requires_grad:
-                return False
-            (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
+            # a copy: a model that works in place may not write into a leaf
+            logits = site.subject.module(leaf.clone())
+            if logits.requires_grad:
+                (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
+                connected = gradient is not None
     except torch.OutOfMemoryError:
         raise
-    except Exception:
+    except Exception as error:
         # a model that answers as soon as nothing is recorded takes no gradient
-        return bool(site.guard.alone(site.inputs[:1]).isnan().all())
-    return gradient is not None
+        connected = bool(site.guard.alone(site.inputs[:1]).isnan().all())
+        raised = f"{type(error).__name__}: {error}"[:300]
+    seen.tell("connected", [connected] * len(seen.found))
+    if raised and not connected:
+        seen.tell("backward", [raised] * len(seen.found))
 
 
 STAGES: tuple[Callable[[Seen], None], ...] = (
