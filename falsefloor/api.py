@@ -156,7 +156,8 @@ class LoadedModel:
     module: (N, *input_shape) to logits (N, classes). bounds: the domain of every coordinate, numbers or
     tensors broadcastable to one input. units: what one unit of input is, in words ("pixel, 0 to 1").
     inputs: the reference of the inputs to use when none are named. files: source files that were read and
-    belong to the model's identity.
+    belong to the model's identity. output: which of several values the module returns are its logits, by name
+    or number.
     """
 
     module: nn.Module
@@ -166,6 +167,7 @@ class LoadedModel:
     units: str = ""
     inputs: str | None = None
     files: tuple[str, ...] = ()
+    output: str | int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,7 @@ def evaluate(
     recover: str = Study.recover,
     ceiling: bool = Study.ceiling,
     trap: bool = Study.trap,
+    output: str | int | None = None,
     progress: bool | None = None,
 ) -> Results:
     """Estimate and judge radii for live models.
@@ -67,8 +68,10 @@ def evaluate(
     inputs: (N, *input), in the units of ``bounds``; labels: (N,) classes, None for the model's own answers.
     norm, maskers, estimators: as on the command line ("staircase:c=255", "clever:radius=0.3").
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
-    class change planted behind the same maskers (FF205). progress: show it on stderr;
-    None shows it on a terminal and in a notebook. Radii are in the inputs' own units.
+    class change planted behind the same maskers (FF205). output: which of several values that the model
+    returns are its logits, by name or number; one logit f means the two classes (0, f).
+    progress: show it on stderr; None shows it on a terminal and in a notebook. Radii are in the inputs' own
+    units.
 
     Raises `UsageError` for names, parameters and shapes that do not fit; a plugin that fails fails its own
     estimates only (their status says why).
@@ -83,12 +86,11 @@ def evaluate(
     if not points.is_floating_point():
         points = points.to(torch.get_default_dtype())
     truth = None if labels is None else _tensor(labels, "labels")
-    if truth is not None and (truth.is_complex() or not bool((truth == truth.long()).all())):
-        raise UsageError("labels are the classes' numbers, 0, 1, 2 …; these are not all whole numbers.")
+    chosen = {} if output is None else {"output": output}
     study = study_from(
         {
             **{one.name: given[one.name] for one in SETTINGS if one.name in given},
-            "models": [{"use": f"live:{name}", "label": name} for name in named],
+            "models": [{"use": f"live:{name}", "label": name} | chosen for name in named],
             "inputs": "live:inputs",
             "norms": [norm] if isinstance(norm, str) else list(norm),
             "maskers": list(maskers),
@@ -97,8 +99,8 @@ def evaluate(
     )
     installed = catalogue()
     series = series_of(study, installed)
-    chosen = usable_device(device)
-    session = Session(device=chosen)
+    used = usable_device(device)
+    session = Session(device=used)
     for name, module in named.items():
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
@@ -114,7 +116,7 @@ def evaluate(
         started=time.time(),
         seed=seed,
         study=study.to_json(),
-        device=str(chosen),
+        device=str(used),
         versions={"falsefloor": __version__, "torch": torch.__version__},
     )
     try:

@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 SHORT = {"inputs": ["-i"]}
 METAVARS = {"int": "N", "float": "X", "str": "TEXT", "numbers": "N,N,…"}
 BEHAVIOUR = "How it runs"
-PANELS = {"inputs": None, "seed": None, **{one.name: "The input's domain" for one in DOMAIN}}
+PANELS = {"inputs": None, "seed": None, **{one.name: "The model's inputs and outputs" for one in DOMAIN}}
 """Where a flag stands in the help, if not under `BEHAVIOUR`."""
 
 

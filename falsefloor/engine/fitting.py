@@ -13,23 +13,48 @@ from torch import Tensor, nn
 
 from falsefloor.engine.context import ROWS
 from falsefloor.errors import DomainError
+from falsefloor.models.outputs import Chosen, check_shape, chosen, classes_of
 from falsefloor.subjects.subject import FILL, check_numbers
 
 BUDGET = 2**30
 """Bytes of one graph on a CPU. Two can be alive at once, and a convolution's own buffers come on top."""
 
 
-def count_classes(module: nn.Module, points: Tensor) -> int:
-    """The number of logits of one input. Raises `DomainError` for anything else than (1, classes) of them."""
-    logits = _one_answer(module, points[:1])
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or not logits.numel():
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise DomainError(
-            f"the model returned {shape} for one input; expected one tensor of logits (1, classes)."
-            " Wrap it so that it returns logits alone."
-        )
+def as_logits(
+    module: nn.Module, points: Tensor, *, output: str | None, bounds: tuple[Tensor, Tensor]
+) -> tuple[list[nn.Module], int, list[str]]:
+    """What stands behind a module so that it returns logits (N, K); K; and how that is to be said.
+
+    output: which of several values are the logits. Raises `DomainError` for what cannot be read as logits.
+    """
+    answer, rows = _one_answer(module, points[:1])
+    logits = chosen(answer, output)
+    check_shape(logits, rows)
     check_numbers(logits)
-    return int(logits.shape[1])
+    after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
+    alone = logits.ndim == 1 or logits.shape[1] == 1
+    shares = alone and _stay_shares(nn.Sequential(module, *after), points, bounds)
+    classes, two, said = classes_of(logits, probabilities=shares)
+    return [*after, *([two] if two else [])], classes, [said] if said else []
+
+
+def _stay_shares(module: nn.Module, points: Tensor, bounds: tuple[Tensor, Tensor]) -> bool:
+    """Whether a module's one number is a probability: in [0, 1] at the inputs and all over the domain.
+
+    A logit that stays there would answer 1 everywhere.
+    """
+    drawn = torch.rand(4 * FILL, *points.shape[1:], generator=torch.Generator().manual_seed(0))
+    lowest, highest = (bound.cpu().double() for bound in bounds)
+    spread = (lowest + drawn.double() * (highest - lowest)).to(points)
+    asked = [points[: 4 * FILL], spread]
+    try:
+        with torch.no_grad():
+            values = torch.cat([module(part.clone()).reshape(-1) for part in asked if len(part) >= 1])
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # on other rows than the first; whoever asks next tells why
+        return False
+    return bool(((values >= 0) & (values <= 1)).all())
 
 
 def _one_answer(module: nn.Module, point: Tensor) -> Any:
@@ -42,8 +67,7 @@ def _one_answer(module: nn.Module, point: Tensor) -> Any:
     for count in (1, FILL):
         try:
             with torch.no_grad():
-                answer = module(point.repeat(count, *([1] * (point.ndim - 1))))
-            return answer[:1] if count > 1 and isinstance(answer, Tensor) and answer.ndim else answer
+                return module(point.repeat(count, *([1] * (point.ndim - 1)))), count
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

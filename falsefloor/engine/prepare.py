@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.engine.fitting import check_bounds, count_classes, rows_that_fit
+from falsefloor.engine.fitting import as_logits, check_bounds, rows_that_fit
 from falsefloor.errors import DomainError, UsageError
+from falsefloor.models.labels import as_classes, disagreement
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
+from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import bare, check_initialised
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
@@ -86,12 +88,24 @@ def prepare(
     if points.ndim < 2 or not len(points):
         raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}.")
     check_bounds(bounds, tuple(points.shape[1:]))
-    subject = ModelSubject(module, classes=loaded.classes or count_classes(module, points), bounds=bounds)
-    lowest, highest = subject.bounds
+    output = model.get("output", loaded.output)
+    lowest, highest = ModelSubject(module, classes=0, bounds=bounds).bounds
+    behind, found, said = as_logits(
+        module, points, output=None if output is None else str(output), bounds=(lowest, highest)
+    )
+    module = dressed(module, after=behind).to(device)
+    # a declared number that differs is told when the model is asked
+    classes = found if behind else loaded.classes or found
+    subject = ModelSubject(module, classes=classes, bounds=bounds)
     inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
     rows = rows_that_fit(module, points[:1])
     predicted = _predict(subject, points, min(most, rows))
-    labels = _labels(labelled, predicted, subject.classes)
+    labels = predicted.clamp(min=0)
+    if labelled.labels is not None:
+        given = torch.as_tensor(labelled.labels).to(predicted.device)
+        labels, read = as_classes(given, count=len(points), classes=subject.classes)
+        wrong = disagreement(labels.tolist(), predicted.tolist(), subject.classes)
+        said = [*filter(None, (wrong, read)), *said]
     facts = {
         "count": len(points),
         "classes": subject.classes,
@@ -106,6 +120,7 @@ def prepare(
         "parameters": sum(p.numel() for p in module.parameters()),
         "bounds": [float(lowest.min()), float(highest.max())],
         "training": training,
+        "said": said,
     }
     fingerprint = {
         "weights": _digest_state(module),
@@ -115,6 +130,8 @@ def prepare(
         "dtype": str(subject.dtype),
         "device": device.type,
     }
+    if output is not None:  # what was stored before there was a choice stays what it was
+        fingerprint["output"] = str(output)
     return Prepared(
         module, subject.classes, bounds, points, labels, predicted, inside, rows, facts, fingerprint
     )
@@ -140,7 +157,7 @@ def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Modul
     mean, std = (torch.tensor(model.get(n, [default])) for n, default in (("mean", 0.0), ("std", 1.0)))
     if (std <= 0).any():
         raise UsageError(f"std must be positive; not {std.tolist()}.")
-    return nn.Sequential(Normalise(mean, std), module)
+    return dressed(module, before=[Normalise(mean, std)])
 
 
 def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
@@ -152,18 +169,6 @@ def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
     if all(raised):
         raise DomainError(f"the model fails on inputs of shape {tuple(points.shape)}: {raised[0]}")
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
-
-
-def _labels(labelled: LabelledInputs, predicted: Tensor, classes: int) -> Tensor:
-    if labelled.labels is None:
-        return predicted.clamp(min=0)
-    labels = torch.as_tensor(labelled.labels).to(predicted.device).long()
-    if labels.shape != predicted.shape:
-        raise DomainError(f"{len(predicted)} inputs need as many labels; there are {tuple(labels.shape)}.")
-    if ((labels < 0) | (labels >= classes)).any():
-        wrong = labels[(labels < 0) | (labels >= classes)][0].item()
-        raise DomainError(f"label {wrong} is not a class of this model: classes run from 0 to {classes - 1}.")
-    return labels
 
 
 def _digest_state(module: nn.Module) -> str:

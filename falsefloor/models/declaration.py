@@ -19,6 +19,7 @@ def described(
 
     ``input_shape``: sizes of one input, () if unknown. ``classes``: their number, or a list of their names;
     0 if unknown. ``bounds``: (lowest, highest) of the domain. ``units``: words. ``inputs``: a reference.
+    ``output``: the name or number of the logits among several values.
     Layers and methods that happen to have such a name are no declarations. Raises DomainError.
     """
     if isinstance(made, LoadedModel):
@@ -30,7 +31,7 @@ def described(
                 return value
         return unknown
 
-    inputs = declared("inputs", None)
+    inputs, output = declared("inputs", None), declared("output", None)
     return LoadedModel(
         module=made,
         classes=_classes(declared("classes", 0)),
@@ -39,6 +40,7 @@ def described(
         units=str(declared("units", "")),
         inputs=inputs if isinstance(inputs, str) else None,
         files=files,
+        output=output if isinstance(output, str | int) and not isinstance(output, bool) else None,
     )
 
 

@@ -89,10 +89,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """columns: the estimators' labels."""
+    """columns: the estimators' labels. said: what is to be known of the models before any number."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    said: tuple[str, ...] = ()
 
     @cached_property
     def ratios(self) -> bool:
@@ -168,6 +169,7 @@ def compare(
     agreement: Mapping[tuple[str, str, str], tuple[int, int]] | None = None,
     briefs: Mapping[tuple[int, int], Brief] | None = None,
     ended: bool = False,
+    said: Iterable[str] = (),
 ) -> Comparison:
     """The comparison of a run from its series and their summaries, in the order of the study.
 
@@ -194,7 +196,7 @@ def compare(
         seen = (agreement or {}).get(place[:3]) if briefs is None else None
         counted = max(entries.values(), key=lambda entry: entry.cell.judged).cell
         rows.append(Row(place, at, _told(at), seen, (counted.correct, counted.judged)))
-    return Comparison(columns, tuple(rows))
+    return Comparison(columns, tuple(rows), tuple(said))
 
 
 def _cells(
@@ -239,7 +241,9 @@ def _ratio(entry: Entry, base: Entry | None) -> float | None:
 def read_comparison(reader: RunReader) -> Comparison:
     """The comparison as a run stands now."""
     ended = reader.info().status in ENDED
-    return compare(reader.series(), reader.cells(), agreement=reader.agreement(), ended=ended)
+    return compare(
+        reader.series(), reader.cells(), agreement=reader.agreement(), ended=ended, said=reader.said()
+    )
 
 
 def document_comparison(document: Mapping[str, Any]) -> Comparison:
@@ -250,7 +254,8 @@ def document_comparison(document: Mapping[str, Any]) -> Comparison:
         groups.setdefault(key, []).append(record)
     series = [_series(number, key, records[0]) for number, (key, records) in enumerate(groups.items())]
     cells = {n: summary(n, [brief(r) for r in records]) for n, records in enumerate(groups.values())}
-    return compare(series, cells, agreement=_agreement(document.get("observations", ())), ended=True)
+    agreement, said = _agreement(document.get("observations", ())), document["run"].get("said", ())
+    return compare(series, cells, agreement=agreement, ended=True, said=said)
 
 
 def label_of(record: Mapping[str, Any]) -> str:

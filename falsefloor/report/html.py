@@ -35,7 +35,8 @@ def table_html(comparison: Comparison) -> str:
     heads = ["model", "masker", "norm", *comparison.columns]
     heads += [f"{UNICODE.times} none"] * comparison.ratios
     heads += ["same class"] * agreement + ["verdict"]
-    lines = ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
+    lines = [f"<p><strong>{text(one)}</strong></p>" for one in comparison.said]
+    lines += ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
     lines += [f'<th style="text-align:left;padding:2px 10px">{text(head)}</th>' for head in heads]
     lines.append("</tr></thead><tbody>")
     for row in comparison.rows:

@@ -20,6 +20,7 @@ def markdown(reader: RunReader) -> str:
         f"{escaped(info.status)}, {escaped(info.device)}, seed {info.seed}, {info.seconds:.0f} s,"
         f" {share(info.units())}: {escaped(outcome(info.counts))}",
         "",
+        *(f"**{escaped(one)}**\n" for one in comparison.said),
         *table(comparison),
         "",
     ]

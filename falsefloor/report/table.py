@@ -39,7 +39,15 @@ class ComparisonTable:
 
 
 def table_lines(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[Text]:
-    """The table as lines no wider than ``width``, legend included."""
+    """The table as lines no wider than ``width``, legend included, behind what is said of the models."""
+    said = [f"! {clean(one)}" for one in comparison.said]
+    return [
+        *(Text(piece, style="bold yellow") for one in said for piece in wrapped(one, width)),
+        *_laid_out(comparison, width=width, glyphs=glyphs),
+    ]
+
+
+def _laid_out(comparison: Comparison, *, width: int, glyphs: Glyphs) -> list[Text]:
     if not comparison.rows:
         return [Text("nothing is planned yet", style="dim")]
     names = [comparison.name(row) for row in comparison.rows]

@@ -123,6 +123,17 @@ class RunReader:
         """Model name to what was found when it was loaded: count, classes, units, shape, names, labels."""
         return {row.name: row.facts for row in select(self._db, ModelRow)}
 
+    def said(self) -> list[str]:
+        """What is to be known of the models before any number: sentences, found when they were loaded."""
+        models = self.models()
+        lists = {name: facts.get("said") for name, facts in models.items()}
+        return [
+            f"{name}: {one}" if len(models) > 1 else one
+            for name, told in lists.items()
+            for one in (told if isinstance(told, list) else ())
+            if isinstance(one, str)
+        ]
+
     def fingerprints(self) -> dict[str, Mapping[str, Any]]:
         """Model name to the digests of its weights, files, inputs and bounds."""
         return {row.name: row.fingerprint for row in select(self._db, ModelRow)}
@@ -307,6 +318,7 @@ class RunReader:
                 "units": info.units(),
                 "tag": info.tag,
                 "error": info.error,
+                "said": self.said(),
             },
             "estimates": [_without(e, "id", "series") for e in self.estimates()],
             "observations": list(self.observations()),

@@ -22,12 +22,17 @@ class ModelSpec:
     bounds: tuple[float, float] | None = option(None, help="Lowest and highest value of every coordinate.")
     mean: tuple[float, ...] | None = option(None, help="Per channel, subtracted before the model.")
     std: tuple[float, ...] | None = option(None, help="Per channel, divided by before the model.")
+    output: str = option("", help="Which of several outputs are the logits: a name or a number.")
 
     def __post_init__(self) -> None:
+        output: object = self.output  # a number is written as such, and None by a form that was emptied
+        if output is None or (isinstance(output, int) and not isinstance(output, bool)):
+            object.__setattr__(self, "output", "" if output is None else str(output))
         for one in DOMAIN:
             value = getattr(self, one.name)
             if value is not None:
-                object.__setattr__(self, one.name, numbers(one.check(value, owner=self.name)) or None)
+                known = one.check(value, owner=self.name)
+                object.__setattr__(self, one.name, known if one.kinds == ("str",) else numbers(known) or None)
         if self.bounds is not None and (len(self.bounds) != 2 or not self.bounds[0] < self.bounds[1]):
             raise UsageError(f"bounds are two numbers, low then high; not {self.bounds}.", key="bounds")
 

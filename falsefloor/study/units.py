@@ -130,6 +130,8 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
     for name in ("bounds", "mean", "std"):
         if (value := getattr(model, name)) is not None:
             spec[name] = list(value)
+    if model.output:
+        spec["output"] = model.output
     return spec
 
 

@@ -24,6 +24,30 @@ class Composed(nn.Module):
         return outputs
 
 
+class Dressed(nn.Sequential):
+    """A model between what belongs to it and is not of its making: preprocessing, the choice of an output.
+
+    Places are the model's own names.
+    """
+
+    def __init__(self, before: Sequence[nn.Module], model: nn.Module, after: Sequence[nn.Module]) -> None:
+        super().__init__(*before, model, *after)
+        self.prefix = f"{len(before)}."
+
+
+def dressed(
+    module: nn.Module, *, before: Sequence[nn.Module] = (), after: Sequence[nn.Module] = ()
+) -> nn.Module:
+    """``module`` with others before and after it, which may be none."""
+    if not before and not after:
+        return module
+    if isinstance(module, Dressed):
+        at = int(module.prefix[:-1])
+        parts = [*module]
+        return Dressed([*before, *parts[:at]], parts[at], [*parts[at + 1 :], *after])
+    return Dressed(before, module, after)
+
+
 def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
     """A copy of ``model`` wrapped by each (masker, place), left to right in the direction of the data.
 
@@ -47,8 +71,12 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:
     names = dict(body.named_modules(remove_duplicate=False))
     names.pop("")
+    prefix = body.prefix if isinstance(body, Dressed) else ""
+    own = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    if place in own:
+        place = prefix + place
     if place not in names:
-        known = [*names, "input", "logits", "model"]
+        known = [*own, "input", "logits", "model"]
         raise UsageError(f"no place {place!r} to put a masker at. {did_you_mean(place, known)}")
     if isinstance(body, torch.jit.ScriptModule):
         raise UsageError(

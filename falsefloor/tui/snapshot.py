@@ -129,7 +129,14 @@ class RunWatch:
         briefs = None
         if per_input and not made.too_many:
             briefs = {(record["series"], record["input"]): brief(record) for record in reader.estimates()}
-        shown = compare(series, cells, agreement=reader.agreement(), briefs=briefs, ended=made.ended)
+        shown = compare(
+            series,
+            cells,
+            agreement=reader.agreement(),
+            briefs=briefs,
+            ended=made.ended,
+            said=reader.said(),
+        )
         self._last = replace(made, comparison=shown, per_input=briefs is not None)
         return self._last
 

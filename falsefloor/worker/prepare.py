@@ -46,6 +46,8 @@ def prepare(
         writer.set_meta(device=answer["device"], threads=answer["threads"], versions=versions)
         if facts["training"]:
             writer.event("note", f"FF603: {model.name} came in training mode; it is judged in eval mode.")
+        for said in facts["said"]:
+            writer.event("note", f"{model.name}: {said}.")
         loaded[model.name] = facts
     if failures and not loaded:
         first = next(iter(failures.values()))

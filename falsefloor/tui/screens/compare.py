@@ -75,8 +75,9 @@ class Compare(Page):
             again = f"space, or `falsefloor resume {snapshot.run.id}`, goes on where it stopped"
             said = f"The process that computed this run is gone: {again}."
         problem = self.query_one("#problem", Static)
-        problem.display = bool(said)
-        problem.update(styled([(f"! {clean(said)}", "error")]))
+        lines = [*([said] if said else []), *snapshot.comparison.said]
+        problem.display = bool(lines)
+        problem.update(styled([("\n".join(f"! {clean(line)}" for line in lines), "error")]))
         columns, rows = table(snapshot.comparison, self.view, self.bench.glyphs)
         self.query_one(LiveTable).show(columns, rows, gap=1)
         self._tell()
