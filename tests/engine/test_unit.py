@@ -118,13 +118,17 @@ class Plugin:
 
 
 def with_plugin(
-    monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any], *, claim: str = "lower_estimate"
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[..., Any],
+    *,
+    claim: str = "lower_estimate",
+    module: nn.Module | None = None,
 ) -> UnitResult:
     kind = type("Made", (Plugin,), {"claim": claim, "__call__": lambda self, *a, **k: call(*a, **k)})
     monkeypatch.setattr(estimate_module, "load", lambda *_: kind)
     monkeypatch.setattr(unit_module, "fingerprint", lambda *_: "")
     monkeypatch.setattr(estimate_module, "make", lambda *_: kind())
-    return run_unit(spec("made"), session_of(Linear()), ignore_progress)
+    return run_unit(spec("made"), session_of(module or Linear()), ignore_progress)
 
 
 def radius(count: int, value: float = 0.1) -> Tensor:
@@ -176,6 +180,29 @@ def test_an_upper_bound_below_its_witness_is_measured_again(monkeypatch: pytest.
     for row, point in zip(result.estimates, POINTS, strict=True):
         assert row.radius == pytest.approx(abs(1 - 2 * float(point[0])), rel=2e-3)
         assert row.arrays["witness"].facts["distance"] == row.radius
+
+
+class Turning(nn.Module):
+    """As `Linear`, until it is told to answer a little differently."""
+
+    shift = 0.0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        first = inputs[:, 0] - 0.5
+        return torch.stack([first + self.shift, -first], dim=1)
+
+
+@pytest.mark.parametrize(("shift", "codes"), [(1e-3, {"FF105"}), (0.0, set())])
+def test_a_subject_that_answers_otherwise_after_the_estimate_is_told(
+    monkeypatch: pytest.MonkeyPatch, shift: float, codes: set[str]
+) -> None:
+    def patches(_subject: Any, x: Tensor, _labels: Tensor, **_: Any) -> Estimate:
+        monkeypatch.setattr(Turning, "shift", shift)
+        return Estimate(radius(len(x)))
+
+    result = with_plugin(monkeypatch, patches, module=Turning())
+    assert {code for e in result.estimates for code, _ in e.notes} == codes
+    assert {e.status for e in result.estimates} == {"ok"}
 
 
 def test_an_estimator_that_raises_on_one_input_fails_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
