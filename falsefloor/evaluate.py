@@ -23,6 +23,7 @@ from falsefloor.api import LabelledInputs, LoadedModel, Norm
 from falsefloor.engine.session import Session, usable_device
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
+from falsefloor.models.kinds import refusal
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.report.live import Progress
@@ -141,9 +142,10 @@ def _named(model: Any) -> dict[str, nn.Module]:
     given = dict(model) if isinstance(model, Mapping) else {"model": model}
     for name, module in given.items():
         if not isinstance(module, nn.Module):
-            raise UsageError(
+            raise refusal(
                 f"{name} is {type(module).__name__}; expected a torch.nn.Module from inputs to logits."
-                " A function becomes one as the forward of a class of its own."
+                " A function becomes one as the forward of a class of its own.",
+                str(module) if isinstance(module, str | Path) else "",
             )
     return given
 

@@ -22,6 +22,7 @@ from torch.export.unflatten import UnflattenedModule
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.models.archive import vet
+from falsefloor.models.kinds import kind_of_file
 from falsefloor.models.refs import existing_file
 
 HOW = (
@@ -56,6 +57,9 @@ class ExportModel:
     def __call__(self, ref: str, /) -> LoadedModel:
         path = existing_file(ref, kind="exported program", form="export:FILE.pt2")
         data = path.read_bytes()
+        said = kind_of_file(str(path))
+        if said and "exported program" not in said and "truncated" not in said:
+            raise UsageError(f"{path} is no exported program. {said}")
         vet(data, name=str(path))
         try:
             with _silence(), _weights_only():

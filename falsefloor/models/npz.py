@@ -16,28 +16,34 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError
+from falsefloor.models.kinds import refusal
+from falsefloor.models.labels import as_classes
 from falsefloor.models.refs import existing_file, select
 
-INPUT_KEYS = ("inputs", "x")
-LABEL_KEYS = ("labels", "y")
+INPUT_KEYS = ("inputs", "x", "images", "data", "x_test", "test_images")
+LABEL_KEYS = ("labels", "y", "targets", "y_test", "test_labels")
+LABELS_BESIDE = {"inputs": "labels", "x": "y", "images": "labels", "data": "labels", "x_test": "y_test"}
+"""Of a lone array's file: the name of the labels that lie beside it."""
+FORM = "npz:FILE.npz, npz:FILE.npz:0-9, npz:X.npy or npz:X.npy,Y.npy"
 BYTE_WHITE = 255
 
 
 @dataclass(frozen=True)
 class NpzInputs:
-    """`npz:FILE.npz`, or `npz:FILE.npz:0-9`: (N, *input) under "inputs" or "x", (N,) under "labels" or "y".
+    """`npz:FILE.npz[:0-9]`, `npz:X.npy[,Y.npy][:0-9]`: (N, *input), and labels (N,) where there are any.
 
-    Without labels the model's own answers are taken. Values are used as they stand, in the model's floating
-    point type. Raises UsageError for a file that cannot be read, DomainError for arrays that do not fit.
+    In an archive under one of `INPUT_KEYS` and `LABEL_KEYS`, however they are capitalised. Beside x.npy,
+    y.npy holds the labels, and so on by `LABELS_BESIDE`, unless others are named. Without labels the model's
+    own answers are taken. Values are used as they stand, in the model's floating point type. Raises
+    UsageError for a file that cannot be read, DomainError for arrays that do not fit.
     """
 
     api_version: ClassVar[int] = 1
 
     def __call__(self, ref: str, model: LoadedModel, /) -> LabelledInputs:
         head, colon, tail = ref.rpartition(":")
-        name, chosen = (head, tail) if colon and not tail.endswith(".npz") else (ref, "")
-        path = existing_file(name, kind="NumPy archive", form="npz:FILE.npz or npz:FILE.npz:0-9")
-        arrays = _read(path)
+        name, chosen = (head, tail) if colon and not tail.endswith((".npz", ".npy")) else (ref, "")
+        path, arrays = _arrays(name)
         inputs = _inputs(_pick(arrays, INPUT_KEYS, path), path, model)
         labels = _labels(arrays, path, count=len(inputs), classes=model.classes)
         rows = select(chosen, count=len(inputs), what=str(path)) if chosen else list(range(len(inputs)))
@@ -48,28 +54,59 @@ class NpzInputs:
         )
 
 
+def _arrays(name: str) -> tuple[Path, Mapping[str, NDArray[Any]]]:
+    """The file of the inputs, and the arrays of an archive or a pair of files by the names of `_pick`."""
+    first, comma, second = name.partition(",")
+    if not (comma and first.endswith(".npy")) and not name.endswith(".npy"):
+        path = existing_file(name, kind="NumPy archive", form=FORM)
+        return path, _read(path)
+    path = existing_file(first, kind="NumPy array", form=FORM)
+    beside = path.with_name(f"{LABELS_BESIDE.get(path.stem.lower(), '')}.npy")
+    other = existing_file(second, kind="NumPy array", form=FORM) if comma else beside
+    labels = {"labels": _lone(other)} if comma or other.is_file() else {}
+    return path, {"inputs": _lone(path), **labels}
+
+
+def _lone(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                raise ValueError("it holds several arrays")
+            return found
+    except (OSError, ValueError, EOFError) as error:
+        raise refusal(
+            f"{path} cannot be read as one plain NumPy array: {error} (objects are never unpickled). Write it"
+            " with numpy.save(FILE, array).",
+            str(path),
+        ) from error
+
+
 def _read(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream:  # ours, so that it is closed where numpy fails half way
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name")
-            return {key: file[key] if key in INPUT_KEYS + LABEL_KEYS else np.empty(0) for key in file.files}
+            known = INPUT_KEYS + LABEL_KEYS
+            return {key: file[key] if key.lower() in known else np.empty(0) for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(
+        raise refusal(
             f"{path} cannot be read as a NumPy archive of plain arrays: {error} "
-            "(objects are never unpickled). Write it with numpy.savez(FILE, inputs=…, labels=…)."
+            "(objects are never unpickled). Write it with numpy.savez(FILE, inputs=…, labels=…).",
+            str(path),
         ) from error
 
 
-def _pick(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, str], path: Path) -> NDArray[Any]:
-    found = [key for key in keys if key in arrays]
+def _pick(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, ...], path: Path) -> NDArray[Any]:
+    found = [key for key in arrays if key.lower() in keys]
     if len(found) == 1:
         return arrays[found[0]]
     if found:
-        raise UsageError(f"{path} holds both {keys[0]!r} and {keys[1]!r}; keep one.")
+        raise UsageError(f"{path} holds both {found[0]!r} and {found[1]!r}; keep one.")
     there = ", ".join(map(repr, arrays)) or "nothing"
-    raise UsageError(f"{path} has no array {keys[0]!r} (or {keys[1]!r}); it holds {there}.")
+    others = ", ".join(map(repr, keys[1:]))
+    raise UsageError(f"{path} has no array {keys[0]!r} (or {others}); it holds {there}.")
 
 
 def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
@@ -101,16 +138,19 @@ def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
 
 
 def _labels(arrays: Mapping[str, NDArray[Any]], path: Path, *, count: int, classes: int) -> Tensor | None:
-    if not any(key in arrays for key in LABEL_KEYS):
+    """As they stand, one-hot too, once they are known to be classes: how they are read is said later on."""
+    if not any(key.lower() in LABEL_KEYS for key in arrays):
         return None
     array = _pick(arrays, LABEL_KEYS, path)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iubf":
         raise DomainError(
             f"{path}: the labels are {array.dtype} of shape {array.shape}; expected ({count},) integers."
         )
-    if len(array) != count:
-        raise DomainError(f"{path}: there are {count} inputs but {len(array)} labels.")
-    if array.min() < 0 or (classes and array.max() >= classes):
-        known = f"0 to {classes - 1}" if classes else "0 and up"
-        raise DomainError(f"{path}: labels run from {array.min()} to {array.max()}, the classes are {known}.")
-    return torch.from_numpy(array.astype(np.int64))
+    labels = torch.from_numpy(
+        np.ascontiguousarray(array).astype(np.float64 if array.dtype.kind == "f" else np.int64)
+    )
+    try:
+        as_classes(labels, count=count, classes=max(classes, 2) if classes else 0)
+    except DomainError as error:
+        raise DomainError(f"{path}: {error}") from error
+    return labels

@@ -22,6 +22,7 @@ from torch import nn
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
 from falsefloor.models.declaration import described
+from falsefloor.models.kinds import refusal
 from falsefloor.models.refs import existing_file
 
 FORM = "python:FILE.py:factory or python:package.module:factory"
@@ -52,6 +53,8 @@ class PythonModel:
                 code = _run_file(path, place)
                 made = _make(code, factory, place)
             return described(made, vars(code), files=_files(code, path.parent))
+        if Path(place).is_file():
+            raise refusal(f"{place} is no Python file; write {FORM}.", place)
         code = _import(place)
         return described(_make(code, factory, place), vars(code), files=_files(code, None))
 
@@ -139,12 +142,14 @@ def _make(code: ModuleType, factory: str, place: str) -> nn.Module | LoadedModel
     """What the factory of that name returns, or the model of that name itself."""
     candidates = _candidates(code)
     if not factory:
-        if DEFAULT_FACTORY not in candidates and len(candidates) != 1:
+        # whatever it is, a function of another module or a partial: a name that says so is called
+        named = hasattr(code, DEFAULT_FACTORY)
+        if not named and len(candidates) != 1:
             raise UsageError(
                 f"{place} has no {DEFAULT_FACTORY!r} and not exactly one model or factory without required "
                 f"arguments; name it as python:{place}:NAME. {did_you_mean('', candidates)}"
             )
-        factory = DEFAULT_FACTORY if DEFAULT_FACTORY in candidates else candidates[0]
+        factory = DEFAULT_FACTORY if named else candidates[0]
     made: Any = code
     for part in factory.split("."):
         if not hasattr(made, part):

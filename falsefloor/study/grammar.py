@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
+from falsefloor.models.kinds import refusal
 from falsefloor.options import Option
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z][A-Za-z0-9_-]*\Z")
@@ -129,7 +130,9 @@ def split_ref(ref: str) -> tuple[str, str]:
     """("digits", "mlp") for "digits:mlp". Raises `UsageError` where there is no scheme."""
     scheme, colon, rest = ref.partition(":")
     if not colon or not scheme or not rest:
-        raise UsageError(
-            f"{ref!r} is not SCHEME:REF. Examples: digits:mlp, python:net.py:build, export:net.pt2, npz:x."
+        raise refusal(
+            f"{ref!r} is not SCHEME:REF. As a model: digits:mlp, python:net.py:build, export:net.pt2; as"
+            " inputs: npz:batch.npz, images:FOLDER.",
+            ref,
         )
     return scheme, rest

@@ -242,5 +242,5 @@ def test_files_that_are_no_exports_are_refused(honest: str, tmp_path: Path) -> N
     for name, content in contents.items():
         file = tmp_path / f"{name}.pt2"
         file.write_bytes(content)
-        with pytest.raises(UsageError, match=rf"{name}\.pt2 is no exported program, or is truncated"):
+        with pytest.raises(UsageError, match=rf"{name}\.pt2 is no exported program"):
             ExportModel()(str(file))

@@ -23,7 +23,17 @@ def save(folder: Path, **arrays: Any) -> str:
     return str(folder / "batch.npz")
 
 
-@pytest.mark.parametrize("keys", [("inputs", "labels"), ("x", "y")])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("inputs", "labels"),
+        ("x", "y"),
+        ("X", "Y"),
+        ("x_test", "y_test"),
+        ("images", "labels"),
+        ("data", "targets"),
+    ],
+)
 def test_inputs_and_labels_are_read_under_either_name(tmp_path: Path, keys: tuple[str, str]) -> None:
     labels = np.array([0, 1, 2, 0, 1], dtype=np.int32)
     given = NpzInputs()(save(tmp_path, **{keys[0]: GOOD, keys[1]: labels}), MODEL)
@@ -63,9 +73,9 @@ def test_values_that_are_not_finite_are_left_to_be_judged(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "arrays,complaint",
     [
-        ({"pixels": GOOD}, "no array 'inputs' \\(or 'x'\\); it holds 'pixels'"),
+        ({"pixels": GOOD}, "no array 'inputs' \\(or 'x', .*\\); it holds 'pixels'"),
         ({}, "it holds nothing"),
-        ({"x": GOOD, "inputs": GOOD}, "holds both 'inputs' and 'x'"),
+        ({"x": GOOD, "inputs": GOOD}, "holds both 'x' and 'inputs'"),
         ({"x": GOOD[:, :3]}, r"shape \(3,\), the model takes \(4,\)"),
         ({"x": GOOD.reshape(5, 2, 2)}, r"reshape them to \(N, 4\)"),
         ({"x": GOOD[:0]}, r"shape \(0, 4\)"),
@@ -73,10 +83,12 @@ def test_values_that_are_not_finite_are_left_to_be_judged(tmp_path: Path) -> Non
         ({"x": GOOD * 1j}, "complex128"),
         ({"x": np.array([["a"] * 4])}, "numbers were expected"),
         ({"x": np.array([[object()] * 4])}, "never unpickled"),
-        ({"x": GOOD, "y": np.arange(4)}, "5 inputs but 4 labels"),
-        ({"x": GOOD, "y": np.arange(5)}, "labels run from 0 to 4, the classes are 0 to 2"),
+        ({"x": GOOD, "y": np.arange(4)}, r"5 inputs need as many labels; there are \(4,\)"),
+        ({"x": GOOD, "y": np.arange(5)}, "labels run from 0 to 4, classes run from 0 to 2"),
         ({"x": GOOD, "y": np.arange(5) - 1}, "labels run from -1"),
-        ({"x": GOOD, "y": np.zeros(5)}, r"expected \(5,\) integers"),
+        ({"x": GOOD, "y": np.full(5, 0.5)}, "not all whole numbers"),
+        ({"x": GOOD, "y": np.array(["cat"] * 5)}, r"expected \(5,\) integers"),
+        ({"x": GOOD, "y": np.full((5, 3), 0.3)}, r"argmax\(1\)"),
         ({"x": (GOOD * 255).astype(np.uint8)}, "bytes up to 255, the model's domain ends at 1"),
     ],
 )
@@ -91,6 +103,43 @@ def test_bytes_are_welcome_where_the_domain_is_bytes(tmp_path: Path) -> None:
     bytes_model = LoadedModel(module=nn.Linear(4, 3), classes=3, input_shape=(4,), bounds=(0.0, 255.0))
     given = NpzInputs()(save(tmp_path, x=np.full((1, 4), 200, dtype=np.uint8)), bytes_model)
     assert given.inputs.tolist() == [[200.0] * 4]
+
+
+def test_training_data_beside_test_data_is_left_alone(tmp_path: Path) -> None:
+    keras = save(tmp_path, x_train=GOOD, y_train=np.arange(5), x_test=GOOD[:2], y_test=np.array([2, 1]))
+    given = NpzInputs()(keras, MODEL)
+    assert given.labels is not None
+    assert given.labels.tolist() == [2, 1]
+
+
+def test_one_hot_labels_are_kept_for_the_model_to_say_how_they_are_read(tmp_path: Path) -> None:
+    one_hot = np.eye(3)[[2, 0, 1, 1, 0]]
+    given = NpzInputs()(save(tmp_path, x=GOOD, y=one_hot) + ":1-2", MODEL)
+    assert given.labels is not None
+    assert given.labels.argmax(1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("inputs", "labels"), ("x_test", "y_test")])
+def test_arrays_in_files_of_their_own_are_a_batch(tmp_path: Path, names: tuple[str, str]) -> None:
+    labels = np.array([0, 1, 2, 0, 1])
+    np.save(tmp_path / f"{names[0]}.npy", GOOD)
+    alone = NpzInputs()(f"{tmp_path}/{names[0]}.npy", MODEL)
+    assert alone.labels is None
+    np.save(tmp_path / f"{names[1]}.npy", labels)
+    np.save(tmp_path / "other.npy", (labels + 1) % 3)
+    for ref, expected in ((f"{names[0]}.npy", labels), (f"{names[0]}.npy,{tmp_path}/other.npy", labels + 1)):
+        given = NpzInputs()(f"{tmp_path}/{ref}:1-3", MODEL)
+        assert torch.equal(given.inputs, torch.from_numpy(GOOD[1:4]).float())
+        assert given.labels is not None
+        assert given.labels.tolist() == (expected[1:4] % 3).tolist()
+
+
+def test_a_lone_array_that_cannot_be_read_says_what_the_file_is(tmp_path: Path) -> None:
+    torch.save(nn.Linear(4, 3).state_dict(), tmp_path / "x.npy")
+    with pytest.raises(UsageError, match=r"one plain NumPy array.*what torch.save wrote"):
+        NpzInputs()(f"{tmp_path}/x.npy", MODEL)
+    with pytest.raises(UsageError, match="no NumPy array"):
+        NpzInputs()(f"{tmp_path}/z.npy", MODEL)
 
 
 def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
