@@ -27,8 +27,9 @@ _read: lint types imports
 _run: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-test-slow: $(READY)  ## what takes minutes
+test-slow: $(READY)  ## what takes minutes, and random tests with examples that no test has drawn before
 	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q --hypothesis-profile=explore $$(grep -rl 'from hypothesis' tests --include='test_*.py')
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -138,16 +138,24 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     found = find(ctx, run)
     if found.is_alive():
         raise UsageError(f"run {found.id} is being computed and judged; wait: falsefloor watch {found.id}")
-    before = _row(found)["counts"]
+    before = _counts(found)
     writer = RunWriter(found.db, RunJudge())
     try:
         writer.judge_all()
     finally:
         writer.close()
-    after = _row(found)["counts"]
+    after = _counts(found)
     changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
     say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")
     print_run(found, as_json=as_json)
+
+
+def _counts(run: RunDir) -> dict[str, int]:
+    from falsefloor.store.reader import reading
+
+    with reading(run) as reader:
+        reader.series()
+        return dict(reader.info().counts)
 
 
 def _ask(run: RunDir, command: str, then: str) -> None:
@@ -160,10 +168,10 @@ def _ask(run: RunDir, command: str, then: str) -> None:
 
 def _row(run: RunDir) -> dict[str, Any]:
     """One run of the list; a run that cannot be read is a row that says so."""
-    from falsefloor.store.reader import RunReader
+    from falsefloor.store.reader import reading
 
     try:
-        with RunReader(run) as reader:
+        with reading(run) as reader:
             info = reader.info()
             subjects = [(s.model, s.masker, s.norm) for s in reader.series()]
     except FalsefloorError as error:

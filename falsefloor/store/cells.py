@@ -14,11 +14,14 @@ from statistics import median
 
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS
 from falsefloor.jsonable import number
-from falsefloor.store.edge import parsed
+from falsefloor.store.edge import odd, parsed
+from falsefloor.store.rows import TallyRow, select
 from falsefloor.store.schema import RIGHT, version
 
 WRONG = "wrong"
 """A word of the tally beside verdicts and states: estimates that came back, of misclassified inputs."""
+MOST = 2**40
+"""Estimates that no run has."""
 REASONS = 1000
 """How many reasons are looked at for the most frequent one."""
 
@@ -59,11 +62,19 @@ def middle(found: Iterable[tuple[float, bool]]) -> tuple[float | None, bool]:
     return (median(radius for radius, _ in kept) if kept else None), any(capped for _, capped in kept)
 
 
+def tallied(db: sqlite3.Connection) -> list[TallyRow]:
+    """How many estimates of each series have which verdict or state. Raises `StoreError`."""
+    found = select(db, TallyRow, "WHERE count > 0 ORDER BY series, verdict")
+    if any(row.count > MOST for row in found):
+        raise odd("tally.count")
+    return found
+
+
 def read_cells(db: sqlite3.Connection) -> dict[int, Cell]:
     """Every series' cell, by its id. Costs little even over a million estimates."""
     tallies: dict[int, Counter[str]] = {}
-    for series, word, count in db.execute("SELECT series, verdict, count FROM tally WHERE count > 0"):
-        tallies.setdefault(series, Counter())[word] = count
+    for row in tallied(db):
+        tallies.setdefault(row.series, Counter())[row.verdict] = row.count
     if version(db) < 3:  # where only a count can say it
         for series, wrong in db.execute(
             "SELECT series, sum(label != predicted) FROM estimate WHERE status = 'ok' GROUP BY series"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
-from falsefloor.errors import StoreError
+from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.jsonable import finite
-from falsefloor.store.cells import WRONG, Cell, read_cells
+from falsefloor.store.cells import WRONG, Cell, read_cells, tallied
 from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.records import Array
@@ -32,6 +34,25 @@ from falsefloor.store.schema import connect_readonly
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
 YOUNG = 10.0
 """Seconds that a worker may take to its lock, where only the clock can tell whether it is being started."""
+
+
+UNREADABLE = (
+    *(FalsefloorError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What reading a run can raise that somebody else wrote, another version, or half, or that is moved away."""
+
+
+@contextmanager
+def reading(run: RunDir) -> Iterator[RunReader]:
+    """A reader that turns all of that into `StoreError`: for whoever shows several runs, or goes on."""
+    try:
+        with RunReader(run) as reader:
+            yield reader
+    except FalsefloorError:
+        raise
+    except UNREADABLE as error:
+        raise StoreError(f"run {run.id} cannot be read: {error or type(error).__name__}.") from error
 
 
 class RunReader:
@@ -62,8 +83,10 @@ class RunReader:
         status = str(told.get("status", "queued"))
         if status not in ENDED and not told.get("in_process"):
             status, told = self._seen(status, told)
-        tallied = self._all("SELECT verdict, sum(count) FROM tally GROUP BY verdict")
-        counts = {word: count for word, count in tallied if word != WRONG}
+        counts: Counter[str] = Counter()
+        for row in tallied(self._db):
+            counts[row.verdict] += row.count
+        del counts[WRONG]
         done, failed, cancelled, total, forward, backward, busy = self._one(
             "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
             " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"
@@ -86,8 +109,8 @@ class RunReader:
             versions=told.get("versions", {}),
             study=told.get("study", {}),
             tag=str(told.get("tag", "")),
-            error=told.get("error"),
-            counts=counts,
+            error=told.get("error") or (self.run_dir.last_word() if status == "lost" else None),
+            counts=dict(sorted(counts.items())),
             units_done=done,
             units_failed=failed,
             units_cancelled=cancelled,
@@ -218,7 +241,8 @@ class RunReader:
     def _found(self, rest: str, *given: Any) -> Iterator[dict[str, Any]]:
         rows = self._db.execute(
             f"SELECT {names(FindingRow, 'f')}, a.facts, e.series, e.input, e.radius FROM finding f"
-            f" JOIN estimate e ON e.id = f.estimate LEFT JOIN array a ON a.name = f.witness {rest}",
+            " JOIN estimate e ON e.id = f.estimate JOIN series s ON s.id = e.series"
+            f" LEFT JOIN array a ON a.name = f.witness {rest}",
             given,
         )
         for *values, seen, series, input_, radius in rows:
@@ -232,7 +256,8 @@ class RunReader:
         By the index alone, since a million estimates are many pages: 4 s became 1 s.
         """
         for series, inputs in self._all(
-            "SELECT series, count FROM tally WHERE verdict = 'refuted' AND count > 0 ORDER BY series"
+            "SELECT t.series, t.count FROM tally t JOIN series s ON s.id = t.series"
+            " WHERE t.verdict = 'refuted' AND t.count > 0 ORDER BY t.series"
         ):
             nearest = self._one(
                 "SELECT f.id FROM estimate e JOIN finding f ON f.estimate = e.id"

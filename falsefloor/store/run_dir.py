@@ -25,8 +25,11 @@ from falsefloor.store.received import (
     make_file,
     make_folder,
     open_regular,
+    read_regular,
 )
 
+ROOM = 4096
+"""Bytes that a lock holds on to, so that a worker on a full disk can say that it is full."""
 STALE = 30.0
 """Seconds without a heartbeat after which a worker on another host counts as lost."""
 
@@ -106,6 +109,22 @@ class RunDir:
             os.close(folder)
         return False
 
+    def leave_word(self, word: str) -> None:
+        """Write why the worker ends where nothing can be stored: into room that its lock has held for it."""
+        with suppress(OSError):
+            held = open_regular(self.lock, os.O_WRONLY)
+            try:
+                os.pwrite(held, word.encode()[:ROOM].ljust(ROOM), 0)
+            finally:
+                os.close(held)
+
+    def last_word(self) -> str | None:
+        """What a worker left by `leave_word`."""
+        try:
+            return read_regular(self.lock, most=ROOM).decode(errors="replace").strip() or None
+        except OSError:
+            return None
+
     def heartbeat(self) -> float:
         """Seconds since the worker last touched its lock; inf where there is none."""
         try:
@@ -169,16 +188,19 @@ def take_lock(run: RunDir) -> IO[bytes]:
     """
     try:
         make_file(run.lock, mode=private_or_shared(run.path)[1])
-        file = os.fdopen(open_regular(run.lock, os.O_WRONLY | os.O_APPEND), "ab")
+        file = os.fdopen(open_regular(run.lock, os.O_WRONLY), "wb")
     except OSError as error:
         raise StoreError(f"cannot write in {run.path}: {error.strerror or error}.") from error
     for _ in range(20):
         try:
             # lockf and not flock: a forked orphan inherits flock, and a dead worker would look alive
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
         except OSError:
             time.sleep(0.1)  # a viewer that only asks holds it for microseconds
+        else:
+            with suppress(OSError):
+                os.pwrite(file.fileno(), b" " * ROOM, 0)
+            return file
     file.close()
     raise StoreError(f"run {run.id} is being computed already; watch it: falsefloor watch {run.id}")
 

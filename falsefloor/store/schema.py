@@ -140,6 +140,9 @@ def check_foreign(connection: sqlite3.Connection) -> None:
     """
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise StoreError("this file is no falsefloor run: another program made it.")
     odd = connection.execute(
         "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         " OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%') LIMIT 1"
@@ -182,7 +185,6 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA query_only = ON")
             check_foreign(connection)
             connection.execute("SELECT count(*) FROM meta").fetchone()
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.OperationalError as error:
             if "readonly" not in str(error) and "unable to open" not in str(error):
                 raise StoreError(f"cannot read {path}: {error}.") from error
@@ -194,8 +196,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             continue
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} is not a falsefloor run: {error}.") from error
-        if application != APPLICATION_ID or check_version(connection) == 0:
-            raise StoreError(f"{path} is not a falsefloor run: another program made it.")
+        if check_version(connection) == 0:
+            raise StoreError(f"{path} is not a falsefloor run: it has no version.")
         connection.row_factory = sqlite3.Row
         return connection
     raise StoreError(f"cannot open {path}; is the directory readable?")

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError
-from falsefloor.store.reader import RunReader
+from falsefloor.store.reader import RunReader, reading
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui.snapshot import reading
 
 if TYPE_CHECKING:
     from falsefloor.study.study import Study

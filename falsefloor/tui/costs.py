@@ -10,10 +10,10 @@ from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.models.refs import select
+from falsefloor.store.reader import reading
 from falsefloor.store.run_dir import list_dirs
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series
-from falsefloor.tui.snapshot import reading
 
 LOOK_BACK = 10
 """Earlier runs asked for what an estimate took."""

@@ -6,11 +6,9 @@ in a sentence why there is nothing newer.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from falsefloor.errors import FalsefloorError, StoreError
@@ -18,16 +16,12 @@ from falsefloor.report.cells import brief
 from falsefloor.report.comparison import Comparison, compare
 from falsefloor.store.cells import Cell
 from falsefloor.store.forms import RunInfo
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import ENDED, UNREADABLE, RunReader, reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
 
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""
-
-
-_DAMAGE = (FalsefloorError, sqlite3.Error, OSError, ValueError, KeyError, TypeError, IndexError)
-"""What reading a run can raise that was written by another version, by half, or is being moved away."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +52,6 @@ class Snapshot:
         return sum(sum(cell.verdicts.values()) for cell in self.cells.values()) > SLOW_INPUTS
 
 
-@contextmanager
-def reading(run: RunDir) -> Iterator[RunReader]:
-    """A reader that turns everything a damaged run can do into `StoreError`."""
-    try:
-        with RunReader(run) as reader:
-            yield reader
-    except FalsefloorError:
-        raise
-    except _DAMAGE as error:
-        raise StoreError(f"run {run.id} cannot be read: {error or type(error).__name__}.") from error
-
-
 class RunWatch:
     """Follows one run. `take` is called from one thread at a time and is quick where nothing changed."""
 
@@ -88,7 +70,7 @@ class RunWatch:
             try:
                 reader = None if self._closed else self._open()
                 return self._take(reader, per_input) if reader is not None else None
-            except _DAMAGE as error:
+            except UNREADABLE as error:
                 self._drop()
                 return self._problem(_sentence(self.run, error))
             finally:

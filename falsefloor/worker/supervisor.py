@@ -53,8 +53,9 @@ def supervise(run: RunDir) -> int:
         with RunJudge() as judge, closing(RunWriter(run.db, judge)) as writer:
             return _compute(run, writer)
     except StoreError as error:
-        # Nothing can be stored, not even that: the run reads `lost`, and the log says why.
+        # Nothing can be stored, not even that: the run reads `lost`, and its lock says why.
         print(error, file=sys.stderr)
+        run.leave_word(str(error))
         return WorkerError.exit_code
     finally:
         stop.set()

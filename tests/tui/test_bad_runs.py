@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def test_a_run_replaced_by_another_file_is_opened_anew(store: Path) -> None:
     moved = watch.take()
     assert moved is not None and moved.info is not None and moved.info.units_done == 12
     watch.close()
+
+
+async def test_a_run_of_endless_nesting_is_a_row_beside_the_run_that_is_watched(
+    opened: Any, store: Path, run: RunDir
+) -> None:
+    bad = StoredRun(store, id="bbbb0000").close()
+    with closing(sqlite3.connect(bad.db)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'study'", ("[" * 2000,))
+        db.commit()
+    async with opened(run) as pilot:
+        await shows(pilot, "REFUTED")
+        await pilot.press("r")
+        await shows(pilot, "unreadable", "done")
 
 
 def test_the_list_of_runs_survives_runs_that_cannot_be_read(store: Path, run: RunDir) -> None:

@@ -155,7 +155,7 @@ class Compare(Page):
 
         def read() -> None:
             from falsefloor.report.detail import worst_record
-            from falsefloor.tui.snapshot import reading
+            from falsefloor.store.reader import reading
 
             try:
                 with reading(run) as reader:

@@ -19,13 +19,14 @@ from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.pictures import picture
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
+from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import sentences
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page, styled
 from falsefloor.tui.sentences import Line
-from falsefloor.tui.snapshot import Snapshot, reading
+from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.pictures import Panel, Pictures, difference, image
 from falsefloor.tui.widgets.plots import Plot, ink, sign
 

@@ -12,13 +12,14 @@ from textual.binding import BindingType
 
 from falsefloor.checks.verdicts import rank
 from falsefloor.report.text import clean, fact, tone, verdict_word
+from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.list_page import ListPage
 from falsefloor.tui.sentences import Line
-from falsefloor.tui.snapshot import Snapshot, reading
+from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.cells import Cell, Column
 from falsefloor.tui.widgets.live_table import LiveTable
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -103,6 +105,52 @@ def test_changed_values_of_a_run(finished: RunDir) -> None:
                 return
             db.commit()
         assert run_command([command[0], finished.id, *command[1:]]) in (0, 2)
+
+    odd()
+
+
+JSON = [
+    ("meta", "value"), ("model", "facts"), ("series", "stack"), ("series", "params"),
+    ("estimate", "evidence"),
+    ("estimate", "notes"), ("observation", "facts"), ("finding", "evidence"), ("array", "facts"),
+]  # fmt: skip
+INSIDE = st.sampled_from(
+    [None, -1, 1e308, 2**80, "x", "nan", "\x1b[2J", "\ud800", [], {}, [1], {"a": 1}, True, [[["a"]]]]
+)
+LISTS = (*COMMANDS, ("watch",), ("judge",), ("compare", "last"), ("runs",), ("runs", "gc"))
+
+
+def replaced(value: Any, steps: list[int], new: Any) -> Any:
+    """The value with one inside it replaced, found by as many steps as lead anywhere."""
+    inner = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+    if not steps or not inner:
+        return new
+    name = sorted(inner, key=str)[steps[0] % len(inner)]
+    made = {**inner, name: replaced(inner[name], steps[1:], new)}
+    return made if isinstance(value, dict) else list(made.values())
+
+
+def test_changed_values_inside_the_json_of_a_run(finished: RunDir) -> None:
+    whole = finished.db.read_bytes()
+
+    @FEW
+    @given(
+        st.sampled_from(JSON), st.integers(0, 10**6), st.lists(st.integers(0, 99), max_size=4), INSIDE,
+        st.sampled_from(LISTS),
+    )  # fmt: skip
+    def odd(
+        place: tuple[str, str], row: int, steps: list[int], new: object, command: tuple[str, ...]
+    ) -> None:
+        fresh(finished, whole)
+        table, column = place
+        with closing(sqlite3.connect(finished.db)) as db:
+            texts = [text for (text,) in db.execute(f"SELECT {column} FROM {table}")]
+            text = texts[row % len(texts)]
+            changed = json.dumps(replaced(json.loads(text), steps, new))
+            db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (changed, text))
+            db.commit()
+        words = command if command[0] == "runs" else (command[0], finished.id, *command[1:])
+        assert run_command(words) in (0, 1, 2, 5)
 
     odd()
 

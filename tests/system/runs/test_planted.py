@@ -1,13 +1,19 @@
-"""A folder that holds modules in the place of libraries: no command that stands there imports one."""
+"""Folders that hold modules in the place of libraries, and runs that came by mail: nothing of theirs runs."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from falsefloor.plugins.judging import RunJudge
+from falsefloor.store.run_dir import create_run
+from falsefloor.store.writer import RunWriter
+from falsefloor.study.file import study_from
 
 PROGRAM = Path(sys.executable).with_name("falsefloor")
 NAMES = (
@@ -54,3 +60,47 @@ def test_nor_does_a_cluster_of_this_machine(folder: Path) -> None:
     ran = falsefloor(folder, "run", *STUDY, "--on", "dask")
     assert "refuted" in ran.stdout, ran.stderr
     assert not (folder.parent / "imported").exists()
+
+
+NET = """
+open({mark!r}, "a").write("model ")
+import torch
+def build():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+def received(folder: Path, model: str) -> str:
+    """The path of a run that somebody else planned to run in the folder."""
+    study = study_from(
+        {
+            "models": [model],
+            "inputs": "digits:0-1",
+            "estimators": ["clever:batches=2,samples=4,radius=0.3"],
+            "recover": "off",
+            "ceiling": False,
+        }
+    )
+    run = create_run(folder.parent / "mail")
+    with closing(RunWriter(run.db, RunJudge())) as writer:
+        writer.set_meta(id=run.id, status="cancelled", study=study.to_json(), cwd=str(folder), created=1e9)
+    return str(run.path)
+
+
+def test_a_received_run_is_gone_on_with_and_nothing_of_its_folder_is_imported(folder: Path) -> None:
+    ran = falsefloor(folder.parent, "resume", received(folder, "digits:mlp"))
+    assert ran.returncode == 0 and "clever" in ran.stdout, ran.stderr
+    assert not (folder.parent / "imported").exists()
+
+
+def test_a_received_run_that_names_code_says_so_and_runs_it_only_where_it_is_trusted(folder: Path) -> None:
+    mark = folder.parent / "imported"
+    (folder / "net.py").write_text(NET.format(mark=str(mark)), encoding="utf-8")
+    path = received(folder, "python:net.py:build")
+    refused = falsefloor(folder.parent, "resume", path)
+    assert refused.returncode == 2 and not mark.exists()
+    assert f"python:net.py:build ({folder / 'net.py'}, of " in refused.stderr and "--trust" in refused.stderr
+    trusted = falsefloor(folder.parent, "resume", path, "--trust")
+    assert trusted.returncode == 0, trusted.stderr
+    assert set(mark.read_text().split()) == {"model"}, "the model alone, and no module planted beside it"
