@@ -19,6 +19,8 @@ from pathlib import Path
 from falsefloor.store.run_dir import RunDir
 
 SQL = Path(__file__).parent / "data" / "run-surfaces.sql"
+PRAGMAS = ("user_version", "application_id")
+"""What says that a database is a run's, and of which version; a dump leaves both out."""
 STUDY = """
 models = ["digits:mlp"]
 inputs = "digits:39-42"
@@ -103,8 +105,8 @@ def record() -> None:
         with closing(sqlite3.connect(file)) as db:
             db.execute("DELETE FROM array WHERE name LIKE '%/pair-%' OR name LIKE '%/counterexample'")
             db.commit()
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            lines = [*db.iterdump(), f"PRAGMA user_version = {version};"]
+            ours = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS}
+            lines = [*db.iterdump(), *(f"PRAGMA {name} = {value};" for name, value in ours.items())]
         SQL.write_text("\n".join(lines).replace(place, "/somewhere") + "\n", encoding="utf-8")
 
 

@@ -539,3 +539,4 @@ CREATE INDEX unit_planned ON unit (series, kind, first, stop);
 CREATE INDEX estimate_radius ON estimate (series, radius, capped) WHERE radius IS NOT NULL AND (label IS NULL OR predicted IS NULL OR label = predicted);
 COMMIT;
 PRAGMA user_version = 3;
+PRAGMA application_id = 1717988466;
