@@ -24,6 +24,7 @@ from falsefloor.report.table import table_lines
 from falsefloor.report.text import ASCII, UNICODE
 from falsefloor.store.cells import Cell
 from falsefloor.store.reader import RunReader
+from falsefloor.store.records import ObservationResult
 from falsefloor.store.rows import SeriesRow
 
 BARE: list[dict[str, str]] = []
@@ -67,6 +68,12 @@ def cell(number: int, radius: float | None = 0.1, total: int = 1, **verdicts: in
     )
 
 
+def one_other_class(masker: str, seen: ObservationResult) -> ObservationResult:
+    """The staircase changes the class of the last input."""
+    changed = masker == "staircase:c=255" and seen.input == 2
+    return replace(seen, agreement=False, facts={**seen.facts, "agreement": False}) if changed else seen
+
+
 def text(comparison: Comparison, width: int = 120) -> str:
     return "\n".join(line.plain for line in table_lines(comparison, width=width, glyphs=UNICODE))
 
@@ -82,14 +89,14 @@ def test_a_refuted_floor_is_named_with_its_reason_beside_it(comparison: Comparis
 
 def test_a_score_at_its_cap_is_at_least_and_a_ceiling_at_most(comparison: Comparison) -> None:
     row = row_of(comparison, "staircase")
-    assert "≥0.3000✗" in row and "≤0.0455" in row and "≳0.0384" in row_of(comparison, "none")
+    assert "≥1.0000✗" in row and "≤0.0980" in row and "≳0.0925" in row_of(comparison, "none")
 
 
 def test_the_ratio_is_of_the_floor_that_moved_most_over_its_unmasked_value(comparison: Comparison) -> None:
     bare, staircase, ramp = (row.ratio for row in comparison.rows)
     assert bare is None
-    assert staircase == pytest.approx(1.0 / 0.0384)  # 26 times; the fixed radius moved 9 times
-    assert ramp == pytest.approx(0.0118 / 0.0270)  # both floors fell, this one further
+    assert staircase == pytest.approx(1.0 / 0.0924948)  # 11 times; the finite differences hardly moved
+    assert ramp == pytest.approx(0.0406254 / 0.0924948, rel=1e-5)
 
 
 def test_a_ceiling_alone_has_no_ratio() -> None:
@@ -104,7 +111,7 @@ def test_an_unmasked_floor_of_zero_gives_no_ratio() -> None:
 
 
 def test_agreement_is_counted_by_the_store_as_by_hand(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path)) as reader:
+    with RunReader(sample(tmp_path, seen=one_other_class)) as reader:
         counted: dict[tuple[str, str, str], tuple[int, int]] = {}
         for seen in reader.observations():
             if seen["agreement"] is not None:
@@ -113,13 +120,16 @@ def test_agreement_is_counted_by_the_store_as_by_hand(tmp_path: Path) -> None:
         assert counted and reader.agreement() == counted
 
 
-def test_agreement_with_the_unmasked_model_is_counted(comparison: Comparison) -> None:
-    assert [row.agreement for row in comparison.rows] == [None, (4, 5), (5, 5)]
-    assert "4/5" in row_of(comparison, "staircase")
+def test_agreement_with_the_unmasked_model_is_counted(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path, seen=one_other_class)) as reader:
+        found = read_comparison(reader)
+    assert [row.agreement for row in found.rows] == [(3, 3), (2, 3), (3, 3)]
+    assert "2/3" in row_of(found, "staircase") and "3/3" in row_of(found, "ramp")
 
 
-def test_a_masker_that_changes_classes_is_told_where_its_column_does_not_fit(comparison: Comparison) -> None:
-    assert "changes the class of 1/5 inputs" in text(comparison, width=66)
+def test_a_masker_that_changes_classes_is_told_where_its_column_does_not_fit(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path, seen=one_other_class)) as reader:
+        assert "changes the class of 1/3 inputs" in text(read_comparison(reader), width=66)
 
 
 def test_only_some_refuted_inputs_are_counted() -> None:
@@ -181,11 +191,11 @@ def test_no_line_is_wider_than_the_terminal(comparison: Comparison, width: int) 
 def test_every_number_and_verdict_is_there_at_every_width(comparison: Comparison, width: int) -> None:
     shown = text(comparison, width)
     for word in (
-        "≳0.0324",
-        "≥0.3000✗",
+        "≳0.0925",
+        "≳0.0924",
         "≥1.0000✗",
-        "≤0.0455",
-        "≳0.0178?",
+        "≤0.0980",
+        "≳0.0406?",
         "REFUTED",
         "suspect",
         "held",
@@ -229,7 +239,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_an_encoding_without_our_signs_gets_ascii_ones(summary: Summary, encoding: str) -> None:
     shown = draw(summary, encoding=encoding)
-    assert shown.isascii() and ">~0.0324" in shown and ">=0.3000x" in shown and "<=0.0455" in shown
+    assert shown.isascii() and ">~0.0925" in shown and ">=1.0000x" in shown and "<=0.0980" in shown
 
 
 def test_the_c_locale_gets_ascii_although_python_speaks_utf8(
@@ -241,19 +251,19 @@ def test_the_c_locale_gets_ascii_although_python_speaks_utf8(
 
 def test_the_summary_tells_each_refutation_with_its_nearest_witness(summary: Summary) -> None:
     shown = draw(summary, encoding="utf-8")
-    assert "REFUTED  staircase:c=255 · clever:radius=0.3 · 5 inputs, the nearest:" in shown
-    assert "input 0: 0.3000 is claimed, yet an input of class 8 lies at 0.0379 (FF201)." in shown
+    assert "REFUTED  staircase:c=255 · clever · 3 inputs, the nearest:" in shown
+    assert "input 0: 1.0000 is claimed, yet an input of class 7 lies at 0.0775 (FF201)." in shown
     assert "falsefloor explain FF201" in shown
 
 
 def test_other_suspicions_on_refuted_inputs_are_named(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path, notes=[("FF101", "vanished")])) as reader:
+    with RunReader(sample(tmp_path)) as reader:
         found = refutations(reader.series(), reader.findings())
-        assert read_refutations(reader) == found
-    assert {one.series.label: one.suspicions for one in found} == {
-        "clever:radius=0.3": (),
-        "clever": ("FF101",),
-    }
+        told = read_refutations(reader)
+    assert [replace(one, located="") for one in told] == found
+    assert all("ceil" in one.located for one in told)
+    suspicions = ("FF101", "FF102", "FF202", "FF303", "FF502")
+    assert {one.series.label: one.suspicions for one in found} == {"clever": suspicions}
 
 
 def test_a_run_that_stopped_says_how_to_go_on(tmp_path: Path) -> None:
