@@ -128,7 +128,7 @@ def test_evidence_is_written_without_what_does_not_apply_and_without_python() ->
 
 def test_a_hostile_name_is_text_on_the_page(tmp_path: Path) -> None:
     study = replace(STUDY, models=(ModelSpec("digits:mlp", label=HOSTILE),))
-    with RunReader(sample(tmp_path, study=study, notes=[("FF301", HOSTILE)])) as reader:
+    with RunReader(sample(tmp_path, study=study, notes=[("FF504", HOSTILE)])) as reader:
         whole, fragment = page(reader), table_html(read_comparison(reader))
     for text in (whole, fragment):
         assert "<script" not in text and "\x1b" not in text and "\u202e" not in text

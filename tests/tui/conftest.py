@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_run import StoredRun
 from screens import until
-from stored import StoredRun
 
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench

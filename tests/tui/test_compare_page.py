@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_run import STUDY, StoredRun
 from screens import shows, text, until
-from stored import STUDY, StoredRun
 
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.screens.compare import Compare
@@ -20,7 +20,7 @@ async def test_the_table_says_at_80_columns_what_is_refuted_and_by_how_much(open
     async with opened(run) as pilot:
         screen = await shows(pilot, "REFUTED", "none")
         row = next(line for line in screen.splitlines() if "staircase 255" in line)
-        assert "≥0.3000✗" in row and "≤0.0388" in row and "×8.52" in row
+        assert "≥1.0000✗" in row and "≤0.0980" in row and "×10.8" in row
         assert "run 7f3a0000" in screen and "3 refuted" in screen and "12/12 units" in screen
         assert max(map(len, screen.splitlines())) <= 80
 
@@ -30,9 +30,9 @@ async def test_the_story_below_tells_what_the_number_claims_and_why_it_is_false(
 ) -> None:
     async with opened(run) as pilot:
         await pilot.press("down")
-        found = "FF201 the claim is 0.3, but attack has a verified adversarial input"
+        found = "FF201 the claim is 1, but attack has a verified adversarial input"
         screen = await shows(pilot, "REFUTED — the number is false", found)
-        assert "no change below 0.3000" in " ".join(screen.split())
+        assert "no change below 1.0000" in " ".join(screen.split())
 
 
 async def test_a_wide_terminal_shows_the_reason_and_the_parameters_beside(opened: Any, run: RunDir) -> None:
@@ -62,7 +62,7 @@ async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, st
 async def test_the_end_of_a_run_says_what_failed_and_never_only_that_nothing_was_refuted(
     opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = StoredRun(store, done=11, failing="clever")
+    live = StoredRun(store, done=11, failing=["clever"])
     async with opened(live.dir) as pilot:
         said: list[tuple[str, bool]] = []
         monkeypatch.setattr(pilot.app, "say", lambda text, *, bad=False: said.append((text, bad)))
@@ -82,9 +82,8 @@ async def test_single_inputs_have_verdicts_of_their_own(opened: Any, run: RunDir
         await until(pilot, lambda: pilot.app.screen.query_one(LiveTable).count == 9)
         rows = [line.split() for line in text(pilot.app).splitlines() if "staircase" in line]
         assert [row[2:4] for row in rows] == [["0", "REFUTED"], ["1", "REFUTED"], ["2", "REFUTED"]], screen
-        assert ["×9.38" in row for row in rows] == [True, False, False], (
-            "each against its own unmasked number"
-        )
+        ratios = [next(word for word in row if word.startswith("×")) for row in rows]
+        assert ratios == ["×14.5", "×10.8", "×9.53"], "each against its own unmasked number"
 
 
 async def test_enter_opens_the_estimate_under_the_cursor(opened: Any, run: RunDir) -> None:
@@ -147,7 +146,7 @@ async def test_the_radius_and_the_command_are_copied(
         copied: list[str] = []
         monkeypatch.setattr(pilot.app, "copy_to_clipboard", copied.append)
         await pilot.press("down", "y")
-        assert [float(text) for text in copied] == [pytest.approx(0.3)]
+        assert [float(text) for text in copied] == [1.0]
         await pilot.press("Y")
         await until(pilot, lambda: len(copied) == 2)
         assert copied[1].startswith("falsefloor run --model digits:mlp --masker none")
@@ -217,7 +216,7 @@ async def test_quitting_a_live_run_says_that_it_goes_on(opened: Any, store: Path
 
 
 async def test_a_failed_cell_is_named_and_its_reason_shown(opened: Any, store: Path) -> None:
-    run = StoredRun(store, failing="clever").close()
+    run = StoredRun(store, failing=["clever"]).close()
     async with opened(run) as pilot:
         await shows(pilot, "failed", "ValueError: no")
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_run import StoredRun, recorded
 from screens import shows, until
-from stored import Installed, StoredRun
 from textual.widgets import Input, Select
 
 from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.plugins import Catalogue, Described, Plugin, catalogue
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import read_study
 from falsefloor.study.grammar import show_value
@@ -45,14 +46,14 @@ ROWS = (
     offer("masker", "ramp", LEVELS),
     offer("gradient", "secant"),
 )
-SERIES = series_of(FIRST, Installed())
+SERIES = series_of(FIRST, recorded())
 
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Catalogue(ROWS, tuple(row.plugin for row in ROWS))
     monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: found)
-    monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (series_of(study, Installed()), []))
+    monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (series_of(study, recorded()), []))
 
 
 async def form(pilot: Any) -> NewRun:
@@ -336,8 +337,10 @@ def test_inputs_are_counted_only_where_the_reference_says_how_many() -> None:
 def test_the_cost_is_unknown_without_an_earlier_run_and_timed_with_one(store: Path, run: RunDir) -> None:
     assert expect(FIRST, SERIES, store / "empty").seconds is None
     cost = expect(FIRST, SERIES, store)
-    # 0.5 s for 3 inputs: three estimators and one observation, two maskers, ten inputs.
-    assert cost.seconds == pytest.approx(0.5 / 3 * 10 * 2 * 4)
+    with RunReader(run) as reader:
+        spent = reader.info().busy_seconds
+    # Spent on 3 inputs behind three maskers; now it is ten inputs behind two.
+    assert cost.seconds == pytest.approx(spent / 3 / 3 * 10 * 2)
     assert (cost.cells, cost.units, cost.estimates, cost.known, cost.source) == (6, 8, 60, 6, "7f3a0000")
 
 
