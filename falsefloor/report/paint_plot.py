@@ -5,6 +5,7 @@ matplotlib is imported where something is drawn, never before.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from falsefloor.report.paint_svg import ink
 from falsefloor.report.radii import comparison
 from falsefloor.report.scale import BREAK
 from falsefloor.report.text import clean
+from falsefloor.store.files import write_whole
 from falsefloor.store.reader import RunReader
 
 if TYPE_CHECKING:
@@ -134,9 +136,11 @@ def sheet(figures: Sequence[Figure], *, title: str = "") -> Sheet:
 
 
 def save(made: Sheet, path: Path, *, kind: Kind) -> None:
-    """One file; matplotlib would stamp the time into an SVG, and its own version into a PNG."""
+    """One file, whole or none; matplotlib would stamp the time into an SVG, its own version into a PNG."""
     stamp = {"Date": None} if kind == "svg" else {"Software": None}
-    made.savefig(path, format=kind, dpi=160, metadata=stamp, bbox_inches="tight")
+    drawn = io.BytesIO()
+    made.savefig(drawn, format=kind, dpi=160, metadata=stamp, bbox_inches="tight")
+    write_whole(path, drawn.getvalue())
 
 
 def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:

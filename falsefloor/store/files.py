@@ -80,22 +80,23 @@ def copy_folder(run: RunDir, target: Path) -> None:
         raise StoreError(f"cannot copy the run to {target}: {place}: {error.strerror or error}.") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, told: str | bytes) -> None:
     """All of it or nothing: an export that broke off leaves an older file as it was, and nothing beside it.
 
     What is no file is written into, as the shell would: a pipe, a device, the other end of a link. Raises
     `StoreError`.
     """
-    text = text if text.endswith("\n") else f"{text}\n"
+    if isinstance(told, str):
+        told = (told if told.endswith("\n") else f"{told}\n").encode(errors="backslashreplace")
     try:
         place = path.resolve() if path.is_symlink() else path
         if place.exists() and not place.is_file():
-            with place.open("w", encoding="utf-8", errors="backslashreplace") as there:
-                there.write(text)
+            with place.open("wb") as there:
+                there.write(told)
             return
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}", delete=False) as file:
             try:
-                file.write(text.encode(errors="backslashreplace"))
+                file.write(told)
                 file.flush()
                 os.fchmod(file.fileno(), 0o666 & ~_umask())
                 Path(file.name).replace(place)

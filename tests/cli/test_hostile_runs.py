@@ -135,18 +135,20 @@ def test_an_export_into_what_is_no_file_writes_through_it(
     os.close(reader)
 
 
-@pytest.mark.parametrize("form", ["json", "html"])
+@pytest.mark.parametrize("form", ["json", "html", "svg", "run"])
 def test_an_export_that_breaks_off_leaves_what_was_there(
     command: Command, store: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, out = sample(store), tmp_path / "out"
     out.mkdir()
     (out / "kept").write_text("old")
+    target = {"svg": out, "run": out / "copy"}.get(form, out / "kept")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("falsefloor.store.files.os.fchmod", full)
-    shown = command("export", run.id, "-f", form, "-o", out / "kept")
+    monkeypatch.setattr("falsefloor.store.files.copy_run", full)
+    shown = command("export", run.id, "-f", form, "-o", target)
     assert shown.code == 2 and "No space left" in shown.err
     assert [(file.name, file.read_text()) for file in out.iterdir()] == [("kept", "old")]
