@@ -6,6 +6,7 @@ that could be caught. A model of 64 inputs takes thousands of rows a forward, on
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -96,6 +97,29 @@ def check_bounds(bounds: Any, shape: tuple[int, ...]) -> None:
         raise DomainError(
             f"the lowest value of the bounds must lie below the highest; these are {bounds!r:.200}."
         )
+
+
+def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor) -> list[str]:
+    """How many inputs lie outside the domain, what their values are, and what that looks like."""
+    if bool(inside.all()):
+        return []
+    low, high = float(points.min()), float(points.max())
+    domain = f"[{float(lowest.min()):g}, {float(highest.max()):g}]"
+    many = f"{int((~inside).sum())} of {len(points)} inputs"
+    if not bool(points.isfinite().all()):
+        return [f"{many} lie outside the domain {domain} or are not finite"]
+    if low >= 0 and 1 < high <= 255:
+        cure = "bytes? bounds=(0, 255) in Python, --bounds 0,255, or divide them by 255"
+    elif low < 0:
+        wide = math.floor(low * 100) / 100, math.ceil(high * 100) / 100
+        cure = (
+            "normalised? Give them as they were before it and put the mean and std into the model (--mean,"
+            " --std, a first layer in Python), or declare what they can be:"
+            f" bounds=({wide[0]:g}, {wide[1]:g}) in Python, --bounds={wide[0]:g},{wide[1]:g}"
+        )
+    else:
+        cure = "declare what they can be: bounds=(LOW, HIGH) in Python, --bounds LOW,HIGH"
+    return [f"{many} lie outside the domain {domain}: their values run from {low:.4g} to {high:.4g}; {cure}"]
 
 
 def bytes_a_row(module: nn.Module, point: Tensor) -> int:

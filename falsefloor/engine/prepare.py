@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.engine.fitting import as_logits, check_bounds, rows_that_fit
+from falsefloor.engine.fitting import as_logits, check_bounds, outside_said, rows_that_fit
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.models.labels import as_classes, disagreement
 from falsefloor.plugins.loading import make
@@ -98,6 +98,7 @@ def prepare(
     classes = found if behind else loaded.classes or found
     subject = ModelSubject(module, classes=classes, bounds=bounds)
     inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
+    said = [*outside_said(points, inside, lowest, highest), *said]
     rows = rows_that_fit(module, points[:1])
     predicted = _predict(subject, points, min(most, rows))
     labels = predicted.clamp(min=0)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
 
-HOW = "output={0!r} in Python, --output {0} on the command line, output = {0!r} beside use in a study"
 LISTED = 20
 
 
@@ -72,7 +71,7 @@ def chosen(returned: Any, output: str | None) -> Any:
             return chosen(next(iter(values.values())), None)
         raise DomainError(
             f"the model returned {type(returned).__name__} instead of logits alone: {_listed(values)}. Choose"
-            f" the logits: {HOW.format(_likely(values))}."
+            f" the logits: {_how(_likely(values))}."
         )
     if output in values:
         return values[output]
@@ -96,6 +95,13 @@ def _values(returned: Any) -> dict[str, Any] | None:
         fields = {field.name: getattr(returned, field.name) for field in dataclasses.fields(returned)}
         return {name: value for name, value in fields.items() if value is not None}
     return None
+
+
+def _how(name: str) -> str:
+    word = name if name.isdigit() else repr(name)
+    return (
+        f"output={word} in Python, --output {name} on the command line, output = {word} beside use in a study"
+    )
 
 
 def _likely(values: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,3 +50,25 @@ def test_labels_from_1_are_told_where_one_is_out_of_range() -> None:
 def test_labels_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="labels cannot be read as numbers"):
         judged(["cat"] * 9)
+
+
+@pytest.mark.parametrize(
+    "points,said",
+    [
+        ((POINTS * 255).to(torch.uint8), r"9 of 9 inputs lie outside the domain \[0, 1\].*--bounds 0,255"),
+        (POINTS * 4 - 2, r"values run from -1\.\d+ to 1\.\d+; normalised\?.*--mean, --std.*bounds=\(-"),
+        (
+            POINTS * 900,
+            r"to \d{3}.*; declare what they can be: bounds=\(LOW, HIGH\) in Python, --bounds",
+        ),
+        (POINTS.clone().fill_(torch.nan), "or are not finite"),
+    ],
+)
+def test_inputs_outside_the_domain_are_said_with_their_range_and_the_cure(points: Any, said: str) -> None:
+    results = ff.evaluate(MODEL, points, estimators=CHEAP, recover="off", progress=False)
+    assert re.search(said, results.document["run"]["said"][0])
+
+
+def test_nothing_is_said_of_inputs_inside_the_domain() -> None:
+    results = ff.evaluate(MODEL, POINTS * 255, ANSWERS, bounds=(0, 255), estimators=CHEAP, progress=False)
+    assert not any("domain" in one for one in results.document["run"]["said"])

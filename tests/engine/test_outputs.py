@@ -86,7 +86,7 @@ def test_the_chosen_output_is_judged_as_a_model_that_returns_it_alone(made: Any,
         (
             lambda logits, inputs: (logits, inputs),
             None,
-            [r"0: float32 \(1, 3\), 1: float32 \(1, 5\)", "output='0' in Python", "--output 0"],
+            [r"0: float32 \(1, 3\), 1: float32 \(1, 5\)", "output=0 in Python", "--output 0"],
         ),
         (lambda logits, inputs: {"loss": inputs.sum(), "logits": logits}, None, ["output='logits'"]),
         (lambda logits, inputs: {"a": logits, "b": inputs}, "c", ["no output 'c'.*a: .*b: "]),
