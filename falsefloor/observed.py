@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from falsefloor import jsonable
 
+MET = {"changed": "met-changed", "nonfinite": "met-nonfinite"}
+"""What a `Met` names, and the role of its stored array, with which it is told who met it and how far away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -58,6 +61,17 @@ class Seen:
     array: str | None = None
     message: str | None = None
     """What the model raised there."""
+    finder: str | None = None
+    """Who met it, as the subject of a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """The nearest points that any call to the subject met, whoever asked, and that stood when asked again."""
+
+    changed: Seen | None = None
+    """Of another class."""
+    nonfinite: Seen | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +178,7 @@ class Observed:
     secants: tuple[Secant, ...] = ()
     counterexample: Seen | None = None
     nonfinite: Seen | None = None
+    met: Met = Met()
     raises: Seen | None = None
     repeats: Shift = Shift()
     batch: Shift = Shift()

@@ -45,7 +45,7 @@ def floor_above_ceiling(facts: Facts) -> list[Finding] | None:
 
 def counterexample_inside(facts: Facts) -> list[Finding] | None:
     """FF203."""
-    if not is_lower(facts.judged) or "counterexample" not in facts.observed:
+    if not is_lower(facts.judged) or not {"counterexample", "met"} & facts.observed.keys():
         return None
     words = "{finder} saw a misclassified point"
     return _above(facts, seen_ceiling(facts), "FF203", words) or []

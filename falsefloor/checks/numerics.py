@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from falsefloor.api import Facts, Finding, Severity
-from falsefloor.checks.reading import ball, follows_gradient, is_lower, nearest_row, said, seen
+from falsefloor.checks.reading import ball, follows_gradient, is_lower, nearest_row, said, seen, seen_gap
 from falsefloor.checks.rule import family, found
 from falsefloor.observed import Seen
 
@@ -55,11 +55,10 @@ def non_finite(facts: Facts) -> list[Finding] | None:
     judged = facts.judged
     if not facts.observed or not is_lower(judged):
         return None
-    broken, raised = seen(facts).nonfinite or Seen(), seen(facts).raises or Seen()
-    distance, name = broken.distance, seen(facts).array(broken.array)
-    if distance is not None and name is not None and distance <= judged.radius:
-        message = f"at distance {distance:.4g}, inside the claim, the logits are not finite"
-        return [found("FF403", message, witness=name, distance=distance)]
+    gap, raised = seen_gap(facts), seen(facts).raises or Seen()
+    if gap is not None and gap.distance <= judged.radius:
+        message = f"at distance {gap.distance:.4g}, inside the claim, the logits are not finite"
+        return [found("FF403", message, witness=gap.witness, distance=gap.distance)]
     failed = raised.distance
     if failed is not None and failed <= judged.radius:
         message = f"at distance {failed:.4g}, inside the claim, the model raises {raised.message}"

@@ -68,12 +68,23 @@ def attack_ceiling(facts: Facts) -> Ceiling | None:
 
 
 def seen_ceiling(facts: Facts) -> Ceiling | None:
-    """The nearest settled counterexample of the observation."""
-    point = seen(facts).counterexample or Seen()
-    name = seen(facts).array(point.array)
-    if point.distance is None or name is None:
+    """The nearest settled point of another class that the observation looked for, or that anybody met."""
+    known = [_stored(facts, point) for point in (seen(facts).counterexample, seen(facts).met.changed)]
+    return min((one for one in known if one), key=lambda c: c.distance, default=None)
+
+
+def seen_gap(facts: Facts) -> Ceiling | None:
+    """The nearest point without finite logits that the observation or anybody else met."""
+    known = [_stored(facts, point) for point in (seen(facts).nonfinite, seen(facts).met.nonfinite)]
+    return min((one for one in known if one), key=lambda c: c.distance, default=None)
+
+
+def _stored(facts: Facts, point: Seen | None) -> Ceiling | None:
+    """A point that was met, where it is stored too."""
+    name = None if point is None else seen(facts).array(point.array)
+    if point is None or point.distance is None or name is None:
         return None
-    return Ceiling(point.distance, "the observation", name)
+    return Ceiling(point.distance, point.finder or "the observation", name)
 
 
 def ceiling(facts: Facts) -> Ceiling | None:

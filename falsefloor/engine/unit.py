@@ -1,6 +1,7 @@
 """One unit of work, from its description to what is stored: the same path for workers, `evaluate` and kits.
 
-spec ─> session: model, inputs, subject ─> what its kind computes ─> UnitResult
+spec ─> session: model, inputs, subject ─> what its kind computes ─> what the subject was seen to answer
+meanwhile (`falsefloor.engine.met`) ─> UnitResult
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from falsefloor.api import Cancelled
 from falsefloor.engine import estimate, observe, resample, trap
 from falsefloor.engine.context import Sink
+from falsefloor.engine.met import noted, sightings
 from falsefloor.engine.session import Session, Task, describe_error
 from falsefloor.errors import FalsefloorError
 from falsefloor.store.records import UnitResult
@@ -37,8 +39,11 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
         before = subject.forward_queries, subject.backward_queries
         task = Task(spec, prepared, subject, range(*spec["chunk"]))
+        numbers, seen = sightings(task)
+        with subject.shown_to(seen):
+            result = KINDS[kind_of(spec)](task, session, sink)
         result = replace(
-            KINDS[kind_of(spec)](task, session, sink),
+            noted(task, session, result, numbers, seen),
             fingerprint=fingerprint(spec, prepared.fingerprint),
             forward=subject.forward_queries - before[0],
             backward=subject.backward_queries - before[1],

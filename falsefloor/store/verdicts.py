@@ -56,6 +56,13 @@ def rejudge(db: sqlite3.Connection, places: Iterable[Place], judge: Judge) -> No
             _write(db, one, judge(facts, [note(code, message) for code, message in one.row.notes]))
 
 
+def cells_at(db: sqlite3.Connection, place: Place) -> list[str]:
+    """The cells of all units that brought an estimate there."""
+    return [
+        _Stored(read(EstimateRow, row), *row[-4:]).cell for row in db.execute(_ESTIMATES, place._asdict())
+    ]
+
+
 def _with_queries(observed: dict[str, Any], row: EstimateRow) -> dict[str, Any]:
     """The observed facts, where ``queries`` counts the estimate's own too: "held" says how many in all."""
     if "queries" not in observed:

@@ -12,6 +12,8 @@ from typing import Any
 
 from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
+from falsefloor.observed import MET
+from falsefloor.store import met
 from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
 from falsefloor.store.edge import meta, parsed
@@ -34,7 +36,7 @@ from falsefloor.store.rows import (
 )
 from falsefloor.store.run_dir import is_network, private_or_shared
 from falsefloor.store.schema import check_foreign, migrate
-from falsefloor.store.verdicts import THERE, Judge, rejudge, tally
+from falsefloor.store.verdicts import THERE, Judge, cells_at, rejudge, tally
 from falsefloor.study.followups import Known
 from falsefloor.study.units import Series, Unit, stack_json
 
@@ -286,6 +288,9 @@ class RunWriter:
         )
         db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
         touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
+        for input_ in touched:
+            there = at._replace(input=input_)
+            met.tell(db, there, [cell, *cells_at(db, there)] if kind == "observe" else [cell])
         return [at._replace(input=input_) for input_ in sorted(touched)]
 
     def _add_facts(
@@ -298,7 +303,9 @@ class RunWriter:
         known = parsed(row[0], "object", where="observation.facts")
         for part, more in seen.facts.items():
             known[part] = {**known.get(part, {}), **more}
-        names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
+        # what was met is told with its array, if it is the nearest
+        roles = seen.arrays.keys() - MET.values()
+        names = {role: f"{cell}/{seen.input}/{role}" for role in sorted(roles)}
         known["arrays"] = {**known.get("arrays", {}), **names}
         facts = {"facts": json.dumps(finite(known)), **at._asdict()}
         db.execute(f"UPDATE observation SET facts = :facts WHERE {THERE}", facts)

@@ -1,12 +1,15 @@
 """The subject: a composed model behind the one interface that estimators see.
 
-It keeps four promises that a bare module does not: small forwards are filled up, so that an input's logits
+It keeps five promises that a bare module does not: small forwards are filled up, so that an input's logits
 do not depend on its neighbours; a cut graph yields zero gradients, so that an estimator is refuted rather
-than failed; what the module does to its argument in place stays with the module; every query is counted.
+than failed; what the module does to its argument in place stays with the module; every query is counted;
+and every answer can be looked at, whoever asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
 from falsefloor.subjects.copies import at_rest
+from falsefloor.subjects.sightings import Sightings
 
 FILL = 16
 """torch's CPU kernels give a row the same bits in every batch of a multiple of 16 rows, not below."""
@@ -63,10 +67,20 @@ class ModelSubject(nn.Module):
         self.forward_queries = 0
         self.backward_queries = 0
         self._reaches: dict[bool, bool] = {}
+        self._sightings: Sightings | None = None
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         return self.lower, self.upper
+
+    @contextmanager
+    def shown_to(self, sightings: Sightings) -> Iterator[None]:
+        """While this is open, every row and its answer are shown to ``sightings``."""
+        before, self._sightings = self._sightings, sightings
+        try:
+            yield
+        finally:
+            self._sightings = before
 
     def forward(self, inputs: Tensor) -> Tensor:
         count = inputs.shape[0]
@@ -111,6 +125,8 @@ class ModelSubject(nn.Module):
         return answer
 
     def _watched(self, logits: Tensor, inputs: Tensor) -> Tensor:
+        if self._sightings is not None:
+            self._sightings.see(inputs, logits)
         if torch.is_grad_enabled() and inputs.requires_grad:
             if not self._connected(logits, inputs):
                 with torch.no_grad():  # a repaired gradient leads through detach, not through this

@@ -58,8 +58,8 @@ def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
 
     An input without any sighting has nothing settled.
     """
-    first = _bisect(site, join([sighting.nearest(CANDIDATES) for sighting in sightings]))
-    second = _bisect(site, _along_boundary(site, first))
+    first = bisect(site, join([sighting.nearest(CANDIDATES) for sighting in sightings]))
+    second = bisect(site, _along_boundary(site, first))
     refined = join([first, second]).nearest(TRIED)
     settled = _settle(site, refined.points[:, 0])
     for other in range(1, refined.points.shape[1]):
@@ -85,7 +85,7 @@ def join(sightings: list[Sighting]) -> Sighting:
     )
 
 
-def _bisect(site: Site, sighting: Sighting) -> Sighting:
+def bisect(site: Site, sighting: Sighting) -> Sighting:
     """The best candidates, moved towards their inputs as far as they keep another class."""
     best = sighting.nearest(CANDIDATES)
     start = site.inputs.unsqueeze(1).expand_as(best.points)
