@@ -91,6 +91,8 @@ class Evidence:
     """Of upper bounds: share by which the last tenth of the steps lowered the radius. FF503."""
     unsettled: float | None = None
     """Flag of the core: an upper bound's point did not replay, and the bound was dropped. FF501, FF504."""
+    batch_only: float | None = None
+    """Flag of the core, beside ``unsettled``: the point changes class in a batch and not alone. FF504."""
 
     gradient_source: str | None = None
     """Of a repaired estimate, by the core: the gradient source that was chosen."""

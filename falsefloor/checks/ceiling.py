@@ -58,12 +58,10 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
         return None
     if not _dropped(facts):
         return []
-    return [
-        found(
-            "FF504",
-            "alone, the adversarial input does not hold, nor 0.1 % further out: it is not used",
-        )
-    ]
+    if said(facts.judged).batch_only == 1:
+        message = "the adversarial input changes class in a batch and not alone: it is not used"
+        return [found("FF504", message)]
+    return [found("FF504", "the adversarial input does not hold, nor 0.1 % further out: it is not used")]
 
 
 def _dropped(facts: Facts) -> bool:

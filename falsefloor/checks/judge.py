@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from falsefloor.api import Check, Facts, Finding
+from falsefloor.api import Check, Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
-from falsefloor.checks.reading import seen
+from falsefloor.checks.reading import said, seen
 from falsefloor.checks.rule import found
 from falsefloor.checks.verdicts import MISCLASSIFIED, SEVERITIES, Verdict, rank
 
@@ -93,12 +93,19 @@ def _missing(facts: Facts, *, broken: bool) -> str:
     if judged.claim == "upper_bound":
         return "" if judged.witness is not None and math.isfinite(judged.radius) else "nothing to verify"
     ceilings = [record for record in facts.others if record.claim == "upper_bound"]
-    return "" if any(_ran(record.radius, record.witness) for record in ceilings) else "no upper bound"
+    if any(_checked(record) for record in ceilings):
+        return ""
+    dropped = [said(record) for record in ceilings if said(record).unsettled == 1]
+    if any(one.batch_only == 1 for one in dropped):
+        return "the upper bound holds in a batch only"
+    if dropped:
+        return "no upper bound held"
+    return "no upper bound found anything" if ceilings else "no upper bound"
 
 
-def _ran(radius: float, witness: str | None) -> bool:
-    """An upper bound that found nothing has run; one whose witness did not settle checked nothing."""
-    return witness is not None or radius == math.inf
+def _checked(record: Record) -> bool:
+    """A point was found and holds: a search that found nothing, or nothing that held, checked no floor."""
+    return record.witness is not None and math.isfinite(record.radius)
 
 
 def _ask(check: Check, facts: Facts) -> tuple[list[Finding], int, bool]:

@@ -222,12 +222,17 @@ def _settled(row: EstimateResult, settled: Settled, at: int, *, claim: str) -> E
     claimed = float("inf") if row.radius is None else row.radius
     if claim != "upper_bound" or claimed == float("inf"):
         return row
-    said = f"no point within 1e-3 of the witness for {claimed:.4g} changes the class when replayed"
+    alone = bool(settled.batch_only[at])
+    said = (
+        f"the witness for {claimed:.4g} changes the class in a batch and not alone"
+        if alone
+        else f"no point within 1e-3 of the witness for {claimed:.4g} changes the class when replayed"
+    )
     return replace(
         row,
         radius=float("inf"),
         notes=[*row.notes, ("FF504", f"{said}; the ceiling was dropped")],
-        evidence={**row.evidence, "unsettled": 1.0},
+        evidence={**row.evidence, "unsettled": 1.0, **({"batch_only": 1.0} if alone else {})},
     )
 
 

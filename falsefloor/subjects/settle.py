@@ -40,7 +40,7 @@ class Settled:
     points: (N, *input), inside the domain; the input itself where nothing settled. radius: (N,) float64, the
     distance measured at the settled point, inf where nothing settled. predicted: (N,) class at the point.
     ok: (N,) whether it settled. moved: (N,) by how much it was walked outwards, relative. queries: (N,)
-    forwards spent.
+    forwards spent. batch_only: (N,) whether another class led in a batch and never alone.
     """
 
     points: Tensor
@@ -49,6 +49,7 @@ class Settled:
     ok: Tensor
     moved: Tensor
     queries: Tensor
+    batch_only: Tensor
 
 
 def settle(
@@ -73,6 +74,7 @@ def settle(
 
     points = inputs.clone()
     ok = torch.zeros(count, dtype=torch.bool, device=inputs.device)
+    led = torch.zeros_like(ok)
     predicted = labels.clone()
     moved = torch.zeros(count, dtype=torch.float64, device=inputs.device)
     queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
@@ -90,6 +92,7 @@ def settle(
         needed = exact.needed(trial, logits)
         wins, winner = _wins(logits, labels[active], needed)
         queries[active] += 1
+        led[active] |= wins
         for _ in range(REPEATS):
             standing = wins.nonzero().squeeze(1)
             if not len(standing):
@@ -102,7 +105,15 @@ def settle(
         ok[done], pending[done] = True, False
     distance = vector_norm(points.double() - inputs.double(), norm)
     radius = torch.where(ok, distance, torch.inf)
-    return Settled(points=points, radius=radius, predicted=predicted, ok=ok, moved=moved, queries=queries)
+    return Settled(
+        points=points,
+        radius=radius,
+        predicted=predicted,
+        ok=ok,
+        moved=moved,
+        queries=queries,
+        batch_only=led & ~ok,
+    )
 
 
 def _steps(dtype: torch.dtype) -> list[float]:

@@ -6,6 +6,8 @@ known to be there. A radius that no point contradicts is right, however it was f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -137,7 +139,7 @@ def _counterexamples(problem: Problem, subject: Watched, norm: Norm) -> Settled:
             best = settled
         nearer = settled.radius < best.radius
         radius = torch.where(nearer, settled.radius, best.radius)
-        best = Settled(best.points, radius, best.predicted, best.ok | settled.ok, best.moved, best.queries)
+        best = replace(best, radius=radius, ok=best.ok | settled.ok)
     assert best is not None
     require(best.ok.all(), "the kit found no counterexample behind its own staircase; please report this")
     return best

@@ -65,7 +65,13 @@ def test_only_checks_that_had_their_facts_are_counted() -> None:
         (Facts("linf", estimate(), (attack(),), {}), "not observed"),
         (Facts("linf", estimate(), (), OBSERVED), "no upper bound"),
         (facts(estimate(), estimate()), "no upper bound"),
-        (facts(estimate(), attack(0.2, None)), "no upper bound"),
+        (facts(estimate(), attack(0.2, None)), "no upper bound found anything"),
+        (facts(estimate(), attack(math.inf, None)), "no upper bound found anything"),
+        (facts(estimate(), attack(math.inf, None, unsettled=1.0)), "no upper bound held"),
+        (
+            facts(estimate(), attack(math.inf, None, unsettled=1.0, batch_only=1.0)),
+            "the upper bound holds in a batch only",
+        ),
         (facts(attack(math.inf, None), estimate()), "nothing to verify"),
         (facts(attack(0.2, None), estimate()), "nothing to verify"),
         (facts(error="ValueError: no"), "the observation failed"),
@@ -75,10 +81,6 @@ def test_only_checks_that_had_their_facts_are_counted() -> None:
 def test_unchecked_says_what_did_not_run(given: Facts, reason: str) -> None:
     judged = judge(given, OURS)
     assert (judged.verdict, judged.reason) == ("unchecked", reason)
-
-
-def test_an_attack_that_found_nothing_has_run() -> None:
-    assert verdict(facts(estimate(), attack(math.inf, None))) == "held"
 
 
 def test_a_late_attack_refutes_an_early_floor() -> None:

@@ -64,3 +64,27 @@ def test_a_region_beyond_the_claim_refutes_nothing() -> None:
     for row in judged(Pocked(nearest=0.21), CLEVER):
         assert row["verdict"] != "refuted"
         assert not {"FF203", "FF403"} & codes(row)
+
+
+class InCompany(nn.Module):
+    """Two classes by the first coordinate; whoever is asked alone beyond 0.6 gets the class of 0.6."""
+
+    def __init__(self, alone: float) -> None:
+        super().__init__()
+        self.alone = alone
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = 0.7 - (x if len(x) > 1 else x.clamp(max=self.alone))[:, 0]
+        return torch.stack([lead, torch.zeros_like(lead)], 1)
+
+
+@pytest.mark.parametrize(("alone", "verdict"), [(0.6, "unchecked"), (1.0, "held")])
+def test_a_ceiling_that_holds_in_a_batch_only_checks_no_floor(alone: float, verdict: str) -> None:
+    rows = judged(InCompany(alone), "clever:batches=4,samples=20", "attack:steps=8,restarts=2,rounds=1")
+    floors = [row for row in rows if row["estimator"] == "clever"]
+    ceilings = [row for row in rows if row["estimator"] == "attack"]
+    assert [row["verdict"] for row in floors] == [verdict] * 2, floors
+    if verdict == "unchecked":
+        assert {row["reason"] for row in floors} == {"the upper bound holds in a batch only"}
+        said = [w["message"] for row in ceilings for w in row["warnings"] if w["code"] == "FF504"]
+        assert len(said) == 2 and all("in a batch and not alone" in words for words in said)

@@ -144,6 +144,7 @@ def _better(first: Settled, second: Settled) -> Settled:
         ok=first.ok | second.ok,
         moved=torch.where(use, first.moved, second.moved),
         queries=first.queries + second.queries,
+        batch_only=(first.batch_only | second.batch_only) & ~first.ok & ~second.ok,
     )
 
 
