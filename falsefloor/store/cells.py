@@ -63,10 +63,18 @@ def middle(found: Iterable[tuple[float, bool]]) -> tuple[float | None, bool]:
 
 
 def tallied(db: sqlite3.Connection) -> list[TallyRow]:
-    """How many estimates of each series have which verdict or state. Raises `StoreError`."""
+    """How many estimates of each series have which verdict or state, and how many are `WRONG`.
+
+    Raises `StoreError`.
+    """
     found = select(db, TallyRow, "WHERE count > 0 ORDER BY series, verdict")
     if any(row.count > MOST for row in found):
         raise odd("tally.count")
+    if version(db) < 3:  # where only a count can say it
+        wrong = db.execute(
+            "SELECT series, sum(label != predicted) FROM estimate WHERE status = 'ok' GROUP BY series"
+        )
+        found += [TallyRow(series=series, verdict=WRONG, count=count) for series, count in wrong if count]
     return found
 
 
@@ -75,11 +83,6 @@ def read_cells(db: sqlite3.Connection) -> dict[int, Cell]:
     tallies: dict[int, Counter[str]] = {}
     for row in tallied(db):
         tallies.setdefault(row.series, Counter())[row.verdict] = row.count
-    if version(db) < 3:  # where only a count can say it
-        for series, wrong in db.execute(
-            "SELECT series, sum(label != predicted) FROM estimate WHERE status = 'ok' GROUP BY series"
-        ):
-            tallies.setdefault(series, Counter())[WRONG] = wrong or 0
     moving = _moving(db)
     planned = dict(
         db.execute(

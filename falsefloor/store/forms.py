@@ -26,7 +26,7 @@ class RunInfo:
     tag: str
     error: str | None
     counts: Mapping[str, int]
-    """verdict to number of estimates, and failed / skipped / cancelled where there are any"""
+    """verdict to number of estimates, and misclassified, failed, skipped, cancelled where there are any"""
     units_done: int
     """computed, or seen not to be wanted"""
     units_failed: int

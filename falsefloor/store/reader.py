@@ -86,7 +86,11 @@ class RunReader:
         counts: Counter[str] = Counter()
         for row in tallied(self._db):
             counts[row.verdict] += row.count
-        del counts[WRONG]
+        wrong = counts.pop(WRONG, 0)
+        counts["misclassified"] = wrong
+        for word in ("held", "unchecked"):  # of a misclassified input nothing is said
+            taken = min(wrong, counts[word])
+            counts[word], wrong = counts[word] - taken, wrong - taken
         done, failed, cancelled, total, forward, backward, busy = self._one(
             "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
             " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"
@@ -110,7 +114,7 @@ class RunReader:
             study=told.get("study", {}),
             tag=str(told.get("tag", "")),
             error=told.get("error") or (self.run_dir.last_word() if status == "lost" else None),
-            counts=dict(sorted(counts.items())),
+            counts={word: count for word, count in sorted(counts.items()) if count},
             units_done=done,
             units_failed=failed,
             units_cancelled=cancelled,

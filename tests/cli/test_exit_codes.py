@@ -58,6 +58,7 @@ def test_a_gate_does_not_pass_where_nothing_is_classified_as_labelled(
 ) -> None:
     ran = command(*QUICK, "--inputs", batch(tmp_path, shift=1), "--fail-on", "suspect")
     assert ran.code == 3 and "nothing was judged: no input is classified as its label says" in ran.err
+    assert "4 misclassified" in ran.out and "0/2 correct" in ran.out and "held" not in ran.out
 
 
 def test_a_gate_does_not_pass_where_every_lower_estimate_was_skipped(
