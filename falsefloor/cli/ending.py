@@ -36,7 +36,7 @@ def ending(run: RunDir, *, interrupted: bool = False, fail_on: str | None = None
     from falsefloor.store.reader import RunReader
 
     with RunReader(run) as reader:
-        status, units_failed = reader.info().status, reader.info().units_failed
+        status = reader.info().status
         found: dict[int, str] = {}
         if interrupted or status == "cancelled":
             found[INTERRUPTED] = ""
@@ -45,21 +45,26 @@ def ending(run: RunDir, *, interrupted: bool = False, fail_on: str | None = None
         stopped = int(reader.meta().get("exit_code") or 0)
         if stopped or status == "failed":
             found[stopped or FalsefloorError.exit_code] = ""
-        if units_failed:
-            found.setdefault(1, "")
-        elif failed := _failed(reader):
-            found.setdefault(1, f"{failed} of the estimates that were asked for failed")
+        if (failed := _failed(reader)) is not None:
+            found.setdefault(1, failed)
         if fail_on is not None and (why := _unmet(reader, fail_on)) is not None:
             found[GATE] = why
     code = next((code for code in OUTRANKED if code in found), 0)
     return Ending(code, found.get(code, ""))
 
 
-def _failed(reader: RunReader) -> int:
-    """How many estimates failed of those that were asked for: neither an unasked ceiling's nor a repair's."""
+def _failed(reader: RunReader) -> str | None:
+    """What failed of what was asked for, "" where the table says so; None where nothing did.
+
+    Neither an unasked ceiling nor a repair, a trap or a resampling was asked for: that one failed is told in
+    the table and in the verdicts that lack its check.
+    """
     cells = reader.cells()
-    asked = (row for row in reader.series() if row.asked and row.recovers is None)
-    return sum(cells[row.id].verdicts.get("failed", 0) for row in asked)
+    asked = [row.id for row in reader.series() if row.asked and row.recovers is None]
+    if any(unit["kind"] == "observe" or unit["series"] in asked for unit in reader.units("failed")):
+        return ""
+    failed = sum(cells[one].verdicts.get("failed", 0) for one in asked)
+    return f"{failed} of the estimates that were asked for failed" if failed else None
 
 
 def _unmet(reader: RunReader, fail_on: str) -> str | None:

@@ -15,6 +15,7 @@ from falsefloor.models.digits import load_split
 from falsefloor.study.file import study_from
 
 BARE = study_from({"models": ["digits:mlp"], "estimators": ["clever", "attack"]})
+UNASKED = study_from({"models": ["digits:mlp"], "estimators": ["clever"]})
 QUICK = [
     *("run", "--model", "digits:mlp", "--recover", "off", "--estimator", "clever:batches=4,samples=8"),
     *("--estimator", "attack:steps=5,restarts=1,rounds=0"),
@@ -29,6 +30,8 @@ QUICK = [
         ({}, "suspect", 3),
         ({"study": BARE}, "suspect", 0),
         ({"failing": ["clever"]}, "refuted", 1),
+        ({"study": UNASKED, "failing": ["attack"]}, None, 0),
+        ({"study": BARE, "failing": ["attack"]}, None, 1),
         ({"status": "running"}, "refuted", 5),
         ({"status": "cancelled", "failing": ["clever"]}, "refuted", 130),
         ({"status": "failed"}, "refuted", 1),

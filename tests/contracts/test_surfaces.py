@@ -5,19 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from rich.console import Console
 from stored_run import stored
+from textual.widgets import Static
 
 from falsefloor.cli.follow import follow
+from falsefloor.report import paint_plot
 from falsefloor.report.cells import Brief, brief, summary
 from falsefloor.report.changes import ChangesTable, compare_runs
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
@@ -26,7 +27,6 @@ from falsefloor.report.figure import Figure, spectrum
 from falsefloor.report.html import table_html
 from falsefloor.report.markdown import escaped, markdown, table
 from falsefloor.report.page import page
-from falsefloor.report.paint_plot import write_figures
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.refutations import read_refutations
 from falsefloor.report.results import Results
@@ -38,7 +38,12 @@ from falsefloor.store.cells import WRONG
 from falsefloor.store.reader import RunReader, SeriesRow
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
+from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.snapshot import RunWatch
+from falsefloor.tui.widgets.plots import Plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Sheet
 
 COLUMNS = ("clever", "clever:radius=0.3", "finite-difference", "milp:time_limit=20", "moody", "attack",
            "clever (recovered)", "clever:radius=0.3 (recovered)")  # fmt: skip
@@ -347,15 +352,71 @@ def test_every_picture_of_a_spectrum_draws_autograd_where_it_is(run: RunDir, mas
         assert svg(figure) in page(reader)
 
 
-def test_the_files_draw_the_same_levels(run: RunDir, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+@pytest.mark.parametrize("masker", LEVELS)
+async def test_the_app_draws_the_same_figure_and_autograd_where_it_is(run: RunDir, masker: str) -> None:
+    figure = drawn_for(run, masker)
     with RunReader(run) as reader:
-        written = write_figures(reader, tmp_path, kind="svg")
+        one = next(s for s in reader.series() if (s.masker, s.label) == (masker, "finite-difference"))
+    app = Workbench(run.path.parent, run)
+    async with app.run_test(size=(260, 60)) as pilot:
+        app.push_screen(DetailPage(run, one, 1))
+        for _ in range(400):
+            await pilot.pause(0.02)
+            found = app.screen.query("#spectrum Plot")
+            if found and found.first(Plot).figure is not None:
+                break
+        plot = found.first(Plot)
+        assert plot.figure == figure
+        canvas = [line for line in str(plot.plt.build()).splitlines() if any(edge in line for edge in "│┤")]
+        legend = str(app.screen.query_one("#spectrum .title", Static).render())
+    heights = [n for n, line in enumerate(canvas) if "==" in line]
+    assert LEVELS[masker] in legend
+    assert heights == [pytest.approx((1 - level_height(run, masker)) * (len(canvas) - 1), abs=1)]
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_the_files_draw_the_same_levels(
+    run: RunDir, tmp_path: Path, kind: Literal["svg", "png"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    sheets: dict[Path, Sheet] = {}
+    saved = paint_plot.save
+
+    def noted(made: Sheet, path: Path, *, kind: Literal["svg", "png"]) -> None:
+        sheets[path] = made
+        saved(made, path, kind=kind)
+
+    monkeypatch.setattr(paint_plot, "save", noted)
+    with RunReader(run) as reader:
+        written = paint_plot.write_figures(reader, tmp_path, kind=kind)
+    assert written == list(sheets) and all(path.stat().st_size > 1000 for path in written)
     for masker, level in LEVELS.items():
         named = f"_{masker.replace(':', '-').replace(',', '-')}_linf_"
-        texts = [path.read_text() for path in written if named in path.name and path.stem.endswith("_1")]
-        told = [re.findall("autograd: [0-9.]+", text) for text in texts]
-        assert any(told) and all(found in ([], [level]) for found in told)
+        told = [levels_on(sheets[p]) for p in written if named in p.name and p.stem.endswith("_1")]
+        assert any(told) and all(found in ({}, {level: level_height(run, masker)}) for found in told)
+
+
+def levels_on(made: Sheet) -> dict[str, float]:
+    """The words of autograd's levels in the legends of a sheet, and the height of the line beside them."""
+    found: dict[str, float] = {}
+    for axes in made.axes:
+        legend = axes.get_legend()
+        if legend is None:
+            continue
+        for key, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
+            if text.get_text().startswith("autograd"):
+                alike = [line for line in axes.get_lines() if line.get_color() == key.get_color()]
+                (height,) = {float(y) for line in alike for y in line.get_ydata()}
+                found[text.get_text()] = height
+    return found
+
+
+def level_height(run: RunDir, masker: str) -> float:
+    figure = drawn_for(run, masker)
+    (level,) = figure.levels
+    at = figure.y.at(level.value)
+    assert at is not None
+    return at
 
 
 @pytest.mark.parametrize("count", [0, 1, 10_000])
