@@ -6,9 +6,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from warm import Forker
 
 # Two threads on two busy cores make small models several times slower; children inherit it.
@@ -16,8 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time: a test that fails by chance tells nobody what was changed. `make test-slow`
 # explores, by --hypothesis-profile=explore.
-settings.register_profile("seeded", derandomize=True)
-settings.register_profile("explore", derandomize=False, print_blob=True)
+UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+"""No test is timed: machines are shared."""
+settings.register_profile("seeded", derandomize=True, **UNTIMED)
+settings.register_profile("explore", derandomize=False, print_blob=True, **UNTIMED)
 settings.load_profile("seeded")
 
 
