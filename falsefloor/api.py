@@ -33,6 +33,14 @@ class Cancelled(Exception):  # noqa: N818  (it is a request, not an error)
     """Raised by `Context.progress` when the user cancelled; let it pass through."""
 
 
+class NotApplicable(Exception):  # noqa: N818  (it is an answer, not an error)
+    """Raised by a plugin of any kind to decline what it is given, in words: "needs a ReLU network".
+
+    The estimates it was asked for are *skipped* with these words. An estimator that declines is asked again
+    for each input alone, so that it may decline some of them. A check that declines has nothing to say there.
+    """
+
+
 def option(
     default: T,
     /,
@@ -100,7 +108,12 @@ class Subject(Protocol):
     """
 
     @property
-    def module(self) -> nn.Module: ...
+    def module(self) -> nn.Module:
+        """The model itself, or, with maskers, its composition: children ``input`` and ``logits``, an
+        `nn.Sequential` of what each masker there made of an Identity, and ``model``, the model with what was
+        wrapped in it; ``placed`` is a tuple of (masker, place), as the study names them."""
+        ...
+
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The domain's lower and upper corner, each broadcastable to one input."""
@@ -271,6 +284,7 @@ __all__ = [
     "Masker",
     "ModelSource",
     "Norm",
+    "NotApplicable",
     "Record",
     "Scalar",
     "Severity",

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from falsefloor.api import Check, Facts, Finding, Record
+from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.reading import said, seen
 from falsefloor.checks.rule import found
@@ -113,6 +113,7 @@ def _ask(check: Check, facts: Facts) -> tuple[list[Finding], int, bool]:
 
     A check that offers `rules`, a mapping from code to a function that answers None where its facts are
     missing, is asked rule by rule: one that fails takes no other down, and only those that ran are counted.
+    So is none that declines with `NotApplicable`.
     """
     rules = getattr(check, "rules", None)
     if not isinstance(rules, Mapping):
@@ -131,6 +132,8 @@ def _ask(check: Check, facts: Facts) -> tuple[list[Finding], int, bool]:
             wrong = next((f for f in listed if not _is_finding(f)), None)
             if wrong is not None:
                 raise TypeError(f"{wrong!r} is no finding with a known severity")
+        except NotApplicable:
+            continue
         except Exception as error:
             findings.append(found("FF901", f"{name}: {type(error).__name__}: {error}"[:300]))
             failed = True

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from falsefloor.api import Cancelled, Estimate, Estimator
+from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
 from falsefloor.engine.arrays import curve, pack_tensor, scalar
 from falsefloor.engine.context import RunContext, Sink, generators
 from falsefloor.engine.contract import ACCOUNT, check_estimate, queries
 from falsefloor.engine.recover import Choice, choose
-from falsefloor.engine.session import Session, Task, describe_error, is_out_of_memory
+from falsefloor.engine.session import Session, Task, declined, describe_error, is_out_of_memory
 from falsefloor.errors import FalsefloorError
 from falsefloor.gradients.through import Through
 from falsefloor.numerics.margins import predicted
@@ -160,11 +160,13 @@ def _attempt(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estima
 
 
 def _failed(task: Task, number: int, error: BaseException) -> EstimateResult:
+    if isinstance(error, NotApplicable):
+        said = declined(error, who=str(task.estimator["use"]))
+        return _row(task, number, status="skipped", error=said)
     said = str(error) if isinstance(error, FalsefloorError) else describe_error(error)
     if is_out_of_memory(error):
         said = f"out of memory with one row a forward: {said}"
-    status = "skipped" if said.startswith("not applicable") else "failed"
-    return _row(task, number, status=status, error=said)
+    return _row(task, number, status="failed", error=said)
 
 
 def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, EstimateResult]:

@@ -15,8 +15,9 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.api import GradientSource, Norm
+from falsefloor.api import GradientSource, Norm, NotApplicable
 from falsefloor.engine.context import generators
+from falsefloor.engine.session import declined
 from falsefloor.estimators.finite_difference.scale import Scales, choose_scale, domain_width
 from falsefloor.estimators.slopes.view import View
 from falsefloor.gradients.secant import Secant
@@ -70,9 +71,15 @@ def choose(
     if gradient == AUTO:
         return [_guarded(site) for site in sites]
     source = make("gradient", gradient, {})
-    return [
-        Choice(source, rows=_agreement(site, source(subject), _flip(site), name=gradient)) for site in sites
-    ]
+    return [_named(site, source, name=gradient) for site in sites]
+
+
+def _named(site: Site, source: GradientSource, *, name: str) -> Choice:
+    """A source that declines a subject, or the neighbourhood of one input, costs those inputs only."""
+    try:
+        return Choice(source, rows=_agreement(site, source(site.subject), _flip(site), name=name))
+    except NotApplicable as error:
+        return Choice(None, why=declined(error, who=f"the gradient source {name}"))
 
 
 def _guarded(site: Site) -> Choice:

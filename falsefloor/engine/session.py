@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
 from falsefloor.engine.context import ROWS
 from falsefloor.engine.prepare import Prepared, load, prepare
 from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
 from falsefloor.study.units import canonical, digest, estimator_of
 from falsefloor.subjects.compose import compose
@@ -68,11 +70,16 @@ class Session:
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[list[dict[str, Any]]]
     ) -> dict[str, Any]:
         """Facts and fingerprint of a model, loaded with its inputs, every stack placed; or the error in
-        words, with its exit code."""
+        words, with its exit code. ``declined``: the model's or the inputs' source declines; a masker that
+        does is told by its units."""
         try:
             loaded = self.prepared(model, inputs)
             for stack in stacks:
-                self.subject(model, inputs, stack)
+                with suppress(NotApplicable):
+                    self.subject(model, inputs, stack)
+        except NotApplicable as error:
+            said = declined(error, who=f"the source of {model['use']}")
+            return {"error": said, "exit_code": UsageError.exit_code, "declined": True}
         except FalsefloorError as error:
             return {"error": str(error), "exit_code": error.exit_code}
         except (Exception, SystemExit) as error:  # one that exits fails its own model
@@ -149,6 +156,11 @@ def usable_device(name: str) -> torch.device:
 def is_out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
+
+
+def declined(error: NotApplicable, *, who: str) -> str:
+    """The words in which a plugin declines, as they are stored."""
+    return printable(str(error).strip(), longest=600) or f"{who} declines and does not say why"
 
 
 def describe_error(error: BaseException) -> str:

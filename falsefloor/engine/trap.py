@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from falsefloor.api import Cancelled, Estimate, Estimator
+from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
 from falsefloor.engine.arrays import pack_tensor
 from falsefloor.engine.context import RunContext, Sink, generators
 from falsefloor.engine.contract import check_estimate
@@ -78,6 +78,8 @@ def _one(
         check_estimate(estimate, x, x, label, claim=estimator.claim, name=asked["use"])
     except Cancelled:
         raise
+    except NotApplicable as error:
+        return {"reason": f"the estimator declines the planted subject: {error}"[:300]}, None
     except Exception as error:
         return {"reason": f"the estimator failed on the planted subject: {error}"[:300]}, None
     radius = float(estimate.radius[0])

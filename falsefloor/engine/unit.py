@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from falsefloor.api import Cancelled
+from falsefloor.api import Cancelled, NotApplicable
 from falsefloor.engine import estimate, observe, resample, trap
 from falsefloor.engine.context import Sink
 from falsefloor.engine.met import noted, sightings
-from falsefloor.engine.session import Session, Task, describe_error
+from falsefloor.engine.session import Session, Task, declined, describe_error
 from falsefloor.errors import FalsefloorError
-from falsefloor.store.records import UnitResult
+from falsefloor.store.records import EstimateResult, UnitResult
 from falsefloor.study.identity import fingerprint
 from falsefloor.study.units import canonical, digest, kind_of
 
@@ -36,7 +36,11 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     start = time.perf_counter()
     try:
         prepared = session.prepared(spec["model"], spec["inputs"])
-        subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+        try:
+            subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+        except NotApplicable as error:
+            skipped = _declined(spec, declined(error, who="a masker"))
+            return replace(skipped, fingerprint=fingerprint(spec, prepared.fingerprint))
         before = subject.forward_queries, subject.backward_queries
         task = Task(spec, prepared, subject, range(*spec["chunk"]))
         numbers, seen = sightings(task)
@@ -55,3 +59,10 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     except (Exception, SystemExit) as error:
         result = UnitResult(key, "failed", describe_error(error))
     return replace(result, seconds=round(time.perf_counter() - start, 4))
+
+
+def _declined(spec: Mapping[str, Any], said: str) -> UnitResult:
+    """Of a subject that a masker declines to be part of: estimates are skipped, nothing is observed."""
+    asked = range(*spec["chunk"]) if kind_of(spec) == "estimate" else ()
+    skipped = [EstimateResult(number, status="skipped", error=said) for number in asked]
+    return UnitResult(digest(canonical(spec)), estimates=skipped)

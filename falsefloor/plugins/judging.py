@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from falsefloor.api import API_VERSION, Check, CodeInfo, Facts, Finding, Record
+from falsefloor.api import API_VERSION, Check, CodeInfo, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.judge import Judgement, judge
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import FalsefloorError, PluginError
@@ -49,14 +49,17 @@ class JudgingChild:
         self._loaded.clear()
 
     def ask(self, spec: str, facts: Facts) -> list[Any]:
-        """What the check ``DIST/NAME`` finds, as JSON. Raises `PluginError` if it raises, hangs or dies."""
+        """What the check ``DIST/NAME`` finds, as JSON.
+
+        Raises `NotApplicable` where it declines, `PluginError` if it raises, hangs or dies.
+        """
         if self._child is None:
             self._child = Child("falsefloor.plugins.judging")
         seconds = self.limit if spec in self._loaded else max(self.limit, time_limit())
         answers = self._child.answers({"check": spec, "facts": _plain(facts)}, limit=seconds)
         try:
-            found = [answer.get("findings") for answer in answers]
-            if len(found) != 1 or not isinstance(found[0], list):
+            found = list(answers)
+            if len(found) != 1 or not isinstance(found[0].get("findings"), list):
                 raise GoneError  # the check wrote into the pipe
         except SilentError as error:
             self.close()
@@ -69,7 +72,10 @@ class JudgingChild:
             self._loaded.add(spec)
             raise PluginError(f"The check {spec} failed: {printable(str(error), longest=300)}") from error
         self._loaded.add(spec)
-        return found[0]
+        if "declined" in found[0]:
+            raise NotApplicable(str(found[0]["declined"]))
+        listed: list[Any] = found[0]["findings"]
+        return listed
 
 
 class ForeignCheck:
@@ -166,7 +172,10 @@ class RunJudge:
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """In the child: what a check finds."""
     check = load("check", request["check"])
-    yield {"findings": [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]}
+    try:
+        yield {"findings": [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]}
+    except NotApplicable as error:
+        yield {"findings": [], "declined": str(error)[:600]}
 
 
 def _plain(facts: Facts) -> dict[str, Any]:

@@ -190,13 +190,15 @@ class RunWriter:
         """
         marks = ", ".join("?" * len(statuses))
         with self._transaction() as db:
-            ids = [
-                r[0] for r in db.execute(f"SELECT id FROM unit WHERE status IN ({marks})", tuple(statuses))
-            ]
+            absent = "model NOT IN (SELECT name FROM model)"
+            again = db.execute(
+                f"SELECT id FROM unit WHERE status IN ({marks}) OR {absent}", tuple(statuses)
+            ).fetchall()
+            ids = [row[0] for row in again]
             for unit in ids:
                 self._forget(db, unit)
                 db.execute("UPDATE unit SET status = 'queued', error = NULL WHERE id = ?", (unit,))
-            db.execute("DELETE FROM unit WHERE status = 'queued' AND model NOT IN (SELECT name FROM model)")
+            db.execute(f"DELETE FROM unit WHERE status = 'queued' AND {absent}")
             db.execute("DELETE FROM progress")
         return len(ids)
 

@@ -13,11 +13,22 @@ from falsefloor.subjects.copies import copied
 
 
 class Composed(nn.Module):
-    """input maskers, then the model, then logits maskers; absent parts are an empty Sequential."""
+    """input maskers, then the model, then logits maskers; absent parts are an empty Sequential.
 
-    def __init__(self, input: nn.Sequential, model: nn.Module, logits: nn.Sequential) -> None:  # noqa: A002
+    Its children and ``placed``, the maskers with their places, are what `falsefloor.api.Subject.module`
+    promises.
+    """
+
+    def __init__(
+        self,
+        input: nn.Sequential,  # noqa: A002
+        model: nn.Module,
+        logits: nn.Sequential,
+        placed: Sequence[tuple[Masker, str]],
+    ) -> None:
         super().__init__()
         self.input, self.model, self.logits = input, model, logits
+        self.placed = tuple(placed)
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.logits(self.model(self.input(inputs)))
@@ -65,7 +76,7 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
             body = masker(body)
         else:
             body = _wrap_submodule(body, masker, place)
-    return Composed(nn.Sequential(*ends["input"]), body, nn.Sequential(*ends["logits"]))
+    return Composed(nn.Sequential(*ends["input"]), body, nn.Sequential(*ends["logits"]), stack)
 
 
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:

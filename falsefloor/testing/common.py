@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from falsefloor.api import NotApplicable
 from falsefloor.options import fill, read_options
 from falsefloor.plugins.contract import inspect_plugin
-from falsefloor.testing.results import Case, NotApplicableError, require
+from falsefloor.testing.results import Case, require
 
 IMPORT_LIMIT = 120.0
 """Seconds an import may take: torch from a cold disk takes ten."""
@@ -103,7 +104,7 @@ def _round_trip(plugin: object) -> None:
 def _silent_import(cls: type, *, torch_free: bool) -> None:
     module = cls.__module__
     if module == "__main__" or getattr(sys.modules.get(module), "__file__", None) is None:
-        raise NotApplicableError(f"{cls.__name__} is not defined in a module that can be imported by name")
+        raise NotApplicable(f"{cls.__name__} is not defined in a module that can be imported by name")
     code = "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]);"
     code += "importlib.import_module(sys.argv[2]); sys.exit(17 if 'torch' in sys.modules else 0)"
     found = subprocess.run(

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from falsefloor.api import Cancelled, Estimate, Estimator, Norm
+from falsefloor.api import Cancelled, Estimate, Estimator, Norm, NotApplicable
 from falsefloor.engine.context import ROWS, RunContext, generators
 from falsefloor.engine.contract import check_estimate
 from falsefloor.subjects.settle import settle
 from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
 from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import Problem, Watched, linear
-from falsefloor.testing.results import Case, NotApplicableError, Result, require, run_cases
+from falsefloor.testing.results import Case, Result, require, run_cases
 
 ROUNDING = 1e-4
 """Relative; what float32 and a witness's settling may move a radius on a model of six dimensions."""
@@ -119,7 +119,7 @@ def _witness(trial: _Trial) -> None:
     """the witness changes the class where it is said to"""
     estimate, problem = trial.plain(), linear()
     if estimate.witness is None:
-        raise NotApplicableError("no witness is returned, and a lower claim needs none")
+        raise NotApplicable("no witness is returned, and a lower claim needs none")
     settled = settle(problem.subject(), problem.inputs, problem.labels, estimate.witness, norm=trial.norm)
     found = estimate.radius.detach().double().cpu().isfinite()
     require(found.any() or trial.estimator.claim != "upper_bound", "finds nothing on a linear model")
@@ -222,7 +222,7 @@ def _double(trial: _Trial) -> None:
 def _accelerator(trial: _Trial) -> None:
     """right on an accelerator"""
     if not torch.cuda.is_available():
-        raise NotApplicableError("there is no CUDA device here")
+        raise NotApplicable("there is no CUDA device here")
     problem = linear(device="cuda")
     trial.right(trial.run(problem), problem)
 

@@ -11,20 +11,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from falsefloor.api import Estimate, Estimator, Facts, Norm, Record, Subject
+from falsefloor.api import Estimate, Estimator, Facts, Norm, NotApplicable, Record
 from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.arrays import scalar
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
-from falsefloor.errors import FalsefloorError
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
 from falsefloor.subjects.observe import observe
 from falsefloor.subjects.settle import Settled, settle
 from falsefloor.subjects.trap import plant
 from falsefloor.testing.problems import CLASSES, Problem, Stairs, Watched, linear
-from falsefloor.testing.results import NotApplicableError, require
+from falsefloor.testing.results import require
 
 WALK = 600
 """Points on each line from an input to where the linear model without its staircase would change its mind."""
@@ -38,7 +37,7 @@ def behind_a_staircase(estimator: Estimator, norm: Norm) -> None:
     subject = problem.subject([(Stairs(), "input")])
     before = problem.inputs.clone()
     context = RunContext(generators(before, seed=0, norm=norm))
-    estimate = _asked(estimator, subject, problem.inputs.clone(), problem.labels, norm, context)
+    estimate = estimator(subject, problem.inputs.clone(), problem.labels, norm=norm, context=context)
     check_estimate(
         estimate, before, before, problem.labels, claim=estimator.claim, name=type(estimator).__name__
     )
@@ -78,7 +77,7 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
     the subject it was given.
     """
     if estimator.claim == "upper_bound":
-        raise NotApplicableError("an upper bound may be loose, and a trap refutes only lower claims")
+        raise NotApplicable("an upper bound may be loose, and a trap refutes only lower claims")
     problem = linear()
     subject = problem.subject()
     for at in range(len(problem.labels)):
@@ -88,24 +87,12 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
         require(trap is not None, "the kit could not plant a trap on its own model; please report this")
         assert trap is not None
         context = RunContext(generators(x, seed=0, norm=norm))
-        estimate = _asked(estimator, trap.subject, x.clone(), label, norm, context)
+        estimate = estimator(trap.subject, x.clone(), label, norm=norm, context=context)
         radius = float(estimate.radius[0])
         require(
             radius <= BLIND * trap.distance,
             f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
         )
-
-
-def _asked(
-    estimator: Estimator, subject: Subject, inputs: Tensor, labels: Tensor, norm: Norm, context: RunContext
-) -> Estimate:
-    """The estimate. To decline a subject in words is honest: `NotApplicableError` with them."""
-    try:
-        return estimator(subject, inputs, labels, norm=norm, context=context)
-    except FalsefloorError as error:
-        if str(error).startswith("not applicable"):
-            raise NotApplicableError(str(error)) from error
-        raise
 
 
 def _true_witnesses(estimate: Estimate, problem: Problem, subject: Watched, norm: Norm) -> None:

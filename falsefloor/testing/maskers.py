@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Masker
+from falsefloor.api import Masker, NotApplicable
 from falsefloor.subjects.compose import compose
 from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
 from falsefloor.testing.problems import CLASSES, SHAPE, linear
-from falsefloor.testing.results import Case, NotApplicableError, Result, require, run_cases
+from falsefloor.testing.results import Case, Result, require, run_cases
 
 PLACES = ("input", "logits", "model", "1")
 """Both ends, the whole, and the linear layer of the kit's model."""
@@ -115,10 +115,10 @@ def _displacement(masker: Masker) -> None:
     """moves nothing farther than its displacement says"""
     offered = getattr(masker, "displacement", None)
     if offered is None:
-        raise NotApplicableError("no displacement() is offered")
+        raise NotApplicable("no displacement() is offered")
     limit = offered()
     if limit is None:
-        raise NotApplicableError("displacement() knows no bound")
+        raise NotApplicable("displacement() knows no bound")
     number = isinstance(limit, int | float) and not isinstance(limit, bool) and 0 <= limit < math.inf
     require(number, f"displacement() is {limit!r}; expected a number from 0, or None")
     points = torch.linspace(0, 1, 20_000)[:, None]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from falsefloor.api import NotApplicable
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.testing.checks import check_cases
 from falsefloor.testing.estimators import estimator_cases
 from falsefloor.testing.gradients import gradient_cases
 from falsefloor.testing.maskers import masker_cases
-from falsefloor.testing.results import Case, NotApplicableError, check_names
+from falsefloor.testing.results import Case, check_names
 from falsefloor.testing.sources import input_cases, model_cases
 
 if TYPE_CHECKING:
@@ -66,5 +67,5 @@ class _Skipping:
 
         try:
             self.case()
-        except NotApplicableError as reason:
+        except NotApplicable as reason:
             pytest.skip(str(reason))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from falsefloor.api import NotApplicable
 from falsefloor.errors import PluginError, UsageError, did_you_mean
 
 Outcome = Literal["passed", "failed", "expected failure", "unexpected pass", "skipped"]
@@ -14,10 +15,6 @@ Outcome = Literal["passed", "failed", "expected failure", "unexpected pass", "sk
 
 class UnmetError(Exception):
     """A check's condition does not hold; the message says what was found and what is expected."""
-
-
-class NotApplicableError(Exception):
-    """A check has nothing to look at here, for instance no accelerator."""
 
 
 class ConformanceError(PluginError):
@@ -79,7 +76,7 @@ def run_cases(
 def _run(case: Case, excuse: str | None) -> Result:
     try:
         case()
-    except NotApplicableError as reason:
+    except NotApplicable as reason:
         return Result(case.name, "skipped", str(reason))
     except Exception as error:
         if excuse is not None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource
+from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource, NotApplicable
 from falsefloor.errors import FalsefloorError
 from falsefloor.testing.common import common_cases, quiet
-from falsefloor.testing.results import Case, NotApplicableError, Result, require, run_cases
+from falsefloor.testing.results import Case, Result, require, run_cases
 
 ABSENT = "no-such-reference-7c1f"
 
@@ -175,7 +175,7 @@ def _labels(source: InputSource, ref: str, model: LoadedModel) -> None:
     """gives one label an input, or none at all"""
     found = _given(source, ref, model)
     if found.labels is None:
-        raise NotApplicableError("the model's own answers are the labels")
+        raise NotApplicable("the model's own answers are the labels")
     count = len(found.inputs)
     require(
         tuple(found.labels.shape) == (count,), f"gives labels {tuple(found.labels.shape)} for {count} inputs"

@@ -57,14 +57,18 @@ def prepare(
         error.exit_code = code
         raise error
     for name, failed in failures.items():
-        writer.event("failed", f"{name}: {failed['error']}")
-        writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
-        _fail_units(writer, study, series, name, str(failed["error"]))
+        status = "skipped" if failed.get("declined") else "failed"
+        writer.event(status, f"{name}: {failed['error']}")
+        if status == "failed":
+            writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
+        _without(writer, study, series, name, UnitResult("", status, str(failed["error"])))
     return loaded
 
 
-def _fail_units(writer: RunWriter, study: Study, series: Sequence[Series], model: str, error: str) -> None:
-    """One failed unit a cell, so that the table, the JSON and `resume` all know of them."""
+def _without(
+    writer: RunWriter, study: Study, series: Sequence[Series], model: str, result: UnitResult
+) -> None:
+    """One unit a cell with what became of the model, so that the table, the JSON and `resume` all know."""
     writer.add_series(series)
     mine = [one for one in series if one.model.name == model]
     writer.add_units(
@@ -73,7 +77,7 @@ def _fail_units(writer: RunWriter, study: Study, series: Sequence[Series], model
     )
     for id_, spec in writer.queued():
         if spec["model"] == model_json(mine[0].model):
-            writer.store(id_, UnitResult("", "failed", error))
+            writer.store(id_, result)
 
 
 def check_stored(writer: RunWriter) -> None:

@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Estimate, Norm
+from falsefloor.api import Estimate, Norm, NotApplicable
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.errors import DomainError
 from falsefloor.estimators.milp import TOLERANCE, Milp
 from falsefloor.estimators.milp.network import read_network
 from falsefloor.maskers.ramp import Ramp
@@ -165,7 +164,7 @@ def test_convolution_pooling_and_batch_statistics_are_read() -> None:
 )
 def test_other_models_are_refused_with_the_reason(module: nn.Module, reason: str) -> None:
     classes = 2 if reason == "Tanh" else 3
-    with pytest.raises(DomainError, match=reason) as caught:
+    with pytest.raises(NotApplicable, match=reason) as caught:
         _run(ModelSubject(module, classes=classes), torch.full((1, 2), 0.5), "linf")
     assert str(caught.value).startswith("not applicable because")
 
@@ -180,7 +179,7 @@ class _Shuffled(nn.Sequential):
 
 def test_a_model_whose_forward_is_not_its_parts_in_order_is_refused() -> None:
     subject = ModelSubject(_Shuffled(nn.Linear(2, 2)), classes=2)
-    with pytest.raises(DomainError, match="do not give the model's logits"):
+    with pytest.raises(NotApplicable, match="do not give the model's logits"):
         _run(subject, torch.full((1, 2), 0.5), "linf")
 
 

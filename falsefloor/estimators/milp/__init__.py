@@ -16,8 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from falsefloor.api import Claim, Context, Estimate, Norm, Subject, option
-from falsefloor.errors import DomainError
+from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
 from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable
 from falsefloor.estimators.milp.start import search
@@ -56,7 +55,7 @@ class Milp:
     in real arithmetic; float32 moves it by about 1e-6. A time limit that is reached makes results depend on
     the machine's speed.
 
-    Raises `DomainError`, "not applicable because …", for every other subject.
+    Raises `NotApplicable`, "not applicable because …", for every other subject.
     """
 
     api_version: ClassVar[int] = 1
@@ -69,12 +68,12 @@ class Milp:
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
     ) -> Estimate:
         if subject.classes < 2:
-            raise DomainError("not applicable because the model has one class: no other is at any distance.")
+            raise NotApplicable("not applicable because the model has one class only.")
         network = read_network(subject, inputs)
         shape = tuple(inputs.shape[1:])
         lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
         if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise DomainError("not applicable because the input domain has no bounds. Give the model bounds.")
+            raise NotApplicable("not applicable because the domain has no bounds. Give the model bounds.")
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         lead = margins(network(flat), labels.cpu())
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Norm, Subject
-from falsefloor.errors import DomainError
+from falsefloor.api import Norm, NotApplicable, Subject
 from falsefloor.numerics.crown import Affine, forward
 
 LARGEST = 1 << 22
@@ -69,7 +68,7 @@ def read_network(subject: Subject, inputs: Tensor) -> Network:
 
     Reads Linear, Conv, AvgPool, BatchNorm, Flatten, ReLU, Identity and Dropout, in `nn.Sequential`s or in
     modules that name their parts; steps are known by the attributes ``levels`` and ``mode``. Raises
-    `DomainError` ("not applicable because …") for anything else, or where the parts do not reproduce the
+    `NotApplicable` ("not applicable because …") for anything else, or where the parts do not reproduce the
     subject.
     """
     shape = inputs.shape[1:]
@@ -97,8 +96,8 @@ def read_network(subject: Subject, inputs: Tensor) -> Network:
     return network
 
 
-def _refusal(reason: str) -> DomainError:
-    return DomainError(
+def _refusal(reason: str) -> NotApplicable:
+    return NotApplicable(
         f"not applicable because {reason}. The exact solver reads Sequential models of Linear, Conv, AvgPool,"
         " BatchNorm, Flatten and ReLU, with a staircase at the input at most."
     )
