@@ -82,10 +82,6 @@ def evaluate(
     points = _tensor(inputs, "inputs")
     if points.ndim < 2:
         raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
-    if points.is_complex():
-        raise UsageError("inputs are real numbers; these are complex.")
-    if not points.is_floating_point():
-        points = points.to(torch.get_default_dtype())
     truth = None if labels is None else _tensor(labels, "labels")
     chosen = {} if output is None else {"output": output}
     study = study_from(

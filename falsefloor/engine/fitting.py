@@ -15,10 +15,63 @@ from torch import Tensor, nn
 from falsefloor.engine.context import ROWS
 from falsefloor.errors import DomainError
 from falsefloor.models.outputs import Chosen, check_shape, chosen, classes_of
+from falsefloor.numerics.balls import working
+from falsefloor.subjects.compose import dressed
+from falsefloor.subjects.fronts import Cast
 from falsefloor.subjects.subject import FILL, check_numbers
 
+SLIGHT = 2.0**-23
+"""Relative to the domain's width."""
 BUDGET = 2**30
 """Bytes of one graph on a CPU. Two can be alive at once, and a convolution's own buffers come on top."""
+
+
+def as_points(given: Tensor, module: nn.Module) -> Tensor:
+    """The points (N, *input) as they were given, in a number type in which they are worked with: float32 at
+    least, and float64 where the model is, or where float32 could not hold them."""
+    if given.is_complex():
+        raise DomainError("inputs are real numbers; these are complex.")
+    wide = given.double()
+    kind = working(_kind(module) or torch.float32)
+    return given.to(kind) if bool(((wide.to(kind).double() == wide) | wide.isnan()).all()) else wide
+
+
+def within_rounding(points: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """The points, those in float64 moved into the domain where they miss it by no more than float32 can
+    show: what was computed to lie on its edge."""
+    if points.dtype != torch.float64:
+        return points
+    moved = points.clamp(lowest, highest)
+    return torch.where((moved - points).abs() <= SLIGHT * (highest - lowest), moved, points)
+
+
+def as_it_takes(
+    module: nn.Module, points: Tensor, *, given: torch.dtype, before: list[nn.Module]
+) -> tuple[nn.Module, list[str]]:
+    """The module behind ``before`` and, where it takes no points of their type, a cast to its own, which is
+    said where the inputs were ``given`` in another."""
+    plain = dressed(module, before=before).to(points.device)
+    kind = _kind(module)
+    if kind is None or kind == points.dtype:
+        return plain, []
+    try:
+        _one_answer(plain, points[:1])
+        return plain, []
+    except DomainError:
+        behind = dressed(module, before=[*before, Cast(kind)]).to(points.device)
+    try:
+        _one_answer(behind, points[:1])
+    except DomainError:
+        return plain, []  # whoever asks next tells why
+    if not given.is_floating_point or given == kind:
+        return behind, []
+    mine, its = (str(each).removeprefix("torch.") for each in (given, kind))
+    return behind, [f"the inputs are {mine} and the model {its}: they are cast inside it"]
+
+
+def _kind(module: nn.Module) -> torch.dtype | None:
+    tensors = (*module.parameters(), *module.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), None)
 
 
 def as_logits(
@@ -120,6 +173,24 @@ def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor
     else:
         cure = "declare what they can be: bounds=(LOW, HIGH) in Python, --bounds LOW,HIGH"
     return [f"{many} lie outside the domain {domain}: their values run from {low:.4g} to {high:.4g}; {cure}"]
+
+
+def coarsest(module: nn.Module, point: Tensor) -> torch.dtype | None:
+    """The half precision that a model's answer at ``point`` (1, *input) goes through, by its weights or by
+    autocast; None where there is none."""
+    found = [t.dtype for t in (*module.parameters(), *module.buffers())]
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor.dtype)
+        return tensor
+
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            logits = module(point.detach().clone().requires_grad_(True).clone())
+            found.append(logits.dtype)
+    except Exception:  # whoever asks next tells why
+        return None
+    return next((kind for kind in (torch.bfloat16, torch.float16) if kind in found), None)
 
 
 def bytes_a_row(module: nn.Module, point: Tensor) -> int:

@@ -13,13 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.engine.fitting import as_logits, check_bounds, outside_said, rows_that_fit
+from falsefloor.engine.fitting import (
+    as_it_takes,
+    as_logits,
+    as_points,
+    check_bounds,
+    coarsest,
+    outside_said,
+    rows_that_fit,
+    within_rounding,
+)
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.models.labels import as_classes, disagreement
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import bare, check_initialised
+from falsefloor.subjects.fronts import Normalise
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
@@ -34,7 +44,8 @@ _STATEFUL = (
 class Prepared:
     """A model with its inputs on the device.
 
-    inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take.
+    inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take;
+    resolution: the half precision that its logits went through, if any.
     """
 
     module: nn.Module
@@ -45,6 +56,7 @@ class Prepared:
     predicted: Tensor
     inside: Tensor
     rows: int
+    resolution: torch.dtype | None
     facts: Mapping[str, Any]
     fingerprint: Mapping[str, Any]
 
@@ -79,27 +91,30 @@ def prepare(
         isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
     )
     check_initialised(loaded.module)
-    module = _with_preprocessing(bare(loaded.module), model).to(device)
+    module = bare(loaded.module).to(device)
     bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
     if "bounds" in model:
         low, high = model["bounds"]
         bounds = (float(low), float(high))
-    points = torch.as_tensor(labelled.inputs).to(device, ModelSubject(module, classes=0).dtype)
-    if points.ndim < 2 or not len(points):
-        raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(points.shape)}.")
-    check_bounds(bounds, tuple(points.shape[1:]))
+    given = torch.as_tensor(labelled.inputs)
+    if given.ndim < 2 or not len(given):
+        raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(given.shape)}.")
+    check_bounds(bounds, tuple(given.shape[1:]))
+    points = as_points(given, module).to(device)
+    module, cast = as_it_takes(module, points, given=given.dtype, before=_preprocessing(model))
     output = model.get("output", loaded.output)
-    lowest, highest = ModelSubject(module, classes=0, bounds=bounds).bounds
+    lowest, highest = ModelSubject(module, classes=0, bounds=bounds, dtype=points.dtype).bounds
     behind, found, said = as_logits(
         module, points, output=None if output is None else str(output), bounds=(lowest, highest)
     )
     module = dressed(module, after=behind).to(device)
     # a declared number that differs is told when the model is asked
     classes = found if behind else loaded.classes or found
-    subject = ModelSubject(module, classes=classes, bounds=bounds)
+    subject = ModelSubject(module, classes=classes, bounds=bounds, dtype=points.dtype)
+    points = within_rounding(points, lowest, highest)
     inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
-    said = [*outside_said(points, inside, lowest, highest), *said]
-    rows = rows_that_fit(module, points[:1])
+    said = [*outside_said(points, inside, lowest, highest), *said, *cast]
+    rows, resolution = rows_that_fit(module, points[:1]), coarsest(module, points[:1])
     predicted = _predict(subject, points, min(most, rows))
     labels = predicted.clamp(min=0)
     if labelled.labels is not None:
@@ -134,31 +149,27 @@ def prepare(
     if output is not None:  # what was stored before there was a choice stays what it was
         fingerprint["output"] = str(output)
     return Prepared(
-        module, subject.classes, bounds, points, labels, predicted, inside, rows, facts, fingerprint
+        module,
+        subject.classes,
+        bounds,
+        points,
+        labels,
+        predicted,
+        inside,
+        rows,
+        resolution,
+        facts,
+        fingerprint,
     )
 
 
-class Normalise(nn.Module):
-    """(x - mean) / std per channel, as part of the model: radii stay in the inputs' own units."""
-
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        shape = (-1, *([1] * (inputs.ndim - 2)))
-        mean, std = (torch.as_tensor(getattr(self, n)).view(shape) for n in ("mean", "std"))
-        return (inputs - mean) / std
-
-
-def _with_preprocessing(module: nn.Module, model: Mapping[str, Any]) -> nn.Module:
+def _preprocessing(model: Mapping[str, Any]) -> list[nn.Module]:
     if "mean" not in model and "std" not in model:
-        return module
+        return []
     mean, std = (torch.tensor(model.get(n, [default])) for n, default in (("mean", 0.0), ("std", 1.0)))
     if (std <= 0).any():
         raise UsageError(f"std must be positive; not {std.tolist()}.")
-    return dressed(module, before=[Normalise(mean, std)])
+    return [Normalise(mean, std)]
 
 
 def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:

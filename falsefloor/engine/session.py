@@ -63,7 +63,13 @@ class Session:
         if key not in self._subjects:
             maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
             module = compose(prepared.module, maskers).to(self.device)
-            self._subjects[key] = ModelSubject(module, classes=prepared.classes, bounds=prepared.bounds)
+            self._subjects[key] = ModelSubject(
+                module,
+                classes=prepared.classes,
+                bounds=prepared.bounds,
+                dtype=prepared.inputs.dtype,
+                resolution=prepared.resolution,
+            )
         return self._subjects[key]
 
     def ready(

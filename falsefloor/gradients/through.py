@@ -46,6 +46,10 @@ class Through(nn.Module):
         return self.subject.dtype
 
     @property
+    def resolution(self) -> torch.dtype | None:
+        return getattr(self.subject, "resolution", None)
+
+    @property
     def forward_queries(self) -> int:
         return cast("int", self.subject.forward_queries)  # type: ignore[attr-defined]
 

@@ -26,6 +26,8 @@ LABELS_BESIDE = {"inputs": "labels", "x": "y", "images": "labels", "data": "labe
 """Of a lone array's file: the name of the labels that lie beside it."""
 FORM = "npz:FILE.npz, npz:FILE.npz:0-9, npz:X.npy or npz:X.npy,Y.npy"
 BYTE_WHITE = 255
+KINDS = tuple(map(np.dtype, ("f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8", "?")))
+"""That torch has too, in this byte order."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class NpzInputs:
 
     In an archive under one of `INPUT_KEYS` and `LABEL_KEYS`, however they are capitalised. Beside x.npy,
     y.npy holds the labels, and so on by `LABELS_BESIDE`, unless others are named. Without labels the model's
-    own answers are taken. Values are used as they stand, in the model's floating point type. Raises
+    own answers are taken. Values are used as they stand, in their own number type. Raises
     UsageError for a file that cannot be read, DomainError for arrays that do not fit.
     """
 
@@ -133,8 +135,8 @@ def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
             f"{path}: the inputs are bytes up to {array.max()}, the model's domain ends at {upper:g}. "
             f"Divide by {BYTE_WHITE} before saving, or declare the bounds 0,{BYTE_WHITE}."
         )
-    kinds = (value.dtype for value in model.module.state_dict().values() if value.is_floating_point())
-    return torch.from_numpy(np.ascontiguousarray(array)).to(next(kinds, torch.float32))
+    known = array if array.dtype in KINDS else array.astype(np.float64)
+    return torch.from_numpy(np.ascontiguousarray(known))
 
 
 def _labels(arrays: Mapping[str, NDArray[Any]], path: Path, *, count: int, classes: int) -> Tensor | None:

@@ -80,7 +80,7 @@ def settle(
     queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
     pending = inside & differs
     exact = _Exact(subject, rows=rows)
-    for step in _steps(inputs.dtype):
+    for step in _steps(subject.answers):
         active = pending.nonzero().squeeze(1)
         if not len(active):
             break
@@ -131,7 +131,7 @@ def in_double(subject: ModelSubject) -> ModelSubject:
     """
     module = copied(subject.module).double()
     low, high = (bound.to(torch.float64) for bound in subject.bounds)
-    return ModelSubject(module, classes=subject.classes, bounds=(low, high))
+    return ModelSubject(module, classes=subject.classes, bounds=(low, high), dtype=torch.float64)
 
 
 class _Exact:
@@ -139,7 +139,7 @@ class _Exact:
 
     def __init__(self, subject: ModelSubject, *, rows: int) -> None:
         self.guard: Guarded | None = None
-        if subject.dtype != torch.float64:
+        if not subject.exact:
             try:
                 self.guard = Guarded(in_double(subject), rows=rows)
             except torch.OutOfMemoryError:

@@ -176,8 +176,10 @@ class Sightings:
 
 def _busiest(wide: Tensor) -> slice:
     """The window of coordinates in which the inputs (N, d) differ most."""
+    if not len(wide):
+        return slice(0, 0)
     spread = wide.var(dim=0, correction=0)
     size = min(PROBES, len(spread))
     sums = spread.unfold(0, size, 1).sum(1)
-    start = int(sums.argmax()) if len(wide) else 0
+    start = int(sums.argmax())
     return slice(start, start + size)

@@ -43,8 +43,10 @@ class _Attach(torch.autograd.Function):
 class ModelSubject(nn.Module):
     """`falsefloor.api.Subject` over a module, which is put in eval mode and frozen.
 
-    bounds are the domain's corners, numbers or tensors that broadcast to one input. Calling it maps
-    (N, *input) to logits (N, K). Raises `DomainError` where the module returns anything else.
+    bounds are the domain's corners, numbers or tensors that broadcast to one input; dtype is that of the
+    inputs, which the module may turn into another, and else that of its first weights; resolution is the
+    coarsest type on the way to its logits, if that is not their own. Calling it maps (N, *input) to logits
+    (N, K). Raises `DomainError` where the module returns anything else.
     """
 
     module: nn.Module
@@ -52,15 +54,25 @@ class ModelSubject(nn.Module):
     upper: Tensor
 
     def __init__(
-        self, module: nn.Module, *, classes: int, bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0)
+        self,
+        module: nn.Module,
+        *,
+        classes: int,
+        bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0),
+        dtype: torch.dtype | None = None,
+        resolution: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         keep_freed_memory()
         self.module = at_rest(module)
         self.classes = classes
-        tensors = [*module.parameters(), *module.buffers()]
-        first = next((t for t in tensors if t.is_floating_point()), torch.zeros(0))
-        self.device, self.dtype = first.device, first.dtype
+        floats = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+        first = next(iter(floats), torch.zeros(0))
+        self.device, self.dtype = first.device, dtype or first.dtype
+        self.answers = first.dtype if floats else self.dtype
+        """The number type of the last logits."""
+        self._coarsest = resolution
+        self.exact = all(t.dtype == torch.float64 for t in (*floats, torch.zeros(0, dtype=self.dtype)))
         lower, upper = (torch.as_tensor(b).to(self.device, self.dtype) for b in bounds)
         self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("upper", upper, persistent=False)
@@ -72,6 +84,11 @@ class ModelSubject(nn.Module):
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         return self.lower, self.upper
+
+    @property
+    def resolution(self) -> torch.dtype:
+        """The type whose roundings the last logits hold: less than these says nothing about the function."""
+        return self._coarsest or self.answers
 
     @contextmanager
     def shown_to(self, sightings: Sightings) -> Iterator[None]:
@@ -106,6 +123,7 @@ class ModelSubject(nn.Module):
                 f" ({count}, {self.classes}). Wrap it so that it returns logits alone."
             )
         check_numbers(logits)
+        self.answers = logits.dtype
         self.forward_queries += asked
         # autograd refuses tensors of torch.inference_mode; a copy is an ordinary tensor without a graph
         return logits.clone() if logits.is_inference() else logits

@@ -134,7 +134,13 @@ def _compose(
 ) -> ModelSubject:
     inner = [(masker, at if at in PLACES else f"body.{at}") for masker, at in stack]
     module = compose(core, inner).to(subject.device)
-    planted = ModelSubject(module, classes=subject.classes, bounds=subject.bounds)
+    planted = ModelSubject(
+        module,
+        classes=subject.classes,
+        bounds=subject.bounds,
+        dtype=subject.dtype,
+        resolution=subject.resolution,
+    )
     copied = next(part for part in module.modules() if isinstance(part, Planted))
     copied.recording = True
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,19 @@ def save(folder: Path, **arrays: Any) -> str:
 def test_inputs_and_labels_are_read_under_either_name(tmp_path: Path, keys: tuple[str, str]) -> None:
     labels = np.array([0, 1, 2, 0, 1], dtype=np.int32)
     given = NpzInputs()(save(tmp_path, **{keys[0]: GOOD, keys[1]: labels}), MODEL)
-    assert given.inputs.dtype == torch.float32
-    assert torch.equal(given.inputs, torch.from_numpy(GOOD).float())
+    assert torch.equal(given.inputs, torch.from_numpy(GOOD))
     assert given.labels is not None
     assert given.labels.tolist() == labels.tolist()
     assert list(given.names) == [f"batch.npz:{row}" for row in range(5)]
 
 
-def test_inputs_take_the_models_own_precision(tmp_path: Path) -> None:
-    double = LoadedModel(module=nn.Linear(4, 3).double(), classes=3, input_shape=(4,))
-    assert torch.equal(NpzInputs()(save(tmp_path, x=GOOD), double).inputs, torch.from_numpy(GOOD))
+@pytest.mark.parametrize("kind", ["f2", "f4", ">f4", "f8", "u1", "i8", "u2"])
+def test_inputs_keep_their_own_number_type_where_torch_has_it(tmp_path: Path, kind: str) -> None:
+    values = np.arange(20).reshape(5, 4).astype(kind)
+    given = NpzInputs()(save(tmp_path, x=values), replace(MODEL, bounds=(0.0, 20.0))).inputs
+    assert given.tolist() == values.tolist()
+    kept = {"f2": torch.float16, "f4": torch.float32, "u1": torch.uint8, "i8": torch.int64}
+    assert given.dtype == kept.get(kind, torch.float64)
 
 
 def test_without_labels_none_are_made_up(tmp_path: Path) -> None:
@@ -55,7 +59,7 @@ def test_without_labels_none_are_made_up(tmp_path: Path) -> None:
 
 def test_a_selection_keeps_the_rows_own_numbers(tmp_path: Path) -> None:
     given = NpzInputs()(save(tmp_path, x=GOOD, y=np.arange(5) % 3) + ":1-2,4", MODEL)
-    assert torch.equal(given.inputs, torch.from_numpy(GOOD[[1, 2, 4]]).float())
+    assert torch.equal(given.inputs, torch.from_numpy(GOOD[[1, 2, 4]]))
     assert given.labels is not None
     assert given.labels.tolist() == [1, 2, 1]
     assert list(given.names) == ["batch.npz:1", "batch.npz:2", "batch.npz:4"]
@@ -129,7 +133,7 @@ def test_arrays_in_files_of_their_own_are_a_batch(tmp_path: Path, names: tuple[s
     np.save(tmp_path / "other.npy", (labels + 1) % 3)
     for ref, expected in ((f"{names[0]}.npy", labels), (f"{names[0]}.npy,{tmp_path}/other.npy", labels + 1)):
         given = NpzInputs()(f"{tmp_path}/{ref}:1-3", MODEL)
-        assert torch.equal(given.inputs, torch.from_numpy(GOOD[1:4]).float())
+        assert torch.equal(given.inputs, torch.from_numpy(GOOD[1:4]))
         assert given.labels is not None
         assert given.labels.tolist() == (expected[1:4] % 3).tolist()
 

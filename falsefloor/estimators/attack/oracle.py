@@ -57,8 +57,7 @@ class Oracle:
         low, high = (bound.to(inputs).expand(shape).reshape(-1).to(kind) for bound in subject.bounds)
         centre = inputs.detach().reshape(len(inputs), -1).to(kind)
         account = Queries(subject, len(inputs))
-        sure = SURE if torch.finfo(inputs.dtype).bits > 16 else SURE_IN_HALF
-        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account, sure)
+        return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account)
 
     def snap(self, points: Tensor) -> Tensor:
         """The nearest points inside the box that the subject's input type can hold."""
@@ -171,7 +170,9 @@ class Oracle:
     def _rounding(self, logits: Tensor) -> Tensor:
         """(R,): ``sure`` roundings of each row's largest finite logit."""
         values = logits.detach().to(working(logits.dtype))
-        return self.sure * torch.finfo(logits.dtype).eps * values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
+        kind = torch.finfo(logits.dtype)
+        sure = self.sure if kind.bits > 16 else min(self.sure, SURE_IN_HALF)
+        return sure * kind.eps * values.nan_to_num(0.0, 0.0, 0.0).abs().amax(1)
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)

@@ -53,7 +53,8 @@ def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Ge
         # a ball around a tied input would be a point, where a spectrum shows nothing
         ball = min(max(2 * crossing(probe, coarse), 1e-3 * cap), cap)
     points = view.sample(ball, POINTS, generator).unsqueeze(0)
-    eps = torch.finfo(working(centre.dtype)).eps if centre.dtype != torch.float16 else 2.0**-11
+    half = getattr(subject, "resolution", None) == torch.float16
+    eps = 2.0**-11 if half else torch.finfo(working(centre.dtype)).eps
     spectrum = measure(
         subject,
         points,

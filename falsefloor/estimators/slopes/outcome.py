@@ -136,7 +136,7 @@ def estimate(
     everyone = torch.arange(len(inputs), device=subject.device)
     with torch.no_grad(), queries.of(everyone):
         logits = torch.cat([subject(piece) for piece in torch.split(inputs, max(1, context.rows))])
-    table = margins(logits.to(working(logits.dtype)), labels.to(logits.device))
+    table = margins(logits.to(working(logits.dtype)), labels.to(logits.device)) - _coarse(subject, logits)
     progress = Progress(context, share=share, count=len(inputs))
     outcomes = []
     for index, centre in enumerate(inputs):
@@ -149,6 +149,14 @@ def estimate(
                 outcomes.append(_nothing_to_lose(view, cap))
         progress.finish(outcomes[-1].radius)
     return form.assemble(outcomes, queries, like=inputs)
+
+
+def _coarse(subject: Subject, logits: Tensor) -> Tensor | float:
+    """What of the margins may be half precision's rounding, one unit of the largest logit: (N, 1), else 0."""
+    resolution = getattr(subject, "resolution", None) or logits.dtype
+    if torch.finfo(resolution).bits > 16:
+        return 0.0
+    return torch.finfo(resolution).eps * logits.to(working(logits.dtype)).abs().amax(1, keepdim=True)
 
 
 def _nothing_to_lose(view: View, cap: float) -> Outcome:

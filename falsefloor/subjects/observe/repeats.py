@@ -77,7 +77,7 @@ def precision_ladder(site: Site) -> list[dict[str, object]]:
     flat = here.flatten(1)
     subnormal = ((flat != 0) & (flat.abs() < tiny)).double().mean(1)
     facts: list[dict[str, object]] = [{"subnormal": float(share)} for share in subnormal]
-    if site.subject.dtype == torch.float64:
+    if site.subject.exact:
         return [fact | {"reason": "the model works in float64"} for fact in facts]
     try:
         wide = _in_double(site)
@@ -89,13 +89,19 @@ def precision_ladder(site: Site) -> list[dict[str, object]]:
         reason = f"the model does not run in float64 ({type(error).__name__}: {error})"[:300]
         return [fact | {"reason": reason} for fact in facts]
     before = site.of_runner_up(site.logits[:, None]).squeeze(1)
-    moved = (margin - before).abs() / margin.abs()
+    moved = ((margin - before).abs() - _coarse(site)).clamp_min(0.0) / margin.abs()
     size, wide_size = (vector_norm(g.double(), dual(site.norm)) for g in (here, slope))
     turned = (size - wide_size).abs() / torch.maximum(size, wide_size)
     for i, fact in enumerate(facts):
         fact["margin_shift"] = _ratio(moved[i])
         fact["gradient_shift"] = _ratio(turned[i])
     return facts
+
+
+def _coarse(site: Site) -> Tensor | float:
+    """One unit of the largest logit (N,) in half precision, which estimates take off their margins."""
+    kind = torch.finfo(site.subject.resolution)
+    return 0.0 if kind.bits > 16 else kind.eps * site.logits.double().abs().amax(1)
 
 
 def _in_double(site: Site) -> Site:

@@ -71,7 +71,7 @@ class Site:
     def rounding(self) -> Tensor:
         """(N,) float64: differences of logits below this are rounding."""
         largest = self.logits.double().abs().amax(1)
-        return 64.0 * torch.finfo(self.logits.dtype).eps * largest
+        return 64.0 * torch.finfo(self.subject.resolution).eps * largest
 
     def of_all(self, logits: Tensor) -> Tensor:
         """Margins (N, M, K) float64 of logits (N, M, K)."""

@@ -1,0 +1,42 @@
+"""What stands between the judged coordinates and a model, and is not of the model's making.
+
+A distance is measured from the input as it was given. So a model that wants another number type, or values
+that were normalised, gets them inside the composition, before its first layer and behind a masker at input.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Cast(nn.Module):
+    """Values in the number type that the model takes; `double()` and its like move that type too."""
+
+    like: Tensor
+
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("like", torch.zeros(0, dtype=kind), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self.like.dtype)
+
+    def extra_repr(self) -> str:
+        return str(self.like.dtype).removeprefix("torch.")
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel: radii stay in the inputs' own units."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shape = (-1, *([1] * (inputs.ndim - 2)))
+        return (inputs - self.mean.view(shape)) / self.std.view(shape)
