@@ -1,4 +1,5 @@
-"""What the app costs: CPU, bytes on the line, lag, first paint, opening a large run, memory, keys under load.
+"""What the app costs: CPU, bytes on the line, lag, first paint, opening a large run, memory, keys under load,
+warnings by the ten thousand.
 
 Each case is a real program on a pseudo-terminal of its own, so bytes are what an SSH link would carry. Ratios
 compare programs measured in the same run, one after the other. Prints JSON. Usage: python benchmarks/app.py
@@ -189,8 +190,15 @@ def run_app_on(root: str) -> None:
     run_app(Path(root))
 
 
-def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
-    """A finished run of `series` cells over `inputs` inputs, stored by the real writer."""
+def build_run(
+    root: Path, *, series: int = 100, inputs: int = 100, warnings: int = 0, live: float = 0.0
+) -> None:
+    """A run of `series` cells over `inputs` inputs, stored by the real writer.
+
+    warnings: how many each estimate has. live: seconds over which its last 400 units arrive, ten a second, in
+    this process; the run is finished otherwise.
+    """
+    from falsefloor.api import Finding
     from falsefloor.checks.judge import Judgement
     from falsefloor.store.records import EstimateResult, UnitResult
     from falsefloor.store.run_dir import create_run
@@ -213,15 +221,28 @@ def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
     study = study_from({"models": ["digits:mlp"], "maskers": maskers, "estimators": names})
     run, dice = create_run(root), random.Random(0)
     run.study.write_text(write_study(study), encoding="utf-8")
-    writer = RunWriter(run.db, lambda _facts, _notes: Judgement("held", (), "21 checks"), durable=False)
-    writer.set_meta(
-        id=run.id, study=study.to_json(), status="running", created=time.time(), started=time.time()
+    told = tuple(
+        Finding(f"FF{101 + n}", "suspect", f"number {n} of them, told at length") for n in range(warnings)
     )
+    judgement = Judgement(
+        "suspect" if told else "held", told, "FF101 vanished gradient" if told else "21 checks"
+    )
+    writer = RunWriter(run.db, lambda _facts, _notes: judgement, durable=False)
+    times = {"created": time.time(), "started": time.time()}
+    writer.set_meta(id=run.id, study=study.to_json(), status="running", in_process=bool(live), **times)
     cells = series_of(study, Installed())
     writer.add_series(cells)
     units = list(plan(study, cells, {"digits:mlp": inputs}))
     writer.add_units(units)
-    for (number, _), unit in zip(writer.queued(), units, strict=True):
+    queued = list(zip(writer.queued(), units, strict=True))
+    begin = time.monotonic()
+    for n, ((number, _), unit) in enumerate(queued):
+        late = n - (len(queued) - round(RATE * live))
+        if live and late >= 0:
+            if late == 0:
+                print(run.path, flush=True)
+                begin = time.monotonic()
+            time.sleep(max(0.0, begin + late / RATE - time.monotonic()))
         found = (
             [EstimateResult(n, 3, 3, radius=dice.random()) for n in range(*unit.inputs)]
             if unit.series
@@ -233,6 +254,116 @@ def build_run(root: Path, *, series: int = 100, inputs: int = 100) -> None:
 
 
 # The measurements
+
+
+def cpu_of(process: int) -> float:
+    """Seconds of CPU that a process took."""
+    words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_whole(seconds: float = 20.0, *, size: tuple[int, int] = SIZE) -> dict[str, Any]:
+    """The whole app on a run that changes ten times a second, pictures and all, a reader beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "runs"
+        writer = subprocess.Popen(
+            child("live", str(root), str(seconds + 15)), stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        run = writer.stdout.readline().strip()
+        reader = subprocess.Popen(
+            [sys.executable, "-m", "falsefloor", "watch", run],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        terminal = Terminal(child("app", str(root)), size=size)
+        terminal.wait_for(b"staircase")
+        terminal.read(3.0)
+        began, spent, terminal.bytes = time.perf_counter(), cpu_of(terminal.process.pid), 0
+        terminal.read(seconds / 2)
+        wall = time.perf_counter() - began
+        made = {
+            "cpu": (cpu_of(terminal.process.pid) - spent) / wall,
+            "bytes_s": terminal.bytes / wall,
+        }
+        dice, times = random.Random(1), []
+        for n in range(40):
+            terminal.read(0.1 + dice.random() * 0.15)
+            terminal.press(b"\x1b[B" if n % 20 < 10 else b"\x1b[A")
+            times.append(terminal.wait_for(MARK))
+        status = Path(f"/proc/{terminal.process.pid}/status").read_text().splitlines()
+        made["memory_mb"] = int(next(n for n in status if n.startswith("VmHWM")).split()[1]) / 1024
+        for process in (reader, writer):
+            process.kill()
+            process.wait()
+        terminal.stop()
+    times.sort()
+    keys = {"key_p50_ms": 1e3 * statistics.median(times), "key_p95_ms": 1e3 * times[int(0.95 * len(times))]}
+    return made | keys
+
+
+def measure_warnings(seconds: float = 10.0) -> dict[str, Any]:
+    """The page of 10,000 warnings: to open it, its longest freeze, and its CPU while the run goes on."""
+    import asyncio
+
+    from falsefloor.tui.app import Workbench
+    from falsefloor.tui.widgets.live_table import LiveTable
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "runs"
+        writer = subprocess.Popen(
+            child("live", str(root), str(seconds + 25), "4"), stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+
+        async def measured() -> dict[str, Any]:
+            app, lags = Workbench(root), [0.0]
+
+            async def watch() -> None:
+                while True:
+                    due = time.perf_counter() + 0.002
+                    await asyncio.sleep(0.002)
+                    lags.append(time.perf_counter() - due)
+
+            async with app.run_test(size=(SIZE[1], SIZE[0])) as pilot:
+                await pilot.pause(2.0)
+                made: dict[str, Any] = {}
+                for name, keys in (("groups", "w"), ("single", "gg")):
+                    watching = asyncio.create_task(watch())
+                    lags[:] = [0.0]
+                    before = app.screen.query_one(LiveTable).count if name == "single" else 0
+                    began = time.perf_counter()
+                    app.post_message(_key(keys[0]))
+                    if len(keys) > 1:
+                        app.post_message(_key(keys[1]))
+                    while True:
+                        await asyncio.sleep(0.001)
+                        tables = app.screen.query(LiveTable)
+                        if app.screen.query("#words") and tables and tables.first().count > before:
+                            break
+                    made[name] = {"open_s": time.perf_counter() - began}
+                    await asyncio.sleep(0.5)
+                    made[name] |= {
+                        "freeze_ms": 1e3 * max(lags),
+                        "rows": app.screen.query_one(LiveTable).count,
+                    }
+                    watching.cancel()
+                    spent, began = time.process_time(), time.perf_counter()
+                    await asyncio.sleep(seconds / 2)
+                    made[name]["cpu"] = (time.process_time() - spent) / (time.perf_counter() - began)
+                return made
+
+        made = asyncio.run(measured())
+        writer.kill()
+        writer.wait()
+    return made
+
+
+def _key(key: str) -> Any:
+    from textual.events import Key
+
+    return Key(key, key)
 
 
 def measure_opening(repeats: int = 5) -> dict[str, Any]:
@@ -308,6 +439,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--only", default="", help="one of tables, keys, opening, whole, warnings")
     given = parser.parse_args()
     if given.child:
         what, *rest = given.child
@@ -315,10 +447,22 @@ def main() -> None:
             run_table(rest[0], float(rest[1]), rest[2])
         elif what == "app":
             run_app_on(rest[0])
+        elif what == "live":
+            few = {"series": 500, "inputs": 64} if len(rest) < 3 else {"series": 100, "inputs": 32}
+            build_run(
+                Path(rest[0]), **few, live=float(rest[1]), warnings=int(rest[2]) if len(rest) > 2 else 0
+            )
         else:
             run_empty()
         return
-    made = {"tables": measure_tables(given.seconds), "keys": measure_keys(), "opening": measure_opening()}
+    parts = {
+        "tables": lambda: measure_tables(given.seconds),
+        "keys": measure_keys,
+        "opening": measure_opening,
+        "whole": measure_whole,
+        "warnings": measure_warnings,
+    }
+    made = {name: measure() for name, measure in parts.items() if given.only in ("", name)}
     print(json.dumps(made, indent=2))
 
 

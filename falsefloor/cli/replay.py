@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ def replay(
     account did not start no code is run without --trust.
     """
     from falsefloor.plugins.process import ask
+    from falsefloor.report.refutations import replayed
     from falsefloor.report.text import clean
     from falsefloor.store.trust import check_trust
 
@@ -35,39 +36,6 @@ def replay(
     if as_json:
         show_document({"schema": "falsefloor.replay/1", "run": found.id, **answer})
     else:
-        show_text("\n".join(map(clean, sentences(answer))))
+        show_text("\n".join(map(clean, replayed(answer))))
     if not answer["replays"]:
         raise typer.Exit(1)
-
-
-def sentences(answer: dict[str, Any]) -> list[str]:
-    """What a replay shows, line by line."""
-    planted = " with the planted class change" if answer["code"] == "FF205" else ""
-    lines = [
-        f"{answer['code']} on {answer['model']} · {answer['masker']} · {answer['norm']},"
-        f" input {answer['input']} of class {answer['label']}{planted}",
-        f"claimed by {answer['estimator']}: {_number(answer['claimed'])}",
-    ]
-    if answer["changed"]:
-        lines.append(f"changed since the run: {', '.join(answer['changed'])}")
-    if answer["kind"] == "pair":
-        first, second = (_number(value) for value in answer["margins"])
-        lines.append(
-            f"two points at a distance of {_number(answer['distance'])}: the margin is {first} at one and"
-            f" {second} at the other, a slope of {_number(answer['slope'])}"
-        )
-        if "lipschitz" in answer:
-            lines.append(f"the claim rests on a slope of at most {_number(answer['lipschitz'])}")
-    elif answer["code"] == "FF403":
-        what = "finite" if answer["finite"] else "not finite"
-        lines.append(f"at a distance of {_number(answer['distance'])} the logits are {what}")
-    else:
-        lines.append(
-            f"at a distance of {_number(answer['distance'])} the class is {answer['predicted']},"
-            f" with a margin of {_number(answer['margin'])}, alone and in a batch"
-        )
-    return [*lines, "it replays" if answer["replays"] else "it does NOT replay"]
-
-
-def _number(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -32,7 +32,8 @@ def glimpse(
         else:
             pictures.append(None)
     ranges = [[float(one.min()), float(one.max())] for one in shown]
-    return {**found.facts, "ranges": ranges, "pictures": pictures}
+    parts = [(name, type(part).__name__) for name, part in found.module.named_modules() if name]
+    return {**found.facts, "ranges": ranges, "pictures": pictures, "modules": parts}
 
 
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -42,12 +42,16 @@ class SilentError(Exception):
     """The child did not answer in time."""
 
 
-def ask(module: str, request: Mapping[str, Any], *, doing: str) -> Iterator[dict[str, Any]]:
-    """What a process of its own answers, for commands that load a model; what it narrates goes to our stderr.
+def ask(
+    module: str, request: Mapping[str, Any], *, doing: str, heard: bool = True
+) -> Iterator[dict[str, Any]]:
+    """What a process of its own answers, for commands that load a model.
+
+    heard: what it narrates goes to our stderr, where no screen is drawn.
 
     Raises `FalsefloorError` with the child's own message and exit code, or where it breaks off.
     """
-    child = Child(module, heard=True)
+    child = Child(module, heard=heard)
     try:
         yield from child.answers(request, limit=LIMIT)
     except SilentError as error:

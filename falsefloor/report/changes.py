@@ -187,11 +187,12 @@ def _row(change: Change, glyphs: Glyphs, *, models: bool, norms: bool) -> tuple[
         glyphs.radius(change.before, claim=change.claim, capped=change.capped_before),
         glyphs.radius(change.after, claim=change.claim, capped=change.capped_after),
         glyphs.ratio(change.ratio),
-        _words(change, glyphs),
+        told(change, glyphs),
     )
 
 
-def _words(change: Change, glyphs: Glyphs) -> str:
+def told(change: Change, glyphs: Glyphs) -> str:
+    """What changed, in words."""
     words = []
     if change.verdict_before != change.verdict_after:
         words.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.checks.verdicts import is_lower
@@ -230,7 +230,7 @@ def score(detail: Detail) -> Figure | None:
     return Figure(
         "The number as it was computed",
         scale.linear(side, [0.0, *xs]),
-        scale.linear("radius", [*ys, *(one.value for one in levels)], zero=True),
+        scale.linear("radius", [*ys, *(one.value for one in levels)]),
         (Curve("the number so far", xs, ys, "function", "" if len(xs) > 1 else "circle"),),
         tuple(levels),
         ("A floor above the upper bound is false.",) if ceiling is not None else (),
@@ -253,3 +253,35 @@ FIGURES: Mapping[str, Callable[[Detail], Figure | None]] = {"spectrum": spectrum
 def _finite(value: object) -> float | None:
     known = as_number(value)
     return known if known is not None and math.isfinite(known) else None
+
+
+def on_axes(figure: Figure, *, y: bool | None = None, x: bool | None = None) -> Figure:
+    """The figure with other sides: True for a logarithm, False for none, None as it is. Named ones stay."""
+    sides = []
+    for of, log, values in (
+        (
+            figure.x,
+            x,
+            [v for c in figure.curves for v in c.x] + [n.value for n in figure.levels if n.upright],
+        ),
+        (
+            figure.y,
+            y,
+            [v for c in figure.curves for v in c.y] + [n.value for n in figure.levels if not n.upright],
+        ),
+    ):
+        make = scale.logarithmic if log else scale.linear
+        sides.append(of if log is None or log == of.log or figure.rows else make(of.name, values))
+    return replace(figure, x=sides[0], y=sides[1])
+
+
+def read_off(figure: Figure, at: int) -> str:
+    """What the curves and levels say at a point of the first curve: "step width h 1e-5: slope 0.12"."""
+    first = figure.curves[0]
+    here = first.x[at]
+    said = [f"{figure.x.name} {number(here)}: {first.name} {number(first.y[at])}"]
+    for curve in figure.curves[1:]:
+        near = min(range(len(curve.x)), key=lambda n: abs(curve.x[n] - here), default=None)
+        if near is not None:
+            said.append(f"{curve.name} {number(curve.y[near])}")
+    return "; ".join([*said, *(level.name for level in figure.levels if not level.upright)])

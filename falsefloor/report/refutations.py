@@ -108,3 +108,36 @@ def suspicions(one: Refutation) -> str:
     """For example: "also suspect: FF101 vanished gradient, FF103 graph cut"; empty where there is nothing."""
     names = [f"{clean(c)} {CATALOGUE[c].info.name}" if c in CATALOGUE else clean(c) for c in one.suspicions]
     return f"also suspect: {', '.join(names)}" if names else ""
+
+
+def replayed(answer: dict[str, Any]) -> list[str]:
+    """What a replay shows, line by line."""
+    planted = " with the planted class change" if answer["code"] == "FF205" else ""
+    lines = [
+        f"{answer['code']} on {answer['model']} · {answer['masker']} · {answer['norm']},"
+        f" input {answer['input']} of class {answer['label']}{planted}",
+        f"claimed by {answer['estimator']}: {_six(answer['claimed'])}",
+    ]
+    if answer["changed"]:
+        lines.append(f"changed since the run: {', '.join(answer['changed'])}")
+    if answer["kind"] == "pair":
+        first, second = (_six(value) for value in answer["margins"])
+        lines.append(
+            f"two points at a distance of {_six(answer['distance'])}: the margin is {first} at one and"
+            f" {second} at the other, a slope of {_six(answer['slope'])}"
+        )
+        if "lipschitz" in answer:
+            lines.append(f"the claim rests on a slope of at most {_six(answer['lipschitz'])}")
+    elif answer["code"] == "FF403":
+        what = "finite" if answer["finite"] else "not finite"
+        lines.append(f"at a distance of {_six(answer['distance'])} the logits are {what}")
+    else:
+        lines.append(
+            f"at a distance of {_six(answer['distance'])} the class is {answer['predicted']},"
+            f" with a margin of {_six(answer['margin'])}, alone and in a batch"
+        )
+    return [*lines, "it replays" if answer["replays"] else "it does NOT replay"]
+
+
+def _six(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -52,6 +52,8 @@ class Glyphs:
     cursor: str = "▸"
     up: str = "▲"
     down: str = "▼"
+    floor: str = "●"
+    ceiling: str = "◆"
 
     def sign(self, claim: str, *, capped: bool = False) -> str:
         """What a radius says of the distance: a guess from below, as far as was looked, proven, at most."""
@@ -88,7 +90,7 @@ class Glyphs:
 
 
 UNICODE = Glyphs()
-ASCII = Glyphs(">~", ">=", "|-", "<=", "x", "-", "--", "|", "~", "-", "#", "x", ">", "^", "v")
+ASCII = Glyphs(">~", ">=", "|-", "<=", "x", "-", "--", "|", "~", "-", "#", "x", ">", "^", "v", "o", "+")
 
 
 def glyphs_for(encoding: str | None = "utf-8", environ: Mapping[str, str] | None = None) -> Glyphs:

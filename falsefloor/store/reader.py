@@ -236,11 +236,32 @@ class RunReader:
             return "no input is classified as its label says"
         return "every lower estimate was skipped" if any_floor and not judged else None
 
-    def findings(self) -> Iterator[dict[str, Any]]:
-        """Every warning of the run with its series and input, worst first."""
-        severities = " ".join(f"WHEN '{word}' THEN {rank(word)}" for word in SEVERITIES)
-        order = f"CASE f.severity {severities} ELSE 99 END, f.code, e.series, e.input"
-        return self._found(f"ORDER BY {order}")
+    def findings(self, **where: Any) -> Iterator[dict[str, Any]]:
+        """Warnings with their series and input, worst first: all of the run, or of series=, code=, input=."""
+        owners = {"series": "e.series", "input": "e.input", "code": "f.code"}
+        clause = " AND ".join(f"{owners[name]} = ?" for name in where)
+        order = f"ORDER BY {_GRAVITY}, f.code, e.series, e.input"
+        return self._found(f"WHERE {clause} {order}" if clause else order, *where.values())
+
+    def finding_groups(self) -> list[dict[str, Any]]:
+        """Warnings by code and series, worst first: on how many inputs, and the first one as an example."""
+        rows = self._db.execute(
+            "SELECT f.code, f.severity, e.series, count(*) AS count, count(DISTINCT e.input) AS inputs,"
+            " min(e.input) AS input, f.id, f.message"
+            " FROM finding f JOIN estimate e ON e.id = f.estimate GROUP BY f.code, f.severity, e.series"
+            f" ORDER BY {_GRAVITY}, f.code, e.series"
+        )
+        return [dict(row) for row in rows]
+
+    def radii(self, series: int, *, most: int) -> list[tuple[int, float, str]]:
+        """(input, radius, verdict) of a series' first estimates of inputs that are classified as labelled."""
+        rows = self._all(
+            "SELECT input, radius, verdict FROM estimate WHERE series = ? AND status = 'ok'"
+            " AND radius IS NOT NULL AND label IS predicted ORDER BY input LIMIT ?",
+            series,
+            most,
+        )
+        return [(row[0], row[1], row[2] or "") for row in rows]
 
     def _found(self, rest: str, *given: Any) -> Iterator[dict[str, Any]]:
         rows = self._db.execute(
@@ -360,7 +381,8 @@ class RunReader:
         return self._db.execute(sql, values).fetchone()
 
 
-_RANKS = " ".join(f"WHEN '{severity}' THEN {at}" for at, severity in enumerate(SEVERITIES))
+_RANKS = " ".join(f"WHEN '{severity}' THEN {rank(severity)}" for severity in SEVERITIES)
+_GRAVITY = f"CASE f.severity {_RANKS} ELSE 99 END"
 _COLUMNS = frozenset(("series", "input", "unit", "id", "model", "masker", "norm"))
 
 

@@ -40,7 +40,6 @@ _NAMES = {
     "right_square_bracket": "]",
     "space": "space",
     "enter": "enter",
-    "upper_y": "Y",
 }
 
 WHERE = {
@@ -52,6 +51,8 @@ WHERE = {
     "plugins": "Plugins",
     "new": "New run",
     "review": "New run, the last page",
+    "codes": "Codes: what every warning means",
+    "changes": "Two runs compared",
     "text": "Log and texts",
 }
 
@@ -59,23 +60,32 @@ ACTIONS = (
     Action("everywhere", "new_run", "n", "New", "Compose a new run", 1),
     Action("everywhere", "runs", "r", "Runs", "All runs of this store: open, cancel, resume, delete", 70),
     Action("everywhere", "plugins", "p", "Plugins", "What is installed, and whether it is healthy", 80),
+    Action("everywhere", "codes", "F", "Codes", "Every warning code: what it means and what to do", 81),
     Action("everywhere", "help", "question_mark", "Help", "This page", 90),
     Action("everywhere", "palette", "ctrl+p", "Palette", "All of this by typing its name"),
+    Action("everywhere", "tour", "G", "Tour", "Six steps through the table: what its numbers mean"),
     Action("everywhere", "theme", "t", "Theme", "Dark, light, or the terminal's own sixteen colours"),
-    Action("everywhere", "back", "escape", "Back", "Close this page", 85),
+    Action("everywhere", "back", "escape", "Back", "Close this page, or what was narrowed on it", 85),
     Action("everywhere", "suspend_process", "ctrl+z", "Suspend", "Back to the shell; fg returns"),
     Action("everywhere", "quit", "q", "Quit", "Leave the app; a run that is under way goes on", 99),
     Action("compare", "detail", "enter", "Detail", "Open the estimate under the cursor", 3, "enter"),
     Action("compare", "warnings", "w", "Warnings", "All warnings of this run by their code", 2),
-    Action("compare", "cancel", "x", "Cancel", "Cancel the run (asks first)", 4),
-    Action("compare", "pause", "space", "Pause", "Pause the run, or go on with it; resume a lost one"),
-    Action("compare", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 5),
-    Action("compare", "again", "a", "Again", "A new run like this one, with changes", 6),
-    Action("compare", "pivot", "v", "View", "Estimators as columns, or one row an estimate"),
-    Action("compare", "inputs", "i", "Inputs", "Single inputs, or all of them in one row"),
-    Action("compare", "sort", "s", "Sort", "Sort by this column; again turns it, then undoes it"),
+    Action("compare", "inputs", "i", "Inputs", "Single inputs of all rows; again or escape comes back", 4),
+    Action("compare", "only_inputs", "o", "Only these", "The inputs of this row alone; escape comes back"),
+    Action(
+        "compare", "find", "slash", "Filter", "Show only some rows: words, verdict:refuted, code:FF102", 5
+    ),
+    Action("compare", "pause", "space", "Pause", "Pause the run, or go on with it; resume a lost one", 6),
+    Action("compare", "cancel", "x", "Cancel", "Cancel the run (asks first)", 7),
+    Action("compare", "group", "g", "Group", "Group the rows by model, masker or norm, then not again", 8),
+    Action("compare", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 9),
+    Action("compare", "again", "a", "Again", "A new run like this one, with changes", 10),
+    Action(
+        "compare", "diagnose", "D", "Diagnose", "Whether a model hides its gradient, where, what to do", 11
+    ),
+    Action("compare", "pivot", "v", "View", "Estimators as columns, or one row an estimate", 12),
+    Action("compare", "sort", "s", "Sort", "Sort by this column; again turns it, then undoes it", 13),
     Action("compare", "sort_verdict", "S", "Sort by verdict", "Worst verdict first; again undoes it"),
-    Action("compare", "find", "slash", "Filter", "Show only the rows that contain some words", 7),
     Action("compare", "copy", "y", "Copy", "Copy the radius under the cursor"),
     Action("compare", "copy_command", "Y", "Copy command", "Copy the command that starts this run"),
     Action("compare", "log", "l", "Log", "The worker's log"),
@@ -83,41 +93,53 @@ ACTIONS = (
         "detail", "previous", "left_square_bracket", "Input before", "The same estimate, the input before", 1
     ),
     Action("detail", "next", "right_square_bracket", "Next input", "The same estimate, next input", 2),
-    Action("detail", "copy", "y", "Copy radius", "Copy the radius", 3),
-    Action("detail", "copy_witness", "Y", "Copy witness", "Copy the adversarial input as JSON", 4),
-    Action("detail", "warnings", "w", "Warnings", "All warnings of this run by their code", 5),
+    Action("detail", "turn(1)", "tab,right", "Next panel", "The next panel", 3),
+    Action("detail", "turn(-1)", "shift+tab,left", "Panel before", "The panel before"),
+    Action("detail", "zoom", "z,enter", "Zoom", "This panel on the whole screen, and back", 4),
+    Action("detail", "replay", "R", "Replay", "Evaluate what refutes this again, here and now", 5),
     Action(
-        "detail",
-        "turn(1)",
-        "right,tab",
-        "Next panel",
-        "The next panel, where they are shown one by one",
-        6,
-        "tab",
+        "detail", "readout(1)", "full_stop,greater_than_sign", "Read off", "The next value of a curve", 6, "."
     ),
-    Action("detail", "turn(-1)", "left,shift+tab", "Panel before", "The panel before", 0),
+    Action("detail", "readout(-1)", "comma,less_than_sign", "Value before", "The value before", 0, ","),
+    Action("detail", "axis(0)", "l", "Log y", "The upright side of a plot as a logarithm, or not", 7),
+    Action("detail", "axis(1)", "L", "Log x", "The flat side of a plot as a logarithm, or not"),
+    Action("detail", "copy", "y", "Copy radius", "Copy the radius", 8),
+    Action("detail", "copy_witness", "Y", "Copy witness", "Copy the adversarial input as JSON", 9),
+    Action("detail", "warnings", "w", "Warnings", "All warnings of this run by their code", 10),
     *(
         Action("detail", f"show_panel({n})", str(n), name, f"Panel {n}: {name.lower()}")
         for n, name in enumerate(("Warnings", "Scales", "Fit", "Score", "Pictures", "Facts"), start=1)
     ),
-    Action("warnings", "open", "enter", "Detail", "Open the estimate of this warning", 1, "enter"),
-    Action("warnings", "find", "slash", "Filter", "Show only the warnings that contain some words", 2),
+    Action("warnings", "open", "enter", "Open", "The inputs of this warning, then its estimate", 1, "enter"),
+    Action("warnings", "find", "slash", "Filter", "Show only some: words, code:FF102, masker:ramp", 2),
     Action("warnings", "copy", "y", "Copy replay", "Copy the command that replays this refutation", 3),
+    Action("warnings", "group", "g", "Group", "Together by code and cell, by code alone, or one by one", 4),
     Action("runs", "open", "enter", "Open", "Watch this run in the table", 1, "enter"),
-    Action("runs", "cancel", "x", "Cancel", "Cancel this run (asks first)", 2),
-    Action("runs", "pause", "space", "Pause/go on", "Pause, go on, resume a lost run, retry failures", 3),
+    Action("runs", "pause", "space", "Pause/go on", "Pause, go on, resume a lost run, retry failures", 2),
+    Action("runs", "compare", "c", "Compare", "Compare two runs: here, then on the other one", 3),
     Action("runs", "again", "a", "Again", "A new run like this one, with changes", 4),
-    Action("runs", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 5),
-    Action("runs", "delete", "d", "Delete", "Delete this run and all its results (asks first)", 6),
-    Action("runs", "log", "l", "Log", "The worker's log", 7),
-    Action("runs", "find", "slash", "Filter", "Show only the runs that contain some words"),
+    Action("runs", "reuse", "A", "Reuse", "Compute this study anew; what did not change is taken over", 5),
+    Action("runs", "delete", "d", "Delete", "Delete this run and all its results when the app closes", 6),
+    Action("runs", "undo", "u", "Undo", "Take the last deletion back", 7),
+    Action("runs", "tag", "T", "Tag", "Give this run another tag", 8),
+    Action("runs", "cancel", "x", "Cancel", "Cancel this run (asks first)", 9),
+    Action("runs", "diagnose", "D", "Diagnose", "What this run says of its models' gradients", 10),
+    Action("runs", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 11),
+    Action("runs", "log", "l", "Log", "The worker's log", 12),
+    Action("runs", "find", "slash", "Filter", "Show only some runs: words, state:lost, tag:mine", 13),
     Action("runs", "copy", "y", "Copy id", "Copy this run's id"),
-    Action("plugins", "find", "slash", "Filter", "Show only the plugins that contain some words", 1),
+    Action("plugins", "find", "slash", "Filter", "Show only some plugins: words, kind:masker", 1),
     Action("plugins", "refresh", "u", "Look again", "Describe all plugins anew", 2),
     Action("plugins", "copy", "y", "Copy name", "Copy the name that always works", 3),
+    Action("codes", "find", "slash", "Filter", "Show only some codes: words, severity:refuted", 1),
+    Action("codes", "copy", "y", "Copy code", "Copy the code", 2),
+    Action("changes", "find", "slash", "Filter", "Show only some cells: words, change:verdict", 1),
+    Action("changes", "copy", "y", "Copy command", "Copy the command that compares these runs", 2),
     Action("new", "review", "ctrl+r", "Review and start", "Units, cost and the command, then start", 1, "^r"),
-    Action("new", "load", "ctrl+o", "Load", "Read a study file", 3, "^o"),
-    Action("new", "save", "ctrl+t", "Save", "Write a study file", 4, "^t"),
+    Action("new", "pick", "ctrl+f", "Pick", "Choose what this field takes: files, models, inputs", 2, "^f"),
+    Action("new", "recent", "ctrl+g", "Recent", "Begin with the study of an earlier run", 3, "^g"),
+    Action("new", "load", "ctrl+o", "Load", "Read a study file", 4, "^o"),
+    Action("new", "save", "ctrl+t", "Save", "Write a study file", 5, "^t"),
     Action("review", "start", "enter", "Start", "Start the run; it goes on when you leave", 1, "enter"),
     Action("review", "copy_command", "y", "Copy command", "Copy the command that does the same", 2),
     Action("text", "copy", "y", "Copy", "Copy all of this text", 1),
@@ -137,11 +159,9 @@ def bindings(where: str) -> list[BindingType]:
 
 
 def bar(where: str) -> list[Action]:
-    """What the bar below shows on a screen, in order."""
+    """What the bar below may show on a screen, in order."""
     shown = [a for a in ACTIONS if a.bar and a.where in ("everywhere", where)]
-    if where in ("compare", "first"):
-        shown = [a for a in shown if a.name != "back"]
-    elif where not in ("runs", "plugins"):
+    if where not in ("compare", "first", "runs", "plugins"):
         # Pages that stand on another one: the way back matters more than the way elsewhere.
-        shown = [a for a in shown if a.name not in ("new_run", "runs", "plugins")]
+        shown = [a for a in shown if a.name not in ("new_run", "runs", "plugins", "codes")]
     return sorted(shown, key=lambda action: action.bar)

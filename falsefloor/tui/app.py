@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,28 +16,36 @@ from textual.binding import BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from falsefloor.errors import FalsefloorError
+from falsefloor.checks.verdicts import Place
+from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import ENDED
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir, list_dirs
-from falsefloor.tui import commands, themes
+from falsefloor.tui import commands, drafts, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter
+from falsefloor.tui.drafts import Draft
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import RunWatch, Snapshot
+from falsefloor.tui.start import over_ssh
 from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
+from falsefloor.tui.widgets.live_table import LiveTable
 
 if TYPE_CHECKING:
     from falsefloor.study.study import Study
 
-POLL = 0.1
-"""Seconds between looks at a live run; a look where nothing changed costs microseconds."""
+POLL, FAR = 0.1, 0.5
+"""Seconds between looks at a live run, here and over SSH, where every change is bytes on a line."""
+MACHINE = 2.0
+"""Seconds between looks at the accelerator."""
 SHARE = 5.0
 """A look that took long is followed by a pause this many times longer."""
 SCREENS = {
+    "changes": "changes:ChangesPage",
+    "codes": "codes:Codes",
     "confirm": "asking:Confirm",
     "detail": "detail:DetailPage",
     "export": "asking:AskExport",
@@ -50,7 +59,7 @@ SCREENS = {
     "warnings": "warnings:Warnings",
 }
 """Where a page is; it is imported when it is first shown."""
-ONCE = ("help", "plugins", "runs")
+ONCE = ("codes", "help", "plugins", "runs")
 """Pages that never stand twice on the pile."""
 
 
@@ -69,13 +78,19 @@ class Workbench(App[None]):
         self.root = root
         self.glyphs = glyphs_for()
         self.per_input = False
+        self.within: Place | None = None
+        self.machine = ""
+        self.tour_when_done = False
         self.farewell = ""
-        self.draft: Study | None = None
+        self.draft: Draft | None = drafts.kept(root)
+        self.deleted: dict[str, RunDir] = {}
         self._wanted = run
         self._watch: RunWatch | None = None
         self._looking = False
         self._next_look = 0.0
         self.ascii = self.glyphs is ASCII
+        # The kernel's console has no braille.
+        self.braille = os.environ.get("TERM") != "linux"
         if self.ascii:
             self._filters.append(AsciiFilter())
         self.register_theme(DARK)
@@ -92,7 +107,11 @@ class Workbench(App[None]):
 
     def _newest(self) -> RunDir | None:
         """The newest run under way, else the newest."""
-        runs = list_dirs(self.root)
+        try:
+            runs = list_dirs(self.root)
+        except StoreError as error:
+            self.say(str(error), bad=True)
+            return None
         return next((run for run in runs[:20] if run.is_alive()), runs[0] if runs else None)
 
     def on_mount(self) -> None:
@@ -102,7 +121,30 @@ class Workbench(App[None]):
             self._follow(run)
         else:
             self.show("first")
-        self.set_interval(POLL, self.look)
+        self.set_interval(FAR if over_ssh(os.environ) else POLL, self.look)
+        self.set_interval(MACHINE, self._look_at_machine)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A crash, which should not be: what was being composed is on disk before the app goes."""
+        for screen in self.screen_stack:
+            if callable(draft := getattr(screen, "draft", None)):
+                with suppress(Exception):  # whatever is broken, the crash itself is what must be told
+                    drafts.keep(self.root, draft())
+        super()._handle_exception(error)
+
+    def _look_at_machine(self) -> None:
+        """What the run's accelerator is at, where there is one and the run is under way."""
+        info = self.snapshot.info if self.snapshot else None
+        if info is None or not info.device.startswith("cuda") or info.status != "running":
+            self.machine = ""
+            return
+
+        def ask() -> None:
+            from falsefloor.tui.machine import busy
+
+            self.machine = busy(info.device)
+
+        self.run_worker(ask, thread=True, group="machine", exclusive=True)
 
     # The run that is watched
 
@@ -115,6 +157,7 @@ class Workbench(App[None]):
             self._watch.close()
         self._watch = RunWatch(run)
         self._looking = False
+        self.per_input, self.within = False, None
         self.snapshot = Snapshot(run)
         self._next_look = 0.0
         self.look()
@@ -125,16 +168,18 @@ class Workbench(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
-    def look(self) -> None:
-        """Take a snapshot in a thread, unless one is being taken or it is too early."""
+    def look(self, *, now: bool = False) -> None:
+        """Take a snapshot in a thread, unless one is being taken or it is too early and not asked for now."""
         watch = self._watch
+        if now:
+            self._next_look = 0.0
         if watch is None or self._looking or time.monotonic() < self._next_look:
             return
         self._looking = True
 
         def take() -> None:
             began = time.monotonic()
-            taken = watch.take(per_input=self.per_input)
+            taken = watch.take(per_input=self.per_input, within=self.within)
             self.call_from_thread(self._looked, watch, taken, time.monotonic() - began)
 
         self.run_worker(take, thread=True, group="look")
@@ -147,6 +192,9 @@ class Workbench(App[None]):
         if taken is None:
             return
         before, self.snapshot = self.snapshot, taken
+        if self.tour_when_done and taken.ended and len(self.screen_stack) == 1:
+            self.tour_when_done = False
+            self.action_tour()
         if before is not None and before.info and not before.ended and taken.ended:
             self.bell()
             self._tell_end(taken)
@@ -181,7 +229,13 @@ class Workbench(App[None]):
 
         self.do(lambda: commands.study_of(snapshot.run), copy)
 
-    def do(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None:
+    def do(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None] | None = None,
+        *,
+        failed: Callable[[], None] | None = None,
+    ) -> None:
         """Work in a thread; its result goes to `then`, or is said; what fails on purpose is said."""
 
         def done(result: Any) -> None:
@@ -193,10 +247,12 @@ class Workbench(App[None]):
         def run() -> None:
             try:
                 result = work()
-            except FalsefloorError as error:
-                self.call_from_thread(self.say, str(error), bad=True)
-            except (OSError, sqlite3.Error) as error:
-                self.call_from_thread(self.say, f"That did not work: {error}.", bad=True)
+            except (FalsefloorError, OSError, sqlite3.Error) as error:
+                known = isinstance(error, FalsefloorError)
+                said = str(error) if known else f"That did not work: {error}."
+                self.call_from_thread(self.say, said, bad=True)
+                if failed is not None:
+                    self.call_from_thread(failed)
             else:
                 self.call_from_thread(done, result)
 
@@ -208,7 +264,10 @@ class Workbench(App[None]):
         """Put a page, or a question, on top of the pile; what is answered goes to `then`."""
         module, _, kind = SCREENS[name].partition(":")
         page: Any = getattr(import_module(f"falsefloor.tui.screens.{module}"), kind)
-        if name not in ONCE or not any(type(screen) is page for screen in self.screen_stack):
+        if name in ONCE and any(type(screen) is page for screen in self.screen_stack):
+            while type(self.screen) is not page:
+                self.pop_screen()
+        else:
             self.push_screen(page(*given), then)
 
     def open_detail(self, row: SeriesRow, number: int | None) -> None:
@@ -218,6 +277,10 @@ class Workbench(App[None]):
     def open_warnings(self) -> None:
         if (run := self.run_dir) is not None:
             self.show("warnings", run)
+
+    def open_diagnosis(self, run: RunDir) -> None:
+        width = self.size.width - 3
+        self.show("text", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width), False)
 
     def open_log(self, run: RunDir) -> None:
         self.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))
@@ -233,9 +296,26 @@ class Workbench(App[None]):
         asked = (f"Cancel run {run.id}?", "What is finished stays. Resume goes on with it.", "Cancel it")
         self.show("confirm", *asked, then=lambda yes: self.do(lambda: commands.cancel(run)) if yes else None)
 
-    def ask_delete(self, run: RunDir, then: Callable[[], None]) -> None:
-        asked = (f"Delete run {run.id}?", f"All its results in {run.path} are lost.", "Delete it")
-        self.show("confirm", *asked, then=lambda yes: self.do(run.delete, lambda _: then()) if yes else None)
+    def delete(self, run: RunDir) -> None:
+        """Take a run out of the lists; it goes when the app closes, and can be taken back till then."""
+        if run.is_alive():
+            self.say(f"Run {run.id} is being computed; cancel it first (x).", bad=True)
+        else:
+            self.deleted[run.id] = run
+            self.say(f"Run {run.id} goes when the app closes; u takes it back.")
+
+    def undelete(self) -> None:
+        if self.deleted:
+            run, _ = self.deleted.popitem()
+            self.say(f"Run {run} stays.")
+
+    def reuse(self, run: RunDir) -> None:
+        """Compute a run's study anew as another run, which takes over what did not change."""
+
+        def start(study: Study) -> None:
+            self.do(lambda: commands.start(study, self.root, reuse=run), self._started)
+
+        self.do(lambda: commands.study_of(run), start)
 
     def ask_export(self, run: RunDir) -> None:
         def answered(given: tuple[str, str] | None) -> None:
@@ -254,13 +334,15 @@ class Workbench(App[None]):
     def start_study(self, study: Study) -> None:
         """Start a run and watch it."""
 
-        def started(result: tuple[RunDir, list[str]]) -> None:
-            run, said = result
-            for message in said:
-                self.say(message)
-            self.open_run(run)
+        self.do(lambda: commands.start(study, self.root), self._started)
 
-        self.do(lambda: commands.start(study, self.root), started)
+    def _started(self, result: tuple[RunDir, list[str]]) -> None:
+        run, said = result
+        for message in said:
+            self.say(message)
+        self.draft = None
+        drafts.forget(self.root)
+        self.open_run(run)
 
     # Keys of every page
 
@@ -272,6 +354,35 @@ class Workbench(App[None]):
 
     def action_plugins(self) -> None:
         self.show("plugins")
+
+    def action_codes(self) -> None:
+        self.show("codes", *self._code_here())
+
+    def _code_here(self) -> tuple[str, ...]:
+        """The code that the page speaks of, where it speaks of one."""
+        code = getattr(self.screen, "code", "")
+        return (code,) if code else ()
+
+    def action_tour(self) -> None:
+        """Point at the table, which must be there."""
+        from falsefloor.tui.screens.tour import Tour, steps
+
+        if self.snapshot is None or not self.snapshot.comparison.rows:
+            self.say("The tour needs a table; d on the first page computes the demo.")
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.toured()
+        table = self.screen.query_one(LiveTable)
+        self.push_screen(Tour(table, steps(self.snapshot.comparison, self.glyphs)))
+
+    def first_tour(self) -> bool:
+        """Whether nobody was shown around in this store."""
+        return not (self.root / "toured").exists()
+
+    def toured(self) -> None:
+        with suppress(OSError):
+            (self.root / "toured").touch()
 
     def action_help(self) -> None:
         self.show("help", getattr(self.screen, "WHERE", ""))
@@ -285,6 +396,9 @@ class Workbench(App[None]):
         self.say(f"Theme {self.theme}")
 
     async def action_back(self) -> None:
+        if isinstance(self.screen, Page) and self.screen.above():
+            self.screen.up()
+            return
         # Below the first page there is a table of nothing.
         if len(self.screen_stack) > (2 if self.run_dir is None else 1):
             if isinstance(self.screen, Page):
@@ -321,5 +435,8 @@ class Workbench(App[None]):
         return run
 
     def on_unmount(self) -> None:
+        for run in self.deleted.values():
+            with suppress(FalsefloorError, OSError):
+                run.delete()
         if self._watch is not None:
             self._watch.close()

@@ -72,6 +72,12 @@ def _text(reader: RunReader, form: str) -> str:
     return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
 
 
+def next_step(status: str, *, failed: bool) -> str:
+    """What `pause_or_go_on` would do, in a word; empty where nothing."""
+    steps = {"running": "Pause", "queued": "Pause", "paused": "Go on", "unreadable": ""}
+    return steps.get(status, ("Retry" if failed else "") if status == "done" else "Resume")
+
+
 def pause_or_go_on(run: RunDir, status: str) -> str:
     """Pause a running run, go on with a paused one, resume one that ended unfinished; says what was done."""
     from falsefloor.worker.launch import resume
@@ -87,6 +93,51 @@ def pause_or_go_on(run: RunDir, status: str) -> str:
     return f"Going on with {waiting} units." if waiting and status != "paused" else "Going on."
 
 
+def replay(run: RunDir, finding: str) -> tuple[bool, list[str]]:
+    """Evaluate a warning's point again, in a process of its own: whether it replays, and what it shows."""
+    from falsefloor.plugins.process import ask
+    from falsefloor.report.refutations import replayed
+    from falsefloor.store.trust import check_trust
+
+    check_trust(run, f"falsefloor replay {run.id} {finding}")
+    request = {"run": str(run.path.resolve()), "finding": finding}
+    (answer,) = ask("falsefloor.engine.replay", request, doing=f"replaying {finding}", heard=False)
+    return bool(answer["replays"]), replayed(answer)
+
+
+def diagnosis(run: RunDir, *, width: int) -> str:
+    """What a run says of its models' gradients, as text of a width."""
+    from rich.console import Console
+
+    from falsefloor.report.diagnosis import diagnose
+    from falsefloor.report.diagnosis_page import DiagnosisPage
+
+    file = io.StringIO()
+    console = Console(
+        file=file, width=max(40, width), color_system=None, force_terminal=False, highlight=False
+    )
+    with reading(run) as reader:
+        for one in diagnose(reader):
+            console.print(DiagnosisPage(one, run.id))
+            console.print()
+    return file.getvalue() or "This run has no estimates yet."
+
+
+def retag(run: RunDir, tag: str) -> str:
+    """Give a run that is not being computed another tag."""
+    from contextlib import closing
+
+    from falsefloor.plugins.judging import RunJudge
+    from falsefloor.store.run_dir import take_lock
+    from falsefloor.store.writer import RunWriter
+
+    if run.is_alive():
+        raise StoreError(f"run {run.id} is being computed and writes itself; tag it when it has ended.")
+    with take_lock(run), closing(RunWriter(run.db, RunJudge())) as writer:
+        writer.set_meta(tag=tag)
+    return f"Run {run.id} is tagged {tag}." if tag else f"Run {run.id} has no tag."
+
+
 def cancel(run: RunDir) -> str:
     if not run.is_alive():
         raise StoreError(f"run {run.id} is not being computed; there is nothing to cancel.")
@@ -94,11 +145,11 @@ def cancel(run: RunDir) -> str:
     return "Cancelling: what is finished stays."
 
 
-def start(study: Study, root: Path) -> tuple[RunDir, list[str]]:
+def start(study: Study, root: Path, *, reuse: RunDir | None = None) -> tuple[RunDir, list[str]]:
     """Check a study and start it. Returns the run and what to tell the user."""
     from falsefloor.worker.launch import start as launch
 
-    return launch(study, root)
+    return launch(study, root, reuse=reuse) if reuse is not None else launch(study, root)
 
 
 def demo() -> Study:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from falsefloor.checks.verdicts import STATES
+from falsefloor.observed import Located
 from falsefloor.report.cells import Entry
 from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
 from falsefloor.study.units import is_masked
-
-Line = tuple[str, str]
-"""A sentence and its tone."""
+from falsefloor.tui.themes import Line
 
 MEANING = {
     "refuted": "the number is false: a point that replays contradicts it",
@@ -28,6 +27,19 @@ AGAIN = {
 }
 """What an estimate that did not come back waits for."""
 _LENGTH = {"linf": "no coordinate moved by more", "l2": "in Euclidean length", "l1": "in summed changes"}
+
+
+def which(entry: Entry, record: Mapping[str, Any], glyphs: Glyphs) -> list[Line]:
+    """Of which inputs the number in the cell is, and of which one the sentence after it speaks."""
+    cell = entry.cell
+    if entry.of + cell.judged - cell.correct <= 1:
+        return []
+    over = f"over {cell.correct:,} inputs" + (
+        " that are classified as labelled" if cell.correct < cell.judged else ""
+    )
+    median = "" if cell.radius is None else f"{entry.said(glyphs).text} is the median {over}; "
+    found = f"{entry.count} of {entry.of} {verdict_word(entry.word)}" if entry.word else ""
+    return [(f"{median}{found}. The gravest is input {record['input']}:".lstrip(), "dim")]
 
 
 def says(record: Mapping[str, Any]) -> str:
@@ -68,6 +80,27 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
         yield (clean(record["reason"]), "dim")
 
 
+def path(record: Mapping[str, Any], lost: Located, glyphs: Glyphs) -> Iterator[Line]:
+    """From the input to the logits through what stands between, with the place where the gradient is lost."""
+    stack = [(str(layer["use"]), str(layer.get("at", "input"))) for layer in record["stack"]]
+    before = [(use, f"input.{n}") for n, (use, at) in enumerate(s for s in stack if s[1] == "input")]
+    inside = [(use, at) for use, at in stack if at not in ("input", "logits", "model")]
+    after = [(use, "model") for use, at in stack if at == "model"]
+    after += [(use, f"logits.{n}") for n, (use, at) in enumerate(s for s in stack if s[1] == "logits")]
+    where = lost.submodule or ""
+    steps = [*before, (str(record["model"]), "model"), *inside, *after]
+    nodes = [
+        (name, bool(where) and (where == place or where.startswith(f"{place}."))) for name, place in steps
+    ]
+    known = any(here for _, here in nodes)
+    yield (f"  {'input':<14}{glyphs.down if known else ''}".rstrip(), "dim")
+    for name, here in nodes:
+        lead = glyphs.cross if here else "|" if glyphs.floor == "o" else "│"
+        what = f"  {glyphs.dash} {lost.operation} in {where}" if here else ""
+        yield (f"  {lead} {clean(name)}{clean(what)}", "refuted" if here else "")
+    yield ("  logits", "dim")
+
+
 def wait(entry: Entry, *, ended: bool) -> str:
     """What a cell without a number means."""
     if entry.word in STATES:
@@ -75,3 +108,26 @@ def wait(entry: Entry, *, ended: bool) -> str:
     if entry.cell.live is not None:
         return "This estimate is being computed; the number moves until it is done."
     return "The run ended before its turn; resuming the run goes on." if ended else "Waiting for its turn."
+
+
+def explained(code: str, *, before: Iterable[Line] = ()) -> Iterator[Line]:
+    """What a warning's code means; what to do comes first, since that is what is looked for."""
+    from falsefloor.checks.catalogue import explain
+
+    entry = explain(code)
+    yield (f"{clean(code)} {entry.info.name if entry else ''}".strip(), "heading")
+    yield from before
+    if entry is None:
+        yield ("This code is not ours: the documentation of its package explains it.", "dim")
+        return
+    for title, text in (
+        ("What to do", entry.info.cure),
+        ("What it means", entry.info.summary),
+        ("What was measured", entry.measured),
+        ("Usual cause", entry.cause),
+        ("Blind spot", entry.blind_spot),
+        ("Source", entry.info.source),
+    ):
+        yield ("", "")
+        yield (title, "heading")
+        yield (text, "")

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
+from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.cells import brief
 from falsefloor.report.comparison import Comparison, compare
@@ -20,6 +22,7 @@ from falsefloor.store.reader import ENDED, UNREADABLE, RunReader, reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
 
+SUBJECT = ("model", "masker", "norm")
 SLOW_INPUTS = 20_000
 """Above this many estimates the table shows summaries only: one row an input would be no help."""
 
@@ -34,6 +37,8 @@ class Snapshot:
     cells: Mapping[int, Cell] = field(default_factory=dict)
     comparison: Comparison = field(default_factory=lambda: Comparison((), ()))
     per_input: bool = False
+    within: Place | None = None
+    """the subject whose inputs are shown one by one"""
     problem: str = ""
     taken: float = 0.0
     """by the monotonic clock"""
@@ -60,16 +65,19 @@ class RunWatch:
         self._reader: RunReader | None = None
         self._file: tuple[int, int] | None = None
         self._last = Snapshot(run)
-        self._per_input = False
+        self._asked: tuple[bool, Place | None] = (False, None)
         self._busy = threading.Lock()
         self._closed = False
 
-    def take(self, *, per_input: bool = False) -> Snapshot | None:
-        """The run now, or None where it is as it was. Never raises for what a run on disk can be."""
+    def take(self, *, per_input: bool = False, within: Place | None = None) -> Snapshot | None:
+        """The run now, or None where it is as it was. Never raises for what a run on disk can be.
+
+        per_input: a row an input, of all subjects or ``within`` one.
+        """
         with self._busy:
             try:
                 reader = None if self._closed else self._open()
-                return self._take(reader, per_input) if reader is not None else None
+                return self._take(reader, per_input, within) if reader is not None else None
             except UNREADABLE as error:
                 self._drop()
                 return self._problem(_sentence(self.run, error))
@@ -93,9 +101,9 @@ class RunWatch:
     def _problem_reader(self, message: str) -> RunReader:
         raise StoreError(message)
 
-    def _take(self, reader: RunReader, per_input: bool) -> Snapshot | None:
+    def _take(self, reader: RunReader, per_input: bool, within: Place | None) -> Snapshot | None:
         last, changed = self._last, reader.changed()
-        same = not changed and per_input == self._per_input and not last.problem
+        same = not changed and (per_input, within) == self._asked and not last.problem
         now = time.monotonic()
         if same and (last.ended or now - last.taken < 1.0):
             return None
@@ -106,11 +114,13 @@ class RunWatch:
             return None
         cells = reader.cells()
         series = last.series if len(last.series) == len(cells) else tuple(reader.series())
-        self._per_input = per_input
-        made = Snapshot(self.run, info, series, cells, taken=now)
+        self._asked = (per_input, within)
+        made = Snapshot(self.run, info, series, cells, within=within, taken=now)
         briefs = None
-        if per_input and not made.too_many:
-            briefs = {(record["series"], record["input"]): brief(record) for record in reader.estimates()}
+        if within is not None or (per_input and not made.too_many):
+            where = {} if within is None else dict(zip(SUBJECT, within, strict=False))
+            found = islice(reader.estimates(**where), SLOW_INPUTS)
+            briefs = {(record["series"], record["input"]): brief(record) for record in found}
         shown = compare(
             series,
             cells,
@@ -159,6 +169,8 @@ class RunLine:
     run: RunDir
     info: RunInfo | None
     problem: str = ""
+    size: int = 0
+    """bytes on disk"""
 
     @property
     def status(self) -> str:
@@ -184,7 +196,7 @@ class RunList:
             return known[1]
         try:
             with reading(run) as reader:
-                line = RunLine(run, reader.info())
+                line = RunLine(run, reader.info(), size=run.size())
         except StoreError as error:
             line = RunLine(run, None, str(error))
         self._known[run.id] = (moved, line)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from rich.cells import cell_len
@@ -26,13 +27,20 @@ class View:
 
     pivot: Literal["columns", "rows"] = "columns"
     wide: bool = True
+    group: str = ""
+    """model, masker or norm: what rows are put together by"""
 
     def turned(self) -> View:
         return replace(self, pivot="rows" if self.pivot == "columns" else "columns")
 
 
-def table(comparison: Comparison, view: View, glyphs: Glyphs) -> tuple[list[Column], list[Row]]:
-    """Columns and rows. A row's key is its place: with a label where it is one estimate."""
+def table(
+    comparison: Comparison, view: View, glyphs: Glyphs, *, codes: Mapping[int, str] = MappingProxyType({})
+) -> tuple[list[Column], list[Row]]:
+    """Columns and rows. A row's key is its place: with a label where it is one estimate.
+
+    codes: all warnings of a series, for filters, where they are known.
+    """
     rows = list(comparison.rows)
     if view.pivot == "rows":
         rows = [row.alone(entry) for row in rows for entry in row.entries if entry is not None]
@@ -52,7 +60,13 @@ def table(comparison: Comparison, view: View, glyphs: Glyphs) -> tuple[list[Colu
         for entry in row.entries:
             if entry is not None:
                 cells[_key(entry, view)] = _number(entry, room.get(_key(entry, view), 0), glyphs)
-        made.append(Row(row.subject, tuple(cells.get(column.key, Cell("")) for column in columns)))
+        said = " ".join(
+            codes.get(entry.series.id, entry.reason) for entry in row.entries if entry is not None
+        )
+        at = row.subject
+        tags = (("code", said), ("model", at.model), ("masker", at.masker), ("norm", at.norm))
+        group = f"{view.group} {clean(getattr(at, view.group))}" if view.group else ""
+        made.append(Row(at, tuple(cells.get(column.key, Cell("")) for column in columns), tags, group))
     return columns, made
 
 
@@ -65,8 +79,8 @@ def _columns(comparison: Comparison, view: View, glyphs: Glyphs) -> Iterator[Col
         yield Column("input", "input", "right")
     verdict = Column("verdict", "verdict", frozen=not view.wide, narrowest=7)
     if not view.wide:
-        # The verdict must be seen first where not everything can be.
-        yield verdict
+        # The verdict and what it is for must be seen first where not everything can be.
+        yield from (verdict, Column("code", "code", frozen=True))
     said = [Column("ratio", f"{glyphs.times}none", "right")] * comparison.ratios
     said += [verdict] * (view.wide and view.pivot == "rows") + [Column("why", "why")]
     if view.pivot == "rows":
@@ -104,6 +118,7 @@ def _estimators(headings: dict[str, str], view: View) -> Iterator[Column]:
 
 def _said(row: Told, glyphs: Glyphs) -> dict[str, Cell]:
     at, why, style = row.subject, row.why(glyphs), tone(row.verdict)
+    code = row.reason.partition(" ")[0] if row.verdict not in ("held", "failed", "skipped") else ""
     quiet = "error" if row.verdict == "failed" else "dim" if row.verdict in ("held", "skipped") else ""
     return {
         "model": Cell(clean(at.model), "", at.model),
@@ -113,6 +128,7 @@ def _said(row: Told, glyphs: Glyphs) -> dict[str, Cell]:
         "ratio": Cell(glyphs.ratio(row.ratio), "", row.ratio),
         "verdict": Cell(row.words, style, float(rank(row.verdict)) if row.verdict else None),
         "why": Cell(why, quiet, why or None),
+        "code": Cell(code, quiet or style, code or None),
     }
 
 

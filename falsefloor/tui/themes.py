@@ -1,9 +1,10 @@
-"""Two themes of our own; the terminal's own sixteen colours come with Textual (ansi-dark, ansi-light)."""
+"""Themes, and how lines of text take their colours; the terminal's own sixteen come with Textual."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from textual.content import Content
 from textual.theme import Theme
 
 DARK = Theme(
@@ -56,3 +57,34 @@ def first_theme(environ: Mapping[str, str]) -> str:
     term, colours = environ.get("TERM", ""), environ.get("COLORTERM", "")
     rich = colours in ("truecolor", "24bit") or "256color" in term or term.endswith(("kitty", "direct"))
     return DARK.name if rich or environ.get("NO_COLOR") else "ansi-dark"
+
+
+TONES = {
+    "refuted": "bold $error",
+    "error": "bold $error",
+    "failed": "bold $error",
+    "suspect": "$warning",
+    "vacuous": "$vacuous",
+    "unchecked": "$quiet",
+    "held": "$success",
+    "dim": "$quiet",
+    "skipped": "$quiet",
+    "cancelled": "$quiet",
+    "strong": "bold",
+    "live": "$primary",
+    "heading": "bold $primary",
+    "primary": "$primary",
+    "secondary": "$secondary",
+    "warning": "$warning",
+}
+"""Tones of lines, as Textual's styles."""
+Line = tuple[str, str]
+"""A sentence and its tone."""
+
+
+def styled(lines: Iterable[Line], *, joint: str = "\n") -> Content:
+    """Lines with their tones; the text is shown letter by letter, never read as markup."""
+    pieces: list[tuple[str, str]] = []
+    for n, (text, tone) in enumerate(lines):
+        pieces.append(((joint if n else "") + text, TONES.get(tone, "")))
+    return Content.assemble(*pieces)

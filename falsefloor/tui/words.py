@@ -18,6 +18,14 @@ def roughly(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
+def size(count: int) -> str:
+    """Bytes: 950 B, 1.2 MB."""
+    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= of:
+            return f"{count / of:.3g} {unit}"
+    return f"{count} B"
+
+
 def many(count: int, noun: str) -> str:
     """1 input, 2,300 inputs."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -14,7 +14,7 @@ from warm import Forker
 from falsefloor.cli.app import run_command
 from falsefloor.cli.ending import ending
 from falsefloor.cli.follow import follow
-from falsefloor.cli.replay import sentences
+from falsefloor.report.refutations import replayed
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import study_from
 from falsefloor.worker.launch import start
@@ -65,8 +65,8 @@ def test_a_refutation_replays_from_disk(run: RunDir, store: Path, capsys: pytest
     assert document["schema"] == "falsefloor.replay/1"
     assert document["replays"] is True
     assert document["distance"] < document["claimed"] == 0.3
-    assert "alone and in a batch" in sentences(document)[2]
-    assert sentences(document)[-1] == "it replays"
+    assert "alone and in a batch" in replayed(document)[2]
+    assert replayed(document)[-1] == "it replays"
 
 
 POINT: dict[str, Any] = {
@@ -88,14 +88,14 @@ POINT: dict[str, Any] = {
 
 
 def test_what_does_not_replay_is_said_so_with_what_changed() -> None:
-    lines = sentences({**POINT, "changed": ["weights"]})
+    lines = replayed({**POINT, "changed": ["weights"]})
     assert lines[-1] == "it does NOT replay"
     assert "changed since the run: weights" in lines
 
 
 def test_a_pair_is_told_with_its_slope() -> None:
     pair = {**POINT, "kind": "pair", "code": "FF202", "margins": [1.0, 0.2], "slope": 8.0, "lipschitz": 5.0}
-    text = "\n".join(sentences({**pair, "replays": True}))
+    text = "\n".join(replayed({**pair, "replays": True}))
     assert "a slope of 8" in text
     assert "at most 5" in text
     assert text.endswith("it replays")

@@ -93,10 +93,12 @@ async def test_the_witness_is_copied_as_json(
 async def test_warnings_stand_by_their_code_with_their_explanation(opened: Any, run: RunDir) -> None:
     async with opened(run) as pilot:
         await pilot.press("w")
-        screen = await shows(pilot, "3 refuted", "21 suspect", "FF201 floor above ceiling", "What it means")
+        screen = await shows(pilot, "3 refuted", "21 suspect", "FF201 floor above ceiling", "What to do")
         assert screen.index("FF201 REFUTED") < screen.index("FF102")
-        await pilot.press("slash", *"FF102 ramp", "enter")
-        await shows(pilot, "FF102 scales disagree")
+        await pilot.press("slash", *"code", "colon", *"FF102 ramp", "enter")
+        await shows(pilot, "FF102 scales disagree", "On 3 inputs; of input 0")
+        await pilot.press("enter")
+        await shows(pilot, "FF102 ramp 255 0.2 clever")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, DetailPage))
         await shows(pilot, "ramp:c=255,delta=0.2")
@@ -107,6 +109,10 @@ async def test_ten_thousand_warnings_are_all_there_and_quick_to_walk(opened: Any
     run = StoredRun(store, notes=notes).close()
     async with opened(run) as pilot:
         await pilot.press("w")
+        await pilot.press("slash", *"FF504", "enter")
+        await shows(pilot, "note number ", "On 3 inputs, 3,336 times; of input 0")
+        await pilot.press("escape")
+        await pilot.press("g", "g")
         await until(pilot, lambda: pilot.app.screen.query_one(LiveTable).count >= 10_000)
         await pilot.press("end", "pageup", "slash", *"1111")
         await until(pilot, lambda: len(pilot.app.screen.query_one(LiveTable).shown) == 9)
@@ -138,17 +144,65 @@ async def test_runs_are_listed_newest_first_and_opened(opened: Any, store: Path,
         await shows(pilot, "run 11110000", "live")
 
 
-async def test_deleting_a_run_asks_and_then_it_is_gone(opened: Any, run: RunDir) -> None:
+async def test_a_deleted_run_can_be_taken_back_until_the_app_closes(opened: Any, run: RunDir) -> None:
     async with opened(run) as pilot:
         await pilot.press("r")
         await shows(pilot, "7f3a0000", "done")
         await pilot.press("d")
-        await shows(pilot, "Delete run 7f3a0000?")
-        await pilot.press("n")
+        await shows(pilot, "There are no runs here yet", "u takes it back")
+        await pilot.press("u")
+        await shows(pilot, "12/12", "7f3a0000 stays")
         assert run.path.exists()
-        await pilot.press("d", "y")
-        await until(pilot, lambda: not run.path.exists())
-        await shows(pilot, "There are no runs here yet")
+        await pilot.press("d")
+        await shows(pilot, "There are no runs here yet", "1 deleted when the app closes")
+        assert run.path.exists()
+    assert not run.path.exists()
+
+
+async def test_two_runs_are_compared_and_what_changed_comes_first(opened: Any, store: Path) -> None:
+    before = StoredRun(store, id="aaaa0000").close()
+    StoredRun(store, id="bbbb0000", factor=2.0).close()
+    async with opened(before, size=(140, 40)) as pilot:
+        await pilot.press("r")
+        await shows(pilot, "aaaa0000", "bbbb0000")
+        table = pilot.app.screen.query_one(LiveTable)
+        table.move_to("aaaa0000")
+        await pilot.press("c")
+        await shows(pilot, "c on another run compares it with aaaa0000")
+        table.move_to("bbbb0000")
+        await pilot.press("c")
+        await shows(pilot, "aaaa0000 before, bbbb0000 after", "shared cells changed", "intervals apart on")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Runs))
+
+
+async def test_a_run_gets_another_tag_and_its_diagnosis_is_told(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(140, 40)) as pilot:
+        await pilot.press("r")
+        await shows(pilot, "sample")
+        await pilot.press("T", *"d2", "enter")
+        await shows(pilot, " d2 ")
+        await pilot.press("D")
+        await shows(pilot, "diagnosis of run 7f3a0000", "staircase:c=255")
+
+
+async def test_every_code_is_explained_from_any_page(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("F", "slash", *"FF205", "enter")
+        await shows(pilot, "FF205 planted trap missed", "What to do")
+
+
+async def test_the_tour_points_at_the_table_in_six_steps_and_can_be_left(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await pilot.press("G")
+        await shows(pilot, "1 of 6", "A floor, estimated")
+        table = pilot.app.screen_stack[0].query_one(LiveTable)
+        assert table.current.masker == "none"
+        await pilot.press("enter", "enter")
+        await shows(pilot, "3 of 6", "Why the mask fools it", "1.0000")
+        assert (table.current.masker, table.current_column) == ("staircase:c=255", "e:clever")
+        await pilot.press("left", "escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Compare))
 
 
 async def test_space_resumes_a_lost_run(opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,9 @@ def test_numbers_of_a_column_stand_below_each_other_whatever_their_marks() -> No
     ("view", "heads"),
     [
         (View(), "masker clever milp attack ×none rec.clever verdict why"),
-        (View(wide=False), "masker verdict clever milp attack ×none why rec.clever"),
+        (View(wide=False), "masker verdict code clever milp attack ×none why rec.clever"),
         (View("rows"), "masker estimator radius ×none verdict why"),
-        (View("rows", wide=False), "masker verdict estimator radius ×none why"),
+        (View("rows", wide=False), "masker verdict code estimator radius ×none why"),
     ],
 )
 def test_a_repaired_number_is_named_after_the_raw_one_and_never_takes_the_reasons_room(

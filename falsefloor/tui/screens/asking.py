@@ -46,6 +46,28 @@ class Confirm(ModalScreen[bool]):
         self.focus_next()
 
 
+class AskText(ModalScreen[str | None]):
+    """A line of text; nothing is an answer too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
+
+    def __init__(self, question: str, *, given: str = "") -> None:
+        super().__init__()
+        self._question, self._given = question, given
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False, classes="question")
+            yield Input(self._given, compact=True)
+            yield Static("Enter takes it; Escape leaves", markup=False, classes="hint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip())
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
 class AskPath(ModalScreen[str | None]):
     """A path."""
 

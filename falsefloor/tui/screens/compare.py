@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.events import Resize
 from textual.widget import Widget
 from textual.widgets import Static
@@ -16,44 +17,55 @@ from textual.widgets import Static
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import legend
+from falsefloor.report.strips import read_strips
 from falsefloor.report.text import clean, clock, fact, share
-from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import sentences, words
-from falsefloor.tui.actions import bindings
-from falsefloor.tui.screens.page import Page, styled
-from falsefloor.tui.sentences import Line
+from falsefloor.tui import commands, sentences, words
+from falsefloor.tui.actions import Action, bindings
+from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.table import View, table
+from falsefloor.tui.themes import Line, styled
 from falsefloor.tui.widgets.bars import Piece
+from falsefloor.tui.widgets.cells import Head
 from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
+from falsefloor.tui.widgets.side import Seen, Side, look
 
 REST = 0.12
 """Seconds the cursor rests before the estimate under it is read."""
 
 
 class Compare(Page):
-    """The table of a run, with what the estimate under the cursor says below it."""
+    """The table of a run; below it, and beside it where there is room, what the cursor is on."""
 
     WHERE = "compare"
-    PARTS = ("problem", "table", "says", "more")
+    PARTS = ("problem", "table", "legend", "says", "more", "side")
     BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
 
     def __init__(self) -> None:
         super().__init__()
         self.view = View()
         self._seen: tuple[object, ...] = ()
+        self._codes: Mapping[int, str] = {}
+        self._codes_of: object = None
+        self._return: Place | None = None
+        """The row that the cursor goes back to from its inputs."""
 
     def body(self) -> Iterable[Widget]:
         yield Static(id="problem", markup=False)
         g = self.bench.glyphs
         table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
-        yield table
-        with Horizontal(id="below"):
-            with VerticalScroll(id="story", can_focus=False):
-                yield Static(id="says", markup=False)
-            with VerticalScroll(id="aside", can_focus=False):
-                yield Static(id="more", markup=False)
+        with Container(id="desk"):
+            with Vertical(id="left"):
+                yield table
+                yield Static(id="legend", markup=False)
+                with Horizontal(id="below"):
+                    with VerticalScroll(id="story", classes="pane"):
+                        yield Static(id="says", markup=False)
+                    with VerticalScroll(id="aside", classes="pane"):
+                        yield Static(id="more", markup=False)
+            yield Side(id="side")
 
     def opened(self) -> None:
         self.set_interval(1.0, self._tick)
@@ -64,9 +76,17 @@ class Compare(Page):
         self._show(snapshot)
 
     def on_resize(self, event: Resize) -> None:
-        self.view = replace(self.view, wide=event.size.width >= 110)
+        width, height = event.size
+        side = width >= HUGE and height >= 28
+        self.set_class(side, "-huge")
+        if side:
+            self.query_one(Side).styles.height = "1fr"
+        self.view = replace(self.view, wide=width - side * SIDE >= 110)
         if self.bench.snapshot is not None and self.standing:
             self._show(self.bench.snapshot)
+            # The panes beside may have come or gone.
+            self._seen = ()
+            self.call_after_refresh(self._tell)
 
     def _show(self, snapshot: Snapshot) -> None:
         self._tick()
@@ -78,9 +98,43 @@ class Compare(Page):
         lines = [*([said] if said else []), *snapshot.comparison.said]
         problem.display = bool(lines)
         problem.update(styled([("\n".join(f"! {clean(line)}" for line in lines), "error")]))
-        columns, rows = table(snapshot.comparison, self.view, self.bench.glyphs)
-        self.query_one(LiveTable).show(columns, rows, gap=1)
+        columns, rows = table(snapshot.comparison, self.view, self.bench.glyphs, codes=self._codes)
+        shown = self.query_one(LiveTable)
+        shown.show(columns, rows, gap=1)
+        if self._return is not None and snapshot.within is None:
+            shown.move_to(self._return)
+            self._return = None
+        shown.say(self._blank(snapshot))
+        if not self.has_class("-huge"):
+            # Pictures take what the rows leave, and a third of the page where rows would take all.
+            left = self.size.height - len(rows) - TAKEN
+            self.query_one(Side).styles.height = max(13, min(22, left))
+        self.query_one("#legend", Static).update(styled([(self._legend(snapshot), "dim")]))
         self._tell()
+        self.tell_keys()
+
+    def _blank(self, snapshot: Snapshot) -> str:
+        """What stands where there are no rows."""
+        table = self.query_one(LiveTable)
+        if table.count:
+            return "" if table.shown else "No row passes the filter; escape shows all."
+        if snapshot.info is None:
+            return "" if snapshot.problem else f"Loading run {snapshot.run.id}{self.bench.glyphs.ellipsis}"
+        if snapshot.ended:
+            return "This run ended before anything was planned; its log (l) says why."
+        return "The models are being loaded; the first numbers come when that is done."
+
+    def _legend(self, snapshot: Snapshot) -> str:
+        """As many phrases as one line takes, what numbers are of first."""
+        phrases = legend(snapshot.comparison, self.bench.glyphs)
+        phrases.sort(key=lambda phrase: not phrase.startswith("numbers are"))
+        joint, room = f" {self.bench.glyphs.dot} ", self.query_one("#legend").size.width or self.size.width
+        made = ""
+        for phrase in phrases:
+            longer = made + joint * bool(made) + phrase
+            if cell_len(longer) <= room - 2:
+                made = longer
+        return made
 
     def _tick(self) -> None:
         if self.standing and (snapshot := self.bench.snapshot) is not None:
@@ -92,19 +146,21 @@ class Compare(Page):
         if info is None:
             yield (snapshot.status, "live")
             return
+        if snapshot.within is not None:
+            yield (f"inputs of {words.short_spec(snapshot.within.masker)}", "strong")
         yield (share(info.units()), "")
         # One piece: what failed may not be left out where there is room for "0 refuted".
         refuted, failed = info.counts.get("refuted", 0), info.counts.get("failed", 0)
         found = f"{refuted} refuted" + (f", {failed} failed" if failed else "")
         yield (found, "refuted" if refuted or failed else "quiet")
-        yield (clean(info.tag), "")
-        yield (clock(self.bench.elapsed(snapshot)), "quiet")
         running = snapshot.status == "running"
-        if running and info.units_ended and info.seconds > 1:
-            left = info.seconds / info.units_ended * info.units()["planned"]
-            yield (f"{words.roughly(left)} left", "quiet")
+        if info.left is not None:
+            yield (f"{words.roughly(info.left)} left", "strong")
+        yield (clock(self.bench.elapsed(snapshot)), "quiet")
+        yield (clean(info.tag), "")
+        if running and info.seconds > 1:
             yield (f"{words.magnitude((info.forward + info.backward) / info.seconds)} queries/s", "quiet")
-        yield (clean(info.device), "quiet")
+        yield (self.bench.machine or clean(info.device), "quiet")
         for shared in (snapshot.comparison.models, snapshot.comparison.norms):
             # What all rows share is said once, up here.
             if len(shared) == 1:
@@ -128,17 +184,26 @@ class Compare(Page):
         """Say what the cell under the cursor says: at once from the table, soon from the stored record."""
         if not self.standing:
             return
+        self._want_codes()
         target, snapshot = self.target(), self.bench.snapshot
         says, more = self.query_one("#says", Static), self.query_one("#more", Static)
         if target is None or snapshot is None:
             table = self.query_one(LiveTable)
             hidden = "No row contains these words; escape shows all."
-            says.update(styled([(hidden if table.count and not table.shown else "", "dim")]))
+            folded = "Enter folds the rows of this group, and unfolds them."
+            said = (
+                folded
+                if isinstance(table.current, Head)
+                else hidden
+                if table.count and not table.shown
+                else ""
+            )
+            says.update(styled([(said, "dim")]))
             more.update("")
             self._seen = ()
             return
         at, entry = target
-        fresh = (snapshot.run.id, *target)
+        fresh = (snapshot.run.id, *target, self._pictured)
         if fresh == self._seen:
             return
         self._seen = fresh
@@ -147,39 +212,80 @@ class Compare(Page):
             says.update(styled([(name, "strong"), (sentences.wait(entry, ended=snapshot.ended), "dim")]))
             more.update("")
             return
-        self.set_timer(REST, lambda: self._read(fresh, snapshot.run, at, entry))
+        self.set_timer(REST, lambda: self._read(fresh, snapshot, at, entry))
 
-    def _read(self, fresh: tuple[object, ...], run: RunDir, at: Place, entry: Entry) -> None:
-        if fresh != self._seen:
+    @property
+    def _pictured(self) -> bool:
+        """Whether there is room for pictures."""
+        return self.query_one(Side).size.height > 0
+
+    def _read(self, fresh: tuple[object, ...], snapshot: Snapshot, at: Place, entry: Entry) -> None:
+        if fresh != self._seen or not self.standing:
             return
+        pictured = self._pictured
 
         def read() -> None:
-            from falsefloor.report.detail import worst_record
+            from falsefloor.report.detail import read_detail, worst_record
             from falsefloor.store.reader import reading
 
+            pictures: Seen | None = None
             try:
-                with reading(run) as reader:
+                with reading(snapshot.run) as reader:
                     record = worst_record(reader, entry.series.id, _number(at))
+                    if pictured and record is not None:
+                        detail = read_detail(reader, entry.series.id, int(record["input"]))
+                        pictures = look(detail, read_strips(reader, snapshot.comparison, at, entry))
             except FalsefloorError as error:
-                self.app.call_from_thread(self._told, fresh, [(clean(str(error)), "error")], ())
+                self.app.call_from_thread(self._told, fresh, [(clean(str(error)), "error")], (), None)
                 return
             if record is None:
-                self.app.call_from_thread(self._told, fresh, [(sentences.wait(entry, ended=True), "dim")], ())
+                lines = [(sentences.wait(entry, ended=True), "dim")]
+                self.app.call_from_thread(self._told, fresh, lines, (), None)
                 return
-            says = [(sentences.says(record), "strong"), *sentences.judged(record, self.bench.glyphs)]
-            self.app.call_from_thread(self._told, fresh, says, list(self._facts(entry, record)))
+            g = self.bench.glyphs
+            which = sentences.which(entry, record, g)
+            says = [*which, (sentences.says(record), "strong"), *sentences.judged(record, g)]
+            self.app.call_from_thread(self._told, fresh, says, list(self._facts(entry, record)), pictures)
 
         self.run_worker(read, thread=True, group="story", exclusive=True)
 
-    def _told(self, fresh: tuple[object, ...], says: Iterable[Line], more: Iterable[Line]) -> None:
+    def _told(
+        self, fresh: tuple[object, ...], says: Iterable[Line], more: Iterable[Line], pictures: Seen | None
+    ) -> None:
         if fresh == self._seen and self.standing:
             self.query_one("#says", Static).update(styled(says))
             self.query_one("#more", Static).update(styled(more))
+            if self._pictured:
+                self.query_one(Side).show(pictures)
+
+    def _want_codes(self) -> None:
+        """Where rows are filtered by code, know all codes of each cell, not only its gravest."""
+        snapshot = self.bench.snapshot
+        if snapshot is None or snapshot.info is None or "code:" not in self.query_one(LiveTable).needle:
+            return
+        state = (snapshot.run.id, dict(snapshot.info.counts))
+        if state == self._codes_of:
+            return
+        self._codes_of = state
+
+        def read() -> Mapping[int, str]:
+            from falsefloor.store.reader import reading
+
+            found: dict[int, str] = {}
+            with reading(snapshot.run) as reader:
+                for group in reader.finding_groups():
+                    found[group["series"]] = f"{found.get(group['series'], '')} {group['code']}"
+            return found
+
+        def known(codes: Mapping[int, str]) -> None:
+            self._codes = codes
+            self._again()
+
+        self.bench.do(read, known)
 
     def _facts(self, entry: Entry, record: Mapping[str, Any]) -> Iterator[Line]:
-        series, cell = entry.series, entry.cell
+        series = entry.series
         if entry.of > 1:
-            yield (f"over {words.many(cell.correct, 'input')}, the median is shown", "dim")
             yield (", ".join(f"{count} {clean(word)}" for word, count in entry.counts.items()), "")
         if entry.ratio is not None:
             yield (f"{self.bench.glyphs.ratio(entry.ratio)} the unmasked model's number", "strong")
@@ -192,6 +298,10 @@ class Compare(Page):
         yield (f"{total} queries, {record['seconds']:.2f} s an input", "dim")
 
     # Keys
+
+    def action_diagnose(self) -> None:
+        if (snapshot := self.bench.snapshot) is not None:
+            self.bench.open_diagnosis(snapshot.run)
 
     @on(LiveTable.Selected)
     def action_detail(self) -> None:
@@ -226,12 +336,70 @@ class Compare(Page):
         self.view = self.view.turned()
         self._again()
 
+    def action_group(self) -> None:
+        """By what differs among the rows: model, masker, norm; then not again."""
+        said = self.bench.snapshot.comparison if self.bench.snapshot else None
+        if said is None:
+            return
+        maskers = {row.subject.masker for row in said.rows}
+        able = [*["model"] * (len(said.models) > 1), *["masker"] * (len(maskers) < len(said.rows))]
+        order = ["", *able, *["norm"] * (len(said.norms) > 1)]
+        group = order[(order.index(self.view.group) + 1) % len(order)] if self.view.group in order else ""
+        self.view = replace(self.view, group=group)
+        if len(order) == 1:
+            self.bench.say("There is nothing to group by: one model, one norm, a row a masker.")
+        self._again()
+
     def action_inputs(self) -> None:
-        self.bench.per_input = not self.bench.per_input
+        self.bench.per_input, self.bench.within = not self.bench.per_input, None
         if self.bench.per_input and self.bench.snapshot and self.bench.snapshot.too_many:
-            self.bench.say(
-                "There are too many estimates to show single inputs; Enter opens one after another."
-            )
+            self.bench.say("There are too many estimates to show them all; o shows the inputs of one row.")
+        self._hurry()
+
+    def action_only_inputs(self) -> None:
+        """The inputs of the row under the cursor; where they are shown already, all rows again."""
+        if self.bench.within is not None:
+            self.up()
+        elif (target := self.target()) is not None:
+            self.bench.within = target[0].subject.cell
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self.bench.look(now=True)
+
+    # Escape
+
+    def above(self) -> str:
+        table = self.query_one(LiveTable)
+        if not table.has_focus:
+            return "To the table"
+        if table.needle:
+            return "Show all"
+        return "All rows" if self.bench.within is not None or self.bench.per_input else ""
+
+    def up(self) -> None:
+        table = self.query_one(LiveTable)
+        if table.has_focus and table.needle:
+            self.query_one(Search).action_forget()
+        elif table.has_focus:
+            at = self.bench.within
+            self.bench.per_input, self.bench.within = False, None
+            if at is not None:
+                self._return = at
+            self._hurry()
+        table.focus()
+
+    def offers(self, action: Action) -> str:
+        snapshot = self.bench.snapshot
+        status, ended = (snapshot.status, snapshot.ended) if snapshot else ("", True)
+        if action.name == "pause":
+            failed = bool(snapshot and snapshot.info and snapshot.info.units_failed)
+            return commands.next_step(status, failed=failed)
+        if action.name == "cancel":
+            return "" if ended or status not in commands.LIVE else action.label
+        if action.name in ("detail", "only_inputs", "copy"):
+            return action.label if self.standing and self.target() else ""
+        return super().offers(action)
 
     def _again(self) -> None:
         if (snapshot := self.bench.snapshot) is not None:
@@ -279,6 +447,10 @@ class Compare(Page):
             self.bench.copy_command(snapshot)
 
 
+TAKEN = 13
+"""Lines of the page beside rows and pictures."""
+HUGE, SIDE = 170, 68
+"""Columns from which pictures stand beside the table, and how many they take."""
 _STATUS = {"running": "live", "lost": "LOST", "unreadable": "unreadable"}
 
 

@@ -4,38 +4,58 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
+from textual import events
 from textual.binding import BindingType
-from textual.containers import Container, VerticalScroll
-from textual.content import Content
+from textual.containers import Container, Horizontal, VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
-from falsefloor.report.figure import FIGURES, Figure
-from falsefloor.report.pictures import picture
+from falsefloor.report.figure import FIGURES
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import sentences
-from falsefloor.tui.actions import bindings
-from falsefloor.tui.screens.page import Page, styled
-from falsefloor.tui.sentences import Line
+from falsefloor.tui import commands, sentences
+from falsefloor.tui.actions import Action, bindings
+from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.widgets.pictures import Panel, Pictures, difference, image
-from falsefloor.tui.widgets.plots import Plot, ink, sign
+from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.widgets.pictures import Pictures, faces
+from falsefloor.tui.widgets.plots import Drawing
 
 PANELS = ("story", "spectrum", "fit", "score", "pictures", "facts")
 NAMES = ("Warnings", "Scales", "Fit", "Score", "Pictures", "Facts")
+DRAWN = PANELS[1:4]
+DRAWING_ABSENT = {
+    "spectrum": "No scale spectrum here: it comes with the estimator finite-difference.",
+    "fit": "This estimator keeps no batch maxima.",
+    "score": "This estimator keeps no running score.",
+}
+
+
+class Tab(Static):
+    """A panel's name; a click shows it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(classes="tab", markup=False)
+        self.number = number
+
+    async def on_click(self) -> None:
+        await self.run_action(f"screen.show_panel({self.number})")
+
+
+class Pane(Drawing, can_focus=True):
+    """A figure that takes the focus, to be read off."""
 
 
 class DetailPage(Page):
-    """Panels one at a time where there is little room, all together where there is."""
+    """Panels one at a time where there is little room, all together where there is; any fills the screen."""
 
     WHERE = "detail"
     PARTS = ("claim", "warnings", "evidence", "pictures", "facts")
@@ -44,33 +64,35 @@ class DetailPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = bindings("detail")
 
     panel: reactive[int] = reactive(0, init=False)
+    zoomed: reactive[bool] = reactive(False, init=False)
 
     def __init__(self, run: RunDir, row: SeriesRow, number: int | None) -> None:
         super().__init__()
         self._run, self._row, self._number = run, row, number
         self._detail: Detail | None = None
         self._state: object = None
+        self._replayed: tuple[Line, ...] = ()
+        self._replaying = False
 
     def body(self) -> Iterable[Widget]:
-        yield Static(id="claim", markup=False)
-        yield Static(id="tabs", markup=False)
+        yield Static("Reading.", id="claim", markup=False)
+        with Horizontal(id="tabs"):
+            yield from (Tab(n + 1) for n in range(len(PANELS)))
         with Container(id="panels"):
-            with VerticalScroll(id="story", classes="panel"):
+            with VerticalScroll(id="story", classes="panel pane"):
                 yield Static(id="warnings", markup=False)
-            with Container(id="drawn"):
-                for name in PANELS[1:4]:
-                    with Container(id=name, classes="panel plot"):
-                        yield Static(classes="title", markup=False)
-                        yield Plot()
-                        yield Static(classes="note", markup=False)
-                with Container(id="pictures", classes="panel"):
-                    yield Pictures()
-                    yield Static(classes="note", markup=False)
-            with VerticalScroll(id="facts", classes="panel"):
+            # In the order of a grid of two rows.
+            yield Pane(DRAWING_ABSENT["spectrum"], id="spectrum", classes="panel plot pane")
+            with VerticalScroll(id="pictures", classes="panel pane"):
+                yield Pictures()
+                yield Static(classes="note", markup=False)
+            yield Pane(DRAWING_ABSENT["fit"], id="fit", classes="panel plot pane")
+            yield Pane(DRAWING_ABSENT["score"], id="score", classes="panel plot pane")
+            with VerticalScroll(id="facts", classes="panel pane"):
                 yield Static(id="evidence", markup=False)
 
     def opened(self) -> None:
-        self._tabs()
+        self._lay()
         self._load()
 
     def seen(self, snapshot: Snapshot) -> None:
@@ -116,43 +138,18 @@ class DetailPage(Page):
         self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
         self.query_one("#warnings", Static).update(styled(self._story(detail)))
         self.query_one("#evidence", Static).update(styled(self._facts(detail)))
-        for name, make in FIGURES.items():
-            figure = make(detail)
-            panel = self.query_one(f"#{name}")
-            title, note = panel.query_one(".title", Static), panel.query_one(".note", Static)
-            title.update(self._legend(figure) if figure else styled([(_ABSENT[name], "dim")]))
-            note.update(styled([(clean(" ".join(figure.notes)) if figure else "", "dim")]))
-            self.query_one(f"#{name} Plot", Plot).draw(figure)
-        self._draw(detail)
-
-    def _draw(self, detail: Detail) -> None:
-        low, high = detail.bounds
-        before, after = (picture(values, detail.shape) for values in (detail.input, detail.witness))
-        panels: list[Panel] = []
-        if before:
-            panels.append(image(before, f"input: {detail.record['label']}", low=low, high=high))
-        if before and after and before.size == after.size:
-            predicted = detail.seen.get("predicted")
-            answer = f": {predicted}" if predicted is not None else ""
-            panels += [difference(before, after), image(after, f"adversarial{answer}", low=low, high=high)]
-        self.query_one(Pictures).draw(tuple(panels))
-        note = "" if panels else "This input is not a picture, or was not stored."
-        if panels and not after:
-            note = "No adversarial input is attached."
-        elif isinstance(distance := detail.seen.get("distance"), float | int):
-            note = f"distance {number(float(distance))}"
-        self.query_one("#pictures .note", Static).update(styled([(note, "dim")]))
-
-    def _legend(self, figure: Figure) -> Content:
-        """The title, and in a second line what each colour is."""
-        bar = self.bench.glyphs.bar
-        pieces = [(f"{sign(one) * 2 or bar} {clean(one.name)}   ", ink(one)) for one in figure.legend]
-        return styled([(figure.title, "heading")]) + "\n" + styled(pieces, joint="")
+        for name in DRAWN:
+            self.query_one(f"#{name}", Pane).draw(FIGURES[name](detail))
+        shown = faces(detail)
+        self.query_one(Pictures).draw(shown.panels)
+        self.query_one("#pictures .note", Static).update(shown.note)
+        self.tell_keys()
 
     # Texts
 
     def _story(self, detail: Detail) -> Iterator[Line]:
         record, g = detail.record, self.bench.glyphs
+        yield from self._replayed
         lines = list(sentences.judged(record, g))
         yield from lines[:1]
         yield ("", "")
@@ -176,6 +173,7 @@ class DetailPage(Page):
         located = Observed.read(detail.observed).located
         if located is not None:
             yield ("Where the gradient is lost", "heading")
+            yield from sentences.path(record, located, g)
             for said in (located.words, *located.others):
                 yield (f"  {clean(said)}", "")
             yield ("", "")
@@ -217,28 +215,84 @@ class DetailPage(Page):
 
     # Panels
 
-    def watch_panel(self) -> None:
-        self._tabs()
+    @property
+    def _all(self) -> bool:
+        """Whether all panels are there at once."""
+        room = self.has_class("-wide") and self.has_class("-tall")
+        return room and not self.zoomed and PANELS[self.panel] != "facts"
 
-    def _tabs(self) -> None:
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._lay)
+
+    def watch_panel(self) -> None:
+        self._lay()
+
+    def watch_zoomed(self) -> None:
+        self._lay()
+
+    def _lay(self) -> None:
+        """Show the panel that is chosen, or all; the tabs say which."""
+        if not self.standing:
+            return
         g = self.bench.glyphs
-        pieces: list[Line] = []
-        for n, name in enumerate(NAMES):
+        self.set_class(not self._all, "-one")
+        for n, tab in enumerate(self.query(Tab)):
             mark = g.cursor if n == self.panel else " "
-            pieces.append((f"{mark}{n + 1} {name} ", "heading" if n == self.panel else "dim"))
-        self.query_one("#tabs", Static).update(styled(pieces, joint=""))
+            tab.update(styled([(f"{mark}{n + 1} {NAMES[n]} ", "heading" if n == self.panel else "dim")]))
         for n, panel in enumerate(PANELS):
             self.query_one(f"#{panel}").set_class(n == self.panel, "-current")
-        self.query_one("#drawn").set_class(0 < self.panel < 5, "-current")
-        scrolling = self.query_one(f"#{PANELS[self.panel]}")
-        if scrolling.can_focus:
-            scrolling.focus()
+        self.query_one(f"#{PANELS[self.panel]}").focus()
+        self.tell_keys()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        # A click, or tab in a dialog that closed: what has the focus is what keys speak of.
+        if self._all and event.widget.id in PANELS:
+            self.panel = PANELS.index(event.widget.id)
 
     def action_show_panel(self, number: int) -> None:
         self.panel = number - 1
 
     def action_turn(self, by: int) -> None:
         self.panel = (self.panel + by) % len(PANELS)
+
+    def action_zoom(self) -> None:
+        self.zoomed = not self.zoomed
+
+    @property
+    def _pane(self) -> Pane | None:
+        """The figure that is chosen."""
+        return self.query_one(f"#{PANELS[self.panel]}", Pane) if PANELS[self.panel] in DRAWN else None
+
+    def action_readout(self, by: int) -> None:
+        if (pane := self._pane) is not None:
+            pane.step(by)
+
+    def action_axis(self, side: int) -> None:
+        if (pane := self._pane) is not None:
+            pane.turn(side)
+
+    def above(self) -> str:
+        return "All panels" if self.zoomed else ""
+
+    def up(self) -> None:
+        self.zoomed = False
+
+    def offers(self, action: Action) -> str:
+        detail, name = self._detail, action.name
+        if name.startswith(("readout", "axis")):
+            drawn = self._pane is not None and self._pane.figure is not None
+            return action.label if drawn else ""
+        if name in ("next", "previous"):
+            return action.label if detail is not None and len(detail.inputs) > 1 else ""
+        if name == "zoom":
+            return "Back to all" if self.zoomed else action.label
+        if name == "replay":
+            return action.label if self._refutation() and not self._replaying else ""
+        if name == "copy":
+            return action.label if detail is not None and detail.record["radius"] is not None else ""
+        if name == "copy_witness":
+            return action.label if detail is not None and detail.witness else ""
+        return super().offers(action)
 
     # Keys
 
@@ -266,12 +320,41 @@ class DetailPage(Page):
     def action_warnings(self) -> None:
         self.bench.open_warnings()
 
+    # Replaying
 
-_ABSENT = {
-    "spectrum": "No scale spectrum here: it comes with the estimator finite-difference.",
-    "fit": "This estimator keeps no batch maxima.",
-    "score": "This estimator keeps no running score.",
-}
+    def _refutation(self) -> Mapping[str, Any] | None:
+        """The first warning with a point attached."""
+        found = self._detail.record["warnings"] if self._detail else ()
+        return next((one for one in found if one["witness"]), None)
+
+    def action_replay(self) -> None:
+        warning = self._refutation()
+        if warning is None or self._replaying:
+            if warning is None:
+                self.bench.say("No point is attached to a warning here: there is nothing to replay.")
+            return
+        self._replaying = True
+        self._say_replay([(f"Replaying {warning['code']}: the model is being loaded.", "live")])
+
+        def done(answer: tuple[bool, list[str]]) -> None:
+            replays, lines = answer
+            self._replaying = False
+            end = (f"  {clean(lines[-1])}", "refuted" if replays else "suspect")
+            said = [(f"  {clean(line)}", "") for line in lines[:-1]]
+            self._say_replay([("Replayed just now", "heading"), *said, end, ("", "")])
+
+        def failed() -> None:
+            self._replaying = False
+            self._say_replay([("The replay did not come to an end.", "error"), ("", "")])
+
+        self.bench.do(lambda: commands.replay(self._run, str(warning["id"])), done, failed=failed)
+
+    def _say_replay(self, lines: Iterable[Line]) -> None:
+        self._replayed = tuple(lines)
+        if self.standing and self._detail is not None:
+            self.query_one("#warnings", Static).update(styled(self._story(self._detail)))
+            self.query_one("#story").scroll_home(animate=False)
+            self.tell_keys()
 
 
 def _pairs(facts: object) -> Iterator[Line]:

@@ -12,7 +12,8 @@ from textual.widgets.option_list import Option
 
 from falsefloor.report.text import clean
 from falsefloor.tui import commands
-from falsefloor.tui.screens.page import Page, styled
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.themes import styled
 
 WORDS = (
     ("A floor that holds?", "heading"),
@@ -70,4 +71,5 @@ class First(Page):
 
     def _demo(self) -> None:
         self.bench.say("Starting the demo; the first numbers come in a few seconds.")
+        self.bench.tour_when_done = self.bench.first_tour()
         self.bench.start_study(commands.demo())

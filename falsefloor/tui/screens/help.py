@@ -10,8 +10,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.tui.actions import WHERE, of
-from falsefloor.tui.screens.page import Page, styled
-from falsefloor.tui.sentences import MEANING, Line
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.sentences import MEANING
+from falsefloor.tui.themes import Line, styled
 
 
 class Help(Page):

@@ -10,13 +10,16 @@ from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from falsefloor.tui.screens.page import Page, styled
-from falsefloor.tui.sentences import Line
+from falsefloor.tui.actions import Action
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.themes import Line, styled
 from falsefloor.tui.widgets.cells import Cell, Column, Row
 from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
 
 T = TypeVar("T")
+WITHOUT_ROW = ("find", "refresh", "undo", "group")
+"""Keys that do something where the cursor is on no row."""
 
 
 class ListPage(Page, Generic[T]):
@@ -32,9 +35,10 @@ class ListPage(Page, Generic[T]):
     def body(self) -> Iterable[Widget]:
         g = self.bench.glyphs
         table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
+        table.say("Reading.")
         with Container(id="split"):
             yield table
-            with VerticalScroll(id="about", can_focus=False):
+            with VerticalScroll(id="about", classes="pane"):
                 yield Static(id="words", markup=False)
         yield Search(table)
 
@@ -42,14 +46,26 @@ class ListPage(Page, Generic[T]):
         """A row: one cell a column."""
         raise NotImplementedError
 
+    def tags(self, thing: T) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
+        """What a filter finds it by besides its cells."""
+        return ()
+
     def about(self, thing: T | None) -> Iterable[Line]:
         """What is said of the thing under the cursor, or of there being none."""
         raise NotImplementedError
 
-    def show(self, found: Mapping[str, T]) -> None:
+    def columns(self) -> Sequence[Column]:
+        return self.COLUMNS
+
+    def rows(self, found: Mapping[str, T]) -> list[Row]:
+        """Touches no widget: long lists are made in a thread."""
+        return [Row(key, tuple(self.cells(one)), self.tags(one)) for key, one in found.items()]
+
+    def show(self, found: Mapping[str, T], rows: Sequence[Row] | None = None) -> None:
         self.found = found
-        rows = [Row(key, tuple(self.cells(thing))) for key, thing in found.items()]
-        self.query_one(LiveTable).show(self.COLUMNS, rows, gap=1)
+        table = self.query_one(LiveTable)
+        table.show(self.columns(), self.rows(found) if rows is None else rows, gap=1)
+        table.say("")
         self.tell()
 
     @property
@@ -61,6 +77,24 @@ class ListPage(Page, Generic[T]):
     def tell(self) -> None:
         if self.standing:
             self.query_one("#words", Static).update(styled(self.about(self.current)))
+            self.query_one("#about").scroll_home(animate=False)
+            self.tell_keys()
 
     def action_find(self) -> None:
         self.query_one(Search).begin()
+
+    def offers(self, action: Action) -> str:
+        of_row = action.where == self.WHERE and action.name not in WITHOUT_ROW
+        return "" if of_row and not (self.standing and self.current is not None) else super().offers(action)
+
+    # Escape: from the pane beside to the table, then to all rows
+
+    def above(self) -> str:
+        table = self.query_one(LiveTable)
+        return "To the table" if not table.has_focus else "Show all" if table.needle else ""
+
+    def up(self) -> None:
+        table, search = self.query_one(LiveTable), self.query_one(Search)
+        if table.has_focus:
+            search.action_forget()
+        table.focus()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +18,7 @@ from falsefloor.api import Norm, Scalar
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.report.text import clean
+from falsefloor.store.run_dir import RunDir
 from falsefloor.study.file import read_study, write_study
 from falsefloor.study.study import (
     DEFAULT_ESTIMATORS,
@@ -29,16 +29,22 @@ from falsefloor.study.study import (
     StackSpec,
     Study,
 )
+from falsefloor.tui import choices, commands, drafts
 from falsefloor.tui.actions import bindings
+from falsefloor.tui.drafts import Draft
 from falsefloor.tui.screens.asking import AskPath
-from falsefloor.tui.screens.page import Page, styled
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.screens.spec_editor import SpecEditor
-from falsefloor.tui.sentences import Line
+from falsefloor.tui.themes import Line, styled
 from falsefloor.tui.widgets.inputs import Tick
 from falsefloor.tui.widgets.option_form import OptionForm
 from falsefloor.tui.widgets.spec_list import SpecList
 
 Spec = TypeVar("Spec")
+KEEP = 0.5
+"""Seconds after which what was typed is on disk."""
+FIELDS, LISTS = ("model", "inputs"), ("maskers", "estimators")
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 MODELS = (
     "digits:mlp",
@@ -51,8 +57,8 @@ MODELS = (
 )
 INPUTS = ("digits:0-9", "digits:0-4", "npz:", "images:")
 HELP = {
-    "model": "SCHEME:REF: digits:mlp, python:net.py:build, export:net.pt2; several with spaces.",
-    "inputs": "What the models are asked about: digits:0-9, npz:batch.npz; empty: the model's own.",
+    "model": "SCHEME:REF: digits:mlp, python:net.py:build, export:net.pt2; several with spaces. ^f chooses.",
+    "inputs": "What the models are asked about: digits:0-9, npz:batch.npz; empty: its own. ^f chooses.",
     "maskers": "What stands between input and gradient. Keep none: the ratio is taken to it. enter edits.",
     "estimators": "What is compared. Without an upper bound nothing is refuted: keep attack. enter edits.",
     "norms": "How distance is measured: largest change (linf), Euclidean (l2), sum of changes (l1).",
@@ -78,10 +84,12 @@ class NewRun(Page):
     AUTO_FOCUS: ClassVar[str] = "#model"
     BINDINGS: ClassVar[list[BindingType]] = bindings("new")
 
-    def __init__(self, study: Study | None = None) -> None:
+    def __init__(self, given: Study | Draft | None = None) -> None:
         super().__init__()
-        self._given = study or FIRST
+        self._draft = given if isinstance(given, Draft) else None
+        self._given = given.began() if isinstance(given, Draft) else given or FIRST
         self._kept = self._given
+        self._written: Draft | None = None
         self._file = ""
         """The text of the study file that was loaded: saving keeps its comments."""
         self.catalogue: Catalogue | None = None
@@ -100,7 +108,34 @@ class NewRun(Page):
 
     def opened(self) -> None:
         self._fill(self._given)
+        if self._draft is not None:
+            self._restore(self._draft)
+        self._written = self.draft()
         self.bench.do(catalogue, self._know)
+        self.set_interval(KEEP, self._keep)
+
+    # What is composed is on disk a moment later: a crash anywhere loses nothing
+
+    def draft(self) -> Draft:
+        """The form as it stands, possible or not."""
+        lists = {name: tuple(self.query_one(f"#{name}", SpecList).texts) for name in LISTS}
+        norms = tuple(norm for norm in NORMS if self.query_one(f"#norm-{norm}", Tick).value)
+        fields = {name: self.query_one(f"#{name}", Input).value for name in FIELDS}
+        return Draft(self._kept.to_json(), fields, lists | {"norms": norms}, self.query_one(OptionForm).texts)
+
+    def _restore(self, draft: Draft) -> None:
+        for name in FIELDS:
+            self.query_one(f"#{name}", Input).value = draft.fields.get(name, "")
+        for name in LISTS:
+            self.query_one(f"#{name}", SpecList).fill(draft.lists.get(name, ()))
+        for norm in NORMS:
+            self.query_one(f"#norm-{norm}", Tick).value = norm in draft.lists.get("norms", ())
+        self.query_one(OptionForm).restore(draft.settings)
+
+    def _keep(self) -> None:
+        if self.standing and (draft := self.draft()) != self._written:
+            self._written = self.bench.draft = draft
+            self.bench.do(lambda: drafts.keep(self.bench.root, draft))
 
     def _know(self, found: Catalogue) -> None:
         self.catalogue = found
@@ -163,7 +198,9 @@ class NewRun(Page):
         if self.catalogue is None:
             self.bench.say("Still looking at what is installed; try again in a moment.")
             return
-        self.app.push_screen(SpecEditor(target.kind, event.text, self.catalogue), edited)
+        model = (self._text("model").split() or [""])[0]
+        about = (model, self._text("inputs"))
+        self.app.push_screen(SpecEditor(target.kind, event.text, self.catalogue, model=about), edited)
 
     # Keys
 
@@ -178,8 +215,33 @@ class NewRun(Page):
 
     def leaving(self) -> None:
         # Escape closes the page; what was composed is there when it is opened again.
-        with suppress(UsageError):
-            self.bench.draft = self.study()
+        self._keep()
+
+    def action_pick(self) -> None:
+        """Choose what the field with the focus takes; a model, where none has it."""
+        name = (self.focused.id or "") if self.focused else ""
+        name = name if name in FIELDS else "model"
+        field = self.query_one(f"#{name}", Input)
+
+        def chosen(value: str | None) -> None:
+            if value is not None:
+                field.value = value
+                field.focus()
+
+        level = choices.models if name == "model" else choices.inputs
+        self.app.push_screen(
+            Picker(f"Choose {'a model' if name == 'model' else 'the inputs'}", level), chosen
+        )
+
+    def action_recent(self) -> None:
+        def chosen(path: str | None) -> None:
+            if path is not None:
+                run = RunDir(Path(path))
+                self.bench.do(lambda: (commands.study_of(run), ""), self._loaded)
+
+        self.app.push_screen(
+            Picker("Begin with the study of", lambda: choices.recent(self.bench.root)), chosen
+        )
 
     def action_load(self) -> None:
         def given(path: str | None) -> None:

@@ -6,52 +6,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-from falsefloor.tui.actions import bar
-from falsefloor.tui.sentences import Line
+from falsefloor.tui.actions import Action, bar
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
+from falsefloor.tui.widgets.live_table import LiveTable
 
 if TYPE_CHECKING:
+    from falsefloor.checks.verdicts import Place
     from falsefloor.report.text import Glyphs
     from falsefloor.store.forms import RunInfo
     from falsefloor.store.rows import SeriesRow
     from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
+    from falsefloor.tui.drafts import Draft
 
-TONES = {
-    "refuted": "bold $error",
-    "error": "bold $error",
-    "failed": "bold $error",
-    "suspect": "$warning",
-    "vacuous": "$vacuous",
-    "unchecked": "$quiet",
-    "held": "$success",
-    "dim": "$quiet",
-    "skipped": "$quiet",
-    "cancelled": "$quiet",
-    "strong": "bold",
-    "live": "$primary",
-    "heading": "bold $primary",
-    "primary": "$primary",
-    "secondary": "$secondary",
-    "warning": "$warning",
+CHARACTERS = {
+    "question_mark": "?",
+    "slash": "/",
+    "space": " ",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "full_stop": ".",
+    "comma": ",",
 }
-
-
-def styled(lines: Iterable[Line], *, joint: str = "\n") -> Content:
-    """Lines with their tones; the text is shown letter by letter, never read as markup."""
-    pieces: list[tuple[str, str]] = []
-    for n, (text, tone) in enumerate(lines):
-        pieces.append(((joint if n else "") + text, TONES.get(tone, "")))
-    return Content.assemble(*pieces)
+"""What a key types, where its name says something else."""
 
 
 class Bench(Protocol):
@@ -61,23 +47,40 @@ class Bench(Protocol):
     glyphs: Glyphs
     snapshot: Snapshot | None
     per_input: bool
-    draft: Study | None
+    within: Place | None
+    """the subject whose inputs are shown one by one"""
+    machine: str
+    tour_when_done: bool
+    draft: Draft | None
+    deleted: dict[str, RunDir]
+    """runs that go when the app closes"""
 
+    def first_tour(self) -> bool: ...
+    def look(self, *, now: bool = False) -> None: ...
     def elapsed(self, snapshot: Snapshot) -> float: ...
     def say(self, message: str, *, bad: bool = False) -> None: ...
     def copy(self, text: str, what: str) -> None: ...
     def copy_command(self, snapshot: Snapshot) -> None: ...
-    def do(self, work: Callable[[], Any], then: Callable[[Any], None] | None = None) -> None: ...
+    def do(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None] | None = None,
+        *,
+        failed: Callable[[], None] | None = None,
+    ) -> None: ...
     def show(self, name: str, *given: object) -> None: ...
     def open_run(self, run: RunDir) -> None: ...
     def open_detail(self, row: SeriesRow, number: int | None) -> None: ...
     def open_warnings(self) -> None: ...
     def open_log(self, run: RunDir) -> None: ...
+    def open_diagnosis(self, run: RunDir) -> None: ...
     def again(self, run: RunDir) -> None: ...
     def start_study(self, study: Study) -> None: ...
     def pause_or_go_on(self, run: RunDir, info: RunInfo | None) -> None: ...
     def ask_cancel(self, run: RunDir, status: str) -> None: ...
-    def ask_delete(self, run: RunDir, then: Callable[[], None]) -> None: ...
+    def delete(self, run: RunDir) -> None: ...
+    def undelete(self) -> None: ...
+    def reuse(self, run: RunDir) -> None: ...
     def ask_export(self, run: RunDir) -> None: ...
 
 
@@ -88,13 +91,17 @@ class Page(Screen[None]):
     TITLE_TEXT: ClassVar[str] = ""
     PARTS: ClassVar[tuple[str, ...]] = ()
     """ids that must be there for the page to be shown anew"""
+    _bench: Bench | None = None
     AUTO_FOCUS = "LiveTable, Input, .focus"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
 
     @property
     def bench(self) -> Bench:
-        return cast("Bench", self.app)
+        # Kept: a thread that still reads for a page that is closed finds no app from there.
+        if self._bench is None:
+            self._bench = cast("Bench", self.app)
+        return self._bench
 
     def body(self) -> Iterable[Widget]:
         """What stands between the bars."""
@@ -106,15 +113,52 @@ class Page(Screen[None]):
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
-        self.query_one(KeyBar).actions = tuple(bar(self.WHERE))
+        self.bindings_updated_signal.subscribe(self, lambda _: self.tell_keys())
+        self.tell_keys()
         self.head()
         self.opened()
         self.watch(self.app, "snapshot", self._on_snapshot, init=True)
+
+    def on_screen_resume(self) -> None:
+        self.tell_keys()
 
     def head(self, pieces: Sequence[Piece] = ()) -> None:
         """Set the line above: the product, the page, then the given pieces."""
         title = ((self.TITLE_TEXT, ""),) if self.TITLE_TEXT else ()
         self.query_one(TopLine).pieces = (("falsefloor", "strong"), *title, *pieces)
+
+    # The bar below: only keys that do something where the focus is
+
+    def offers(self, action: Action) -> str:
+        """What the bar calls a key now; empty where it would do nothing."""
+        if action.name == "back":
+            return self.above() or ("Back" if len(self.app.screen_stack) > 1 else "")
+        return "" if action.name == self.WHERE else action.label
+
+    def above(self) -> str:
+        """Where escape leads within the page; empty where there is nothing to undo."""
+        return ""
+
+    def up(self) -> None:
+        """Escape, where `above` names something."""
+
+    def tell_keys(self) -> None:
+        """Choose the keys that the bar shows, anew: the focus moved, or what can be done changed."""
+        if not self.standing:
+            return
+        active, focused, shown = self.active_bindings, self.focused, list(getattr(self.focused, "HINTS", ()))
+        for action in bar(self.WHERE):
+            key = action.keys.split(",")[0]
+            found, label = active.get(key), self.offers(action)
+            if not label or found is None or not found.enabled:
+                continue
+            letter = CHARACTERS.get(key, key if len(key) == 1 else None)
+            if focused is not None and focused.check_consume_key(key, letter):
+                continue
+            on_row = isinstance(focused, LiveTable) and focused.current is not None
+            if found.binding.action == action.name or (key == "enter" and on_row):
+                shown.append(replace(action, label=label))
+        self.query_one(KeyBar).actions = tuple(shown)
 
     def opened(self) -> None:
         """Called once when the page is there."""

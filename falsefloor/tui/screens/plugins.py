@@ -13,7 +13,7 @@ from falsefloor.report.text import clean, clean_lines
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.list_page import ListPage
-from falsefloor.tui.sentences import Line
+from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column
 
 COLUMNS = (

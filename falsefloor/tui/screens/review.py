@@ -17,8 +17,8 @@ from falsefloor.study.study import Study
 from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.costs import Cost, expect
-from falsefloor.tui.screens.page import Page, styled
-from falsefloor.tui.sentences import Line
+from falsefloor.tui.screens.page import Page
+from falsefloor.tui.themes import Line, styled
 
 
 @dataclass(frozen=True)

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 
-from falsefloor.errors import UsageError
-from falsefloor.report.text import clean, outcome, share
+from falsefloor.errors import StoreError, UsageError
+from falsefloor.report.text import Glyphs, clean, outcome, share
 from falsefloor.store.forms import RunInfo
-from falsefloor.store.run_dir import list_dirs
+from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
-from falsefloor.tui import words
-from falsefloor.tui.actions import bindings
+from falsefloor.tui import commands, words
+from falsefloor.tui.actions import Action, bindings
+from falsefloor.tui.screens.asking import AskText
 from falsefloor.tui.screens.list_page import ListPage
-from falsefloor.tui.sentences import Line
 from falsefloor.tui.snapshot import RunLine, RunList
-from falsefloor.tui.widgets.cells import Cell, Column
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.cells import Cell, Column, Row
 from falsefloor.tui.widgets.live_table import LiveTable
 
 COLUMNS = (
     Column("run", "run", frozen=True),
     Column("state", "state"),
-    Column("age", "age", "right"),
-    Column("took", "took", "right"),
-    Column("units", "units", "right"),
-    Column("failed", "failed", "right"),
+    Column("bar", "done"),
+    Column("left", "left", "right"),
     Column("refuted", "refuted", "right"),
     Column("suspect", "suspect", "right"),
     Column("held", "held", "right"),
+    Column("failed", "failed", "right"),
+    Column("cancelled", "cancelled", "right"),
+    Column("planned", "planned", "right"),
+    Column("age", "age", "right"),
+    Column("took", "took", "right"),
+    Column("size", "disk", "right"),
     Column("tag", "tag", widest=16),
     Column("models", "models"),
 )
@@ -44,6 +49,8 @@ TONES = {
     "cancelled": "dim",
     "done": "",
 }
+BAR = 8
+"""Cells of a bar."""
 
 
 class Runs(ListPage[RunLine]):
@@ -57,7 +64,10 @@ class Runs(ListPage[RunLine]):
     def __init__(self) -> None:
         super().__init__()
         self._list = RunList()
-        self._reading = False
+        self._reading, self._known = False, False
+        self._columns: Sequence[Column] = COLUMNS
+        self._first: RunDir | None = None
+        """The run that another one is to be compared with."""
 
     def opened(self) -> None:
         self._load()
@@ -67,15 +77,50 @@ class Runs(ListPage[RunLine]):
         if self._reading or not self.standing:
             return
         self._reading = True
-        self.bench.do(lambda: self._list.take(list_dirs(self.bench.root)), self._show)
+        root, gone = self.bench.root, frozenset(self.bench.deleted)
 
-    def _show(self, lines: tuple[RunLine, ...]) -> None:
+        def read() -> tuple[tuple[RunLine, ...], list[Row], str]:
+            try:
+                lines = self._list.take([run for run in list_dirs(root) if run.id not in gone])
+            except (StoreError, OSError) as error:
+                return (), [], str(error)
+            rows = self.rows({line.run.id: line for line in lines})
+            # What no run has anything to say of takes no room.
+            told = [n for n, one in enumerate(COLUMNS) if n < 3 or any(row.cells[n].text for row in rows)]
+            self._columns = tuple(COLUMNS[n] for n in told)
+            return lines, [row._replace(cells=tuple(row.cells[n] for n in told)) for row in rows], ""
+
+        self.bench.do(read, self._show, failed=self._free)
+
+    def _free(self) -> None:
         self._reading = False
+
+    def _show(self, read: tuple[tuple[RunLine, ...], list[Row], str]) -> None:
+        self._free()
         if not self.standing:
             return
-        self.show({line.run.id: line for line in lines})
+        lines, rows, problem = read
+        if problem:
+            # What was read last stays, and the next look tries again.
+            self.head([(clean(problem), "refuted")])
+            return
+        self._known = True
+        self.show({line.run.id: line for line in lines}, rows)
         live = sum(line.status == "running" for line in lines)
-        self.head([(words.many(len(lines), "run"), ""), (f"{live} under way" if live else "", "live")])
+        total = sum(line.size for line in lines)
+        first = self._first
+        self.head(
+            [
+                (f"{first.id} with {self.bench.glyphs.ellipsis} (c)" if first else "", "strong"),
+                (words.many(len(lines), "run"), ""),
+                (f"{live} under way" if live else "", "live"),
+                (f"{words.size(total)} on disk", "quiet"),
+                (
+                    f"{len(self.bench.deleted)} deleted when the app closes" if self.bench.deleted else "",
+                    "quiet",
+                ),
+            ]
+        )
 
     def cells(self, line: RunLine) -> Iterator[Cell]:
         info = line.info
@@ -85,26 +130,44 @@ class Runs(ListPage[RunLine]):
             yield from [Cell("")] * (len(COLUMNS) - 3)
             yield Cell(clean(line.problem), "dim")
             return
-        age, study = max(0.0, time.time() - info.started), _study(info)
+        age, study, units = max(0.0, time.time() - info.started), _study(info), info.units()
         models = ", ".join(model.name for model in study.models) if study else ""
+        yield Cell(_bar(units, self.bench.glyphs), "", float(info.units_done))
+        yield Cell(words.roughly(info.left) if info.left is not None else "", "live", info.left)
+        for verdict in ("refuted", "suspect", "held", "failed"):
+            number = info.counts.get(verdict, 0)
+            yield Cell(f"{number:,}" if number else "", verdict, float(number))
+        for state in ("cancelled", "planned"):
+            yield Cell(f"{units[state]:,}" if units[state] else "", "dim", float(units[state]))
         yield Cell(words.roughly(age), "dim", age)
         yield Cell(words.roughly(info.seconds), "dim", info.seconds)
-        yield Cell(f"{info.units_done}/{info.units_total}", "", float(info.units_done))
-        for verdict in ("failed", "refuted", "suspect", "held"):
-            number = info.counts.get(verdict, 0)
-            yield Cell(str(number) if number else "", verdict, float(number))
+        yield Cell(words.size(line.size), "dim", float(line.size))
         yield Cell(clean(info.tag), "", info.tag or None)
         yield Cell(clean(models), "dim", models)
 
+    def columns(self) -> Sequence[Column]:
+        return self._columns
+
+    def tags(self, line: RunLine) -> tuple[tuple[str, str], ...]:
+        counts = line.info.counts if line.info else {}
+        return (("verdict", " ".join(word for word, count in counts.items() if count)),)
+
     def about(self, line: RunLine | None) -> Iterator[Line]:
         if line is None:
-            yield ("There are no runs here yet: n composes one.", "dim")
+            none = (
+                "No run passes; escape shows all."
+                if self.found
+                else "There are no runs here yet: n composes one."
+            )
+            yield (none if self._known else "Reading.", "dim")
             return
         info = line.info
         if said := line.problem or (info.error if info else ""):
             yield (clean(said), "error")
         if line.status == "lost":
             yield ("Its worker is gone; space resumes it where it stopped.", "error")
+        elif line.status == "done" and info is not None and info.units_failed:
+            yield ("space tries again what failed.", "suspect")
         if info is not None:
             planned = info.units()["planned"]
             waiting = f", {planned} planned" if planned else ""
@@ -140,7 +203,68 @@ class Runs(ListPage[RunLine]):
 
     def action_delete(self) -> None:
         if (line := self.current) is not None:
-            self.bench.ask_delete(line.run, self._load)
+            self.bench.delete(line.run)
+            self._load()
+
+    def action_undo(self) -> None:
+        self.bench.undelete()
+        self._load()
+
+    def action_tag(self) -> None:
+        if (line := self.current) is None:
+            return
+
+        def given(tag: str | None) -> None:
+            if tag is not None:
+                self.bench.do(lambda: commands.retag(line.run, tag), lambda _: self._load())
+
+        now = line.info.tag if line.info else ""
+        self.app.push_screen(AskText(f"Tag of run {line.run.id}", given=now), given)
+
+    def action_reuse(self) -> None:
+        if (line := self.current) is not None:
+            self.bench.reuse(line.run)
+
+    def action_diagnose(self) -> None:
+        if (line := self.current) is not None:
+            self.bench.open_diagnosis(line.run)
+
+    def action_compare(self) -> None:
+        """Here, and then on another run."""
+        line = self.current
+        if line is None:
+            return
+        if self._first is None or self._first == line.run:
+            self._first = None if self._first == line.run else line.run
+            self.bench.say(
+                f"c on another run compares it with {line.run.id}." if self._first else "Not compared."
+            )
+        else:
+            first, self._first = self._first, None
+            self.bench.show("changes", first, line.run)
+        self._load()
+
+    def above(self) -> str:
+        return super().above() or ("Compare none" if self._first else "")
+
+    def up(self) -> None:
+        if super().above():
+            super().up()
+        else:
+            self._first = None
+            self._load()
+
+    def offers(self, action: Action) -> str:
+        line = self.current if self.standing else None
+        if action.name == "pause" and line is not None:
+            return commands.next_step(line.status, failed=bool(line.info and line.info.units_failed))
+        if action.name == "cancel" and line is not None:
+            return action.label if line.status in commands.LIVE else ""
+        if action.name == "undo":
+            return action.label if self.bench.deleted else ""
+        if action.name == "compare" and self._first is not None:
+            return f"Compare with {self._first.id}"
+        return super().offers(action)
 
     def action_log(self) -> None:
         if (line := self.current) is not None:
@@ -149,6 +273,13 @@ class Runs(ListPage[RunLine]):
     def action_copy(self) -> None:
         if (line := self.current) is not None:
             self.bench.copy(line.run.id, "the run's id")
+
+
+def _bar(units: Mapping[str, int], glyphs: Glyphs) -> str:
+    """How much is done: a bar and the numbers."""
+    full = BAR * units["done"] // max(1, units["total"])
+    rest = "." if glyphs.floor == "o" else "░"
+    return f"{glyphs.bar * full}{rest * (BAR - full)} {units['done']}/{units['total']}"
 
 
 def _study(info: RunInfo) -> Study | None:

@@ -18,6 +18,8 @@ from falsefloor.options import Option, fill
 from falsefloor.plugins import Catalogue, Described
 from falsefloor.report.text import clean
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack
+from falsefloor.tui.choices import modules
+from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.widgets.option_form import OptionForm
 
 AT = Option(
@@ -36,10 +38,15 @@ class SpecEditor(ModalScreen[str | None]):
         Binding("escape", "leave", "Leave"),
         Binding("ctrl+r", "done", "Done"),
         Binding("ctrl+n", "another", "Another layer"),
+        Binding("ctrl+f", "place", "Where it stands"),
     ]
 
-    def __init__(self, kind: str, text: str, catalogue: Catalogue) -> None:
+    def __init__(
+        self, kind: str, text: str, catalogue: Catalogue, *, model: tuple[str, str] = ("", "")
+    ) -> None:
+        """model: its reference and that of its inputs, for the places where a masker can stand."""
         super().__init__()
+        self._model = model
         self._kind, self._text, self._catalogue = kind, text, catalogue
         self._made: dict[tuple[int, str], OptionForm] = {}
         self._forms: list[OptionForm] = []
@@ -52,7 +59,7 @@ class SpecEditor(ModalScreen[str | None]):
             yield OptionList(id="names", compact=True, markup=False)
             yield Static(id="problem-line", markup=False)
             yield VerticalScroll(id="forms", can_focus=False)
-            more = "  ^n adds a layer" if self._kind == "masker" else ""
+            more = "  ^n adds a layer  ^f chooses where it stands" if self._kind == "masker" else ""
             yield Static(f"enter or ^r done  tab to the fields  esc leaves{more}", classes="hint")
 
     async def on_mount(self) -> None:
@@ -186,6 +193,20 @@ class SpecEditor(ModalScreen[str | None]):
             spec.value = f"{spec.value.strip()}+"
             spec.cursor_position = len(spec.value)
             spec.focus()
+
+    def action_place(self) -> None:
+        """Choose a submodule for the last layer: the model is loaded for that, in a process of its own."""
+        if self._kind != "masker" or not self._forms:
+            return
+        form = self._forms[-1]
+
+        def chosen(place: str | None) -> None:
+            if place is not None:
+                form.restore({"at": place})
+                self._filled()
+
+        model, inputs = self._model
+        self.app.push_screen(Picker(f"A place in {model}", lambda: modules(model, inputs)), chosen)
 
     def action_done(self) -> None:
         text = self.query_one("#spec", Input).value.strip()

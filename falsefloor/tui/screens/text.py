@@ -16,20 +16,20 @@ from falsefloor.tui.screens.page import Page
 
 
 class TextPage(Page):
-    """Shows what `read` returns, its end first; reads again while the page is open."""
+    """Shows what `read` returns: with ``follow`` its end, read again while the page is open."""
 
     WHERE = "text"
     PARTS = ("text",)
     AUTO_FOCUS: ClassVar[str] = "Log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("text")
 
-    def __init__(self, title: str, read: Callable[[], str], *, follow: bool = True) -> None:
+    def __init__(self, title: str, read: Callable[[], str], follow: bool = True) -> None:
         super().__init__()
         self._title, self._read, self._follow = title, read, follow
-        self._text = ""
+        self._text, self._reading = "", False
 
     def body(self) -> Iterable[Widget]:
-        yield Log(highlight=False, id="text")
+        yield Log(highlight=False, id="text", auto_scroll=self._follow)
 
     def opened(self) -> None:
         self.head([(clean(self._title), "")])
@@ -38,10 +38,23 @@ class TextPage(Page):
             self.set_interval(1.0, self._look)
 
     def _look(self) -> None:
-        try:
-            text = clean_lines(self._read())
-        except FalsefloorError as error:
-            text = clean_lines(str(error))
+        if self._reading:
+            return
+        self._reading = True
+
+        def read() -> str:
+            try:
+                return clean_lines(self._read())
+            except FalsefloorError as error:
+                return clean_lines(str(error))
+
+        self.bench.do(read, self._show, failed=self._free)
+
+    def _free(self) -> None:
+        self._reading = False
+
+    def _show(self, text: str) -> None:
+        self._free()
         if not self.standing:
             return
         log = self.query_one(Log)

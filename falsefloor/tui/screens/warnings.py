@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -11,36 +12,32 @@ from textual import on
 from textual.binding import BindingType
 
 from falsefloor.checks.verdicts import rank
-from falsefloor.report.text import clean, fact, tone, verdict_word
+from falsefloor.report.text import clean, fact, tallied, tone, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import words
+from falsefloor.tui import sentences, words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.list_page import ListPage
-from falsefloor.tui.sentences import Line
 from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.widgets.cells import Cell, Column
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.cells import Cell, Column, Row
 from falsefloor.tui.widgets.live_table import LiveTable
 
 MOST = 20_000
-"""Warnings shown; beyond that their count is all a reader could use."""
-COLUMNS = (
-    Column("code", "code", frozen=True),
-    Column("severity", "severity"),
-    Column("masker", "masker", widest=24),
-    Column("estimator", "estimator", widest=20),
-    Column("input", "input", "right"),
-    Column("message", "warning"),
-)
+"""Single warnings shown; beyond that their count is all a reader could use."""
+PAUSE, SHARE = 1.0, 30.0
+"""Seconds between two looks at a live run, and how many times longer than a look itself: 3 % of a core."""
+MODES = ("cells", "codes", "single")
+"""How warnings stand together: by code and cell, by code, not at all."""
+Found = tuple[dict[str, dict[str, Any]], list[Row], dict[str, int], tuple[Column, ...]]
 
 
 class Warnings(ListPage[Mapping[str, Any]]):
-    """Worst first, codes together; Enter opens the estimate."""
+    """Worst first. Enter goes from a group to its inputs, and from an input to its estimate."""
 
     WHERE = "warnings"
     TITLE_TEXT = "warnings"
-    COLUMNS = COLUMNS
     BINDINGS: ClassVar[list[BindingType]] = bindings("warnings")
 
     def __init__(self, run: RunDir) -> None:
@@ -48,82 +45,191 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._run = run
         self._state: object = None
         self._series: Mapping[int, SeriesRow] = {}
+        self._mode = "cells"
+        self._within: Mapping[str, Any] | None = None
+        """The group whose inputs are shown."""
+        self._columns: tuple[Column, ...] = ()
+        self._reading, self._next = False, 0.0
+
+    def opened(self) -> None:
+        self.set_interval(PAUSE, self._look)
 
     def seen(self, snapshot: Snapshot) -> None:
-        state = dict(snapshot.info.counts) if snapshot.info else None
-        if snapshot.run == self._run and (state != self._state or not self.found):
-            self._state = state
+        if snapshot.run == self._run and snapshot.series:
             self._series = {row.id: row for row in snapshot.series}
-            self.bench.do(self._read, self._show)
+            self._look()
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _look(self) -> None:
+        """Read anew what changed, not more often than that costs little."""
+        snapshot = self.bench.snapshot
+        counts = dict(snapshot.info.counts) if snapshot and snapshot.info else None
+        state = (counts, self._mode, self._within and (self._within["code"], self._within["series"]))
+        other_view = self._state is None or state[1:] != self._state[1:]  # type: ignore[index]
+        if self._reading or state == self._state or not (other_view or time.monotonic() >= self._next):
+            return
+        self._state, self._reading = state, True
+        self.bench.do(self._read, self._show, failed=self._free)
+
+    def _free(self) -> None:
+        self._reading = False
+
+    def _read(self) -> Found:
+        began, mode, within = time.monotonic(), self._mode, self._within
         with reading(self._run) as reader:
-            return list(islice(reader.findings(), MOST))
+            if within is not None:
+                of = {"series": within["series"], "code": within["code"]}
+                found = list(islice(reader.findings(**of), MOST))
+            elif mode == "single":
+                found = list(islice(reader.findings(), MOST))
+            else:
+                found = reader.finding_groups()
+        counts: Counter[str] = Counter()
+        for one in found:
+            counts[one["severity"]] += one.get("count", 1)
+        if mode == "codes" and within is None:
+            found = _by_code(found)
+        by_key = {str(one["id"]): one for one in found}
+        self._columns = self._heads(single=within is not None or mode == "single")
+        rows = self.rows(by_key)
+        self._next = time.monotonic() + SHARE * (time.monotonic() - began)
+        return by_key, rows, dict(counts), self._columns
 
-    def _show(self, found: list[dict[str, Any]]) -> None:
+    def _show(self, read: Found) -> None:
+        self._free()
         if not self.standing:
             return
-        self.show({warning["id"]: warning for warning in found})
-        counts = Counter(warning["severity"] for warning in found).items()
-        shown = [(f"{n} {clean(s)}", "refuted" if s == "refuted" else "") for s, n in counts]
+        found, rows, counts, _ = read
+        self.show(found, rows)
+        shown = [(words, "refuted" if word == "refuted" else "") for word, words in tallied(counts).items()]
         more = [("only the first are shown", "quiet")] if len(found) >= MOST else []
-        self.head([(f"run {self._run.id}", "quiet"), *(shown or [("none", "")]), *more])
+        where = [(f"{self._within['code']} {self._at(self._within)}", "")] if self._within else []
+        self.head([(f"run {self._run.id}", "quiet"), *where, *(shown or [("none", "")]), *more])
+
+    def _at(self, warning: Mapping[str, Any]) -> str:
+        row = self._series.get(warning["series"])
+        return words.short_spec(row.masker) + " " + words.short_spec(row.label) if row else ""
+
+    # Rows
+
+    def columns(self) -> Sequence[Column]:
+        return self._columns
+
+    def _heads(self, *, single: bool) -> tuple[Column, ...]:
+        rows = self._series.values()
+        heads = [Column("code", "code", frozen=True), Column("severity", "severity")]
+        if single or self._mode == "cells":
+            heads += [Column("model", "model", widest=18)] * (len({row.model for row in rows}) > 1)
+            heads += [Column("masker", "masker", widest=24)]
+            heads += [Column("norm", "norm")] * (len({row.norm for row in rows}) > 1)
+            heads += [Column("estimator", "estimator", widest=20)]
+        heads += [Column("input", "input", "right") if single else Column("count", "inputs", "right")]
+        return (*heads, Column("message", "warning" if single else "warning, of the first"))
 
     def cells(self, warning: Mapping[str, Any]) -> Iterator[Cell]:
         row, severity = self._series.get(warning["series"]), warning["severity"]
         style = tone(severity) or ("error" if severity == "error" else "dim")
-        yield Cell(clean(warning["code"]), style, warning["code"])
-        yield Cell(verdict_word(severity), style, float(rank(severity)))
-        yield Cell(words.short_spec(row.masker) if row else "", "", row.masker if row else None)
-        yield Cell(words.short_spec(row.label) if row else "", "", row.label if row else None)
-        yield Cell(str(warning["input"]), "dim", warning["input"])
-        yield Cell(clean(warning["message"]), "", warning["message"])
+        made = {
+            "code": Cell(clean(warning["code"]), style, warning["code"]),
+            "severity": Cell(verdict_word(severity), style, float(rank(severity))),
+            "model": Cell(clean(row.model) if row else "", "", row.model if row else None),
+            "masker": Cell(words.short_spec(row.masker) if row else "", "", row.masker if row else None),
+            "norm": Cell(row.norm if row else "", "dim", row.norm if row else None),
+            "estimator": Cell(words.short_spec(row.label) if row else "", "", row.label if row else None),
+            "input": Cell(str(warning["input"]), "dim", warning["input"]),
+            "count": Cell(f"{warning.get('inputs', 1):,}", "dim", float(warning.get("inputs", 1))),
+            "message": Cell(clean(warning["message"]), "", warning["message"]),
+        }
+        return (made[column.key] for column in self._columns)
+
+    def tags(self, warning: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        row = self._series.get(warning["series"])
+        more = (("model", row.model), ("norm", row.norm), ("masker", row.masker)) if row else ()
+        return (("verdict", warning["severity"]), *more)
 
     def about(self, warning: Mapping[str, Any] | None) -> Iterator[Line]:
-        from falsefloor.checks.catalogue import explain
-
         if warning is None:
-            yield (
-                "This run has no warnings." if not self.found else "No warning contains these words.",
-                "dim",
-            )
+            none = "This run has no warnings." if not self.found else "No warning passes; escape shows all."
+            yield (none if self._state is not None and not self._reading else "Reading.", "dim")
             return
-        code = str(warning["code"])
-        entry = explain(code)
-        yield (f"{clean(code)} {entry.info.name if entry else ''}".strip(), "heading")
+        yield from sentences.explained(str(warning["code"]), before=self._of(warning))
+
+    def _of(self, warning: Mapping[str, Any]) -> Iterator[Line]:
+        if warning.get("count", 1) > 1:
+            times = f", {warning['count']:,} times" if warning["count"] > warning["inputs"] else ""
+            yield (f"On {words.many(warning['inputs'], 'input')}{times}; of input {warning['input']}:", "dim")
         yield (clean(warning["message"]), "strong")
-        for key, value in warning["evidence"].items():
+        for key, value in warning.get("evidence", {}).items():
             yield (f"{clean(key)}: {fact(value)}", "dim")
-        if warning["witness"]:
+        if warning.get("witness"):
             yield (f"replay it: {self._replay(warning)}", "dim")
-        if entry is None:
-            yield ("This code is not ours: the documentation of its package explains it.", "dim")
-            return
-        for title, text in (
-            ("What it means", entry.info.summary),
-            ("What to do", entry.info.cure),
-            ("What was measured", entry.measured),
-            ("Usual cause", entry.cause),
-            ("Blind spot", entry.blind_spot),
-            ("Source", entry.info.source),
-        ):
-            yield ("", "")
-            yield (title, "heading")
-            yield (text, "")
 
     def _replay(self, warning: Mapping[str, Any]) -> str:
         return f"falsefloor replay {self._run.id} {warning['id']}"
 
+    # Keys
+
+    def above(self) -> str:
+        return super().above() or ("All warnings" if self._within is not None else "")
+
+    def up(self) -> None:
+        if super().above():
+            super().up()
+        else:
+            self._go(None)
+
+    def _go(self, within: Mapping[str, Any] | None) -> None:
+        self._within = within
+        self._look()
+
     @on(LiveTable.Selected)
     def action_open(self) -> None:
         warning = self.current
-        if warning is not None and (row := self._series.get(warning["series"])) is not None:
+        if warning is None:
+            return
+        if warning.get("cells", 1) > 1:
+            # A code on many cells: those first.
+            self._mode = "cells"
+            self.query_one(LiveTable).filter(f"code:{warning['code']}")
+            self._look()
+        elif warning.get("count", 1) > 1 and self._within is None:
+            self._go(warning)
+        elif (row := self._series.get(warning["series"])) is not None:
             self.bench.open_detail(row, int(warning["input"]))
+
+    def action_group(self) -> None:
+        self._within = None
+        self._mode = MODES[(MODES.index(self._mode) + 1) % len(MODES)]
+        said = {"cells": "by code and cell", "codes": "by code", "single": "one by one"}[self._mode]
+        self.bench.say(f"Warnings {said}.")
+        self._look()
 
     def action_copy(self) -> None:
         if (warning := self.current) is None:
             return
-        if warning["witness"]:
-            self.bench.copy(self._replay(warning), "the command")
+
+        def read() -> str:
+            with reading(self._run) as reader:
+                of = {"series": warning["series"], "code": warning["code"], "input": warning["input"]}
+                return next((self._replay(one) for one in reader.findings(**of) if one["witness"]), "")
+
+        def copy(command: str) -> None:
+            if command:
+                self.bench.copy(command, "the command")
+            else:
+                self.bench.say("No point is attached to this warning: there is nothing to replay.")
+
+        self.bench.do(read, copy)
+
+
+def _by_code(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a code and severity; `cells` says how many cells it stands for."""
+    made: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in groups:
+        key = (one["code"], one["severity"])
+        if (first := made.get(key)) is None:
+            made[key] = {**one, "cells": 1}
         else:
-            self.bench.say("No point is attached to this warning: there is nothing to replay.")
+            first["count"] += one["count"]
+            first["inputs"] = max(first["inputs"], one["inputs"])
+            first["cells"] += 1
+    return list(made.values())

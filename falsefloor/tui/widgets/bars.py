@@ -71,8 +71,8 @@ class KeyBar(Widget):
         x = 1
         for action in self._fitting():
             if x <= event.x < x + _width(action) - 2:
-                namespace = self.app if action.where == "everywhere" else self.screen
-                await self.app.run_action(action.name, default_namespace=namespace)
+                # As if it were pressed: what has the focus answers first.
+                self.app.simulate_key(action.keys.split(",")[0])
                 return
             x += _width(action)
 

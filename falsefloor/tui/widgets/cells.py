@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -44,8 +45,18 @@ class Column:
 
 
 class Row(NamedTuple):
+    """tags: further (name, text) pairs that a filter finds it by; group: the heading that it stands under."""
+
     key: Hashable
     cells: tuple[Cell, ...]
+    tags: tuple[tuple[str, str], ...] = ()
+    group: str = ""
+
+
+class Head(NamedTuple):
+    """The key of a group's heading."""
+
+    group: str
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,9 @@ def lay_out(
     widths = []
     for n, column in enumerate(columns):
         wanted = max((cell_len(text) for text in {cells[n].text for cells in rows}), default=0)
-        mark = 2 if sorted_by == column.key else 0
-        widths.append(max(min(wanted, column.widest), cell_len(column.label) + mark, column.narrowest))
+        mark, last = 2 if sorted_by == column.key else 0, n == len(columns) - 1
+        widest = room if last and column.widest == WIDEST else column.widest
+        widths.append(max(min(wanted, widest), cell_len(column.label) + mark, column.narrowest))
     starts, x = [], LEFT
     for width in widths:
         starts.append(x)
@@ -126,11 +138,18 @@ def arrange(
     needle: str = "",
     column: int | None = None,
     largest_first: bool = False,
+    names: Sequence[str] = (),
+    tags: Mapping[Hashable, tuple[tuple[str, str], ...]] = MappingProxyType({}),
 ) -> list[Hashable]:
-    """Keys of the rows that contain all words of the needle, sorted by a column or in the order given."""
+    """Keys of the rows that a filter lets through, sorted by a column or in the order given.
+
+    needle: words that a row must contain; `verdict:refuted` for what a column or a tag of that name must.
+    """
     keys: list[Hashable] = list(rows)
     if words := needle.lower().split():
-        keys = [key for key in keys if _contains(rows[key], words)]
+        spelt = {*names, *(name for of in tags.values() for name, _ in of)}
+        asked = [_asked(word, spelt) for word in words]
+        keys = [key for key in keys if _passes(rows[key], tags.get(key, ()), names, asked)]
     if column is None:
         return keys
     known = [key for key in keys if rows[key][column].value is not None]
@@ -139,9 +158,29 @@ def arrange(
     return known + rest
 
 
-def _contains(cells: tuple[Cell, ...], words: Sequence[str]) -> bool:
-    text = " ".join(cell.text for cell in cells).lower()
-    return all(word in text for word in words)
+def _asked(word: str, known: Collection[str]) -> tuple[str, str]:
+    """(name, text): the name of a column or tag, or of its beginning, where the word begins with one."""
+    name, colon, text = word.partition(":")
+    found = name if name in known else next((one for one in sorted(known) if one.startswith(name)), "")
+    return (found, text) if colon and name and found else ("", word)
+
+
+def _passes(
+    cells: tuple[Cell, ...],
+    tags: tuple[tuple[str, str], ...],
+    names: Sequence[str],
+    asked: Sequence[tuple[str, str]],
+) -> bool:
+    whole = " ".join(cell.text for cell in cells).lower()
+    for name, text in asked:
+        if not name:
+            if text not in whole:
+                return False
+            continue
+        found = [f"{cell.text} {cell.value}" for one, cell in zip(names, cells, strict=False) if one == name]
+        if text not in " ".join(found + [told for one, told in tags if one == name]).lower():
+            return False
+    return True
 
 
 def _rank(value: float | str | None) -> tuple[int, float, str]:

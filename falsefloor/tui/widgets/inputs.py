@@ -6,6 +6,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widgets import Checkbox, Input
 
+from falsefloor.tui.actions import Action
 from falsefloor.tui.widgets.live_table import LiveTable
 
 
@@ -23,13 +24,22 @@ class Search(Input):
     Empty and left, it is not there.
     """
 
+    HINTS = (
+        Action("search", "submit", "enter", "To the table", "", 1),
+        Action("search", "forget", "escape", "Show all", "", 2),
+    )
+
     BINDINGS = [  # noqa: RUF012
         Binding("escape", "forget", "Forget", show=False),
         Binding("down", "leave", "To the table", show=False),
     ]
 
     def __init__(self, table: LiveTable) -> None:
-        super().__init__(placeholder="words that a row must contain", compact=True, classes="search")
+        super().__init__(
+            placeholder="words that a row must contain, or verdict:refuted, code:FF102",
+            compact=True,
+            classes="search",
+        )
         self._table = table
 
     def begin(self) -> None:

@@ -26,6 +26,7 @@ from falsefloor.tui.widgets.cells import (
     TONES,
     Cell,
     Column,
+    Head,
     Layout,
     Row,
     arrange,
@@ -98,6 +99,10 @@ class LiveTable(ScrollView, can_focus=True):
         self._tones: dict[str, Style] = {}
         self._needle = ""
         self._sorted: tuple[str, bool] | None = None
+        self._tags: dict[Hashable, tuple[tuple[str, str], ...]] = {}
+        self._groups: dict[Hashable, str] = {}
+        self._folded: set[str] = set()
+        self._blank = ""
 
     # What is shown
 
@@ -125,10 +130,26 @@ class LiveTable(ScrollView, can_focus=True):
         """(column, whether largest first), or None for the order given."""
         return self._sorted
 
+    @property
+    def needle(self) -> str:
+        """What the rows are filtered by."""
+        return self._needle
+
+    def say(self, blank: str) -> None:
+        """What stands in the place of the rows where there are none."""
+        if blank != self._blank:
+            self._blank = blank
+            self.refresh()
+
     def show(self, columns: Sequence[Column], rows: Iterable[Row], *, gap: int = GAP) -> None:
         """Everything anew; only what differs from before is painted. The cursor stays on its row."""
+        rows = list(rows)
         columns, given = tuple(columns), {row.key: row.cells for row in rows}
-        same = (columns, gap) == (self._columns, self._gap) and len(given) == len(self._rows)
+        tags = {row.key: row.tags for row in rows if row.tags}
+        groups = {row.key: row.group for row in rows if row.group}
+        same = (columns, gap, groups) == (self._columns, self._gap, self._groups)
+        same = same and len(given) == len(self._rows) and (tags == self._tags or not self._needle)
+        self._tags, self._groups = tags, groups
         if same and all(a == b for a, b in zip(given, self._rows, strict=True)):
             old = self._rows
             self._apply({key: cells for key, cells in given.items() if cells != old[key]})
@@ -157,7 +178,7 @@ class LiveTable(ScrollView, can_focus=True):
         self._rearrange(self.current)
 
     def filter(self, needle: str) -> None:
-        """Show only the rows of which all words of the needle are a part, in any cell and any case."""
+        """Show only the rows that pass, in any case of letters: see `cells.arrange`."""
         self._needle = needle
         self._rearrange(self.current)
 
@@ -174,9 +195,11 @@ class LiveTable(ScrollView, can_focus=True):
             for column, (before, after) in enumerate(zip(old, cells, strict=True)):
                 if before == after:
                     continue
-                if (
-                    column < last
-                    and cell_len(after.text) > self._lines.widths[column] < self._columns[column].widest
+                wanted, width = cell_len(after.text), self._lines.widths[column]
+                if wanted > width and (
+                    width < self._columns[column].widest
+                    if column < last
+                    else self._lines.total < self.size.width
                 ):
                     wider = True
                 if 1 <= y < height and (
@@ -193,8 +216,25 @@ class LiveTable(ScrollView, can_focus=True):
 
     def _arranged(self) -> list[Hashable]:
         name, largest_first = self._sorted or ("", False)
-        place = next((n for n, column in enumerate(self._columns) if column.key == name), None)
-        return arrange(self._rows, needle=self._needle, column=place, largest_first=largest_first)
+        names = [column.key for column in self._columns]
+        place = names.index(name) if name in names else None
+        found = arrange(
+            self._rows,
+            needle=self._needle,
+            column=place,
+            largest_first=largest_first,
+            names=names,
+            tags=self._tags,
+        )
+        if not self._groups:
+            return found
+        parts: dict[str, list[Hashable]] = {group: [] for group in self._groups.values()}
+        for key in found:
+            parts.setdefault(self._groups.get(key, ""), []).append(key)
+        made: list[Hashable] = []
+        for group, keys in parts.items():
+            made += [Head(group)] * bool(keys) + keys * (group not in self._folded)
+        return made
 
     def _rearrange(self, cursor_on: Hashable | None) -> None:
         self._order = self._arranged()
@@ -244,8 +284,12 @@ class LiveTable(ScrollView, can_focus=True):
             return line
         place = round(self.scroll_y) + y - 1
         if place >= len(self._order):
+            if self._blank and y == 2 and not self._order:
+                return Strip([Segment(f"  {self._blank}", self._tone("dim"))]).adjust_cell_length(width, base)
             return Strip.blank(width, base)
         key = self._order[place]
+        if isinstance(key, Head):
+            return self._headed(key, place == self.cursor).adjust_cell_length(width, base)
         if place == self.cursor:
             return self._scrolled(self._painted(key, True), self._tone("cursor-row"), width)
         strip = self._strips.get(key)
@@ -264,6 +308,11 @@ class LiveTable(ScrollView, can_focus=True):
         mark = (self._down if self._sorted[1] else self._up) if self._sorted else ""
         by = (self._sorted[0], mark) if self._sorted else ("", "")
         return header(self._columns, self._lines, style=self._tone("header"), gap=self._gap, sorted_by=by)
+
+    def _headed(self, head: Head, under_cursor: bool) -> Strip:
+        fold = self._mark if head.group in self._folded else self._down
+        style = self._tone("cursor-row" if under_cursor else "strong")
+        return Strip([Segment(f"{fold} {head.group}", style)])
 
     def _painted(self, key: Hashable, under_cursor: bool) -> Strip:
         cells = list(zip(self._columns, self._rows[key], strict=True))
@@ -355,7 +404,10 @@ class LiveTable(ScrollView, can_focus=True):
             self.scroll_to(x=self.max_scroll_x if by > 0 else 0, animate=False, force=True)
 
     def action_select(self) -> None:
-        if self.current is not None:
+        if isinstance(self.current, Head):
+            self._folded ^= {self.current.group}
+            self._rearrange(self.current)
+        elif self.current is not None:
             self.post_message(self.Selected(self, self.current, self.current_column))
 
     def on_click(self, event: events.Click) -> None:

@@ -53,17 +53,20 @@ class OptionForm(Vertical):
             text = show_option(option, given.get(option.name, option.default))
             if text == self._texts[option.name]:
                 continue
-            field = self.query_one(f"#o-{option.name}")
             self._texts[option.name] = text
-            with self.prevent(Input.Changed, Checkbox.Changed, Select.Changed):
-                if isinstance(field, Select):
-                    field.set_options(_choices(option, text))
-                    field.value = text
-                elif isinstance(field, Tick):
-                    field.value = text == "true"
-                elif isinstance(field, Input):
-                    field.value = text
-            self._judge(option)
+            self._enter(option, text)
+
+    def _enter(self, option: Option, text: str) -> None:
+        field = self.query_one(f"#o-{option.name}")
+        with self.prevent(Input.Changed, Checkbox.Changed, Select.Changed):
+            if isinstance(field, Select):
+                field.set_options(_choices(option, text))
+                field.value = text
+            elif isinstance(field, Tick):
+                field.value = text == "true"
+            elif isinstance(field, Input):
+                field.value = text
+        self._judge(option)
 
     def compose(self) -> ComposeResult:
         yield Static(clean(self._title), markup=False, classes="heading")
@@ -129,6 +132,19 @@ class OptionForm(Vertical):
     @property
     def problem(self) -> str | None:
         return next((p for option in self._options if (p := self._problem_of(option))), None)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What stands in the fields, possible or not."""
+        return dict(self._texts)
+
+    def restore(self, texts: Mapping[str, str]) -> None:
+        """Put texts into the fields that still exist, possible or not."""
+        for option in self._options:
+            text = texts.get(option.name, self._texts[option.name])
+            if text != self._texts[option.name]:
+                self._texts[option.name] = text
+                self._enter(option, text)
 
     @property
     def values(self) -> dict[str, Scalar]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.color import Color
 from rich.segment import Segment
@@ -10,10 +12,18 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from falsefloor.report.pictures import Picture
+from falsefloor.report.pictures import Picture, picture
+from falsefloor.report.text import number
 
+if TYPE_CHECKING:
+    from falsefloor.report.detail import Detail
+
+LARGEST = 8
+"""Cells a pixel is wide at most."""
 SHADES = " .:-=+*#%@"
 """Dark to light where half blocks or colours are not to be had."""
+LESS, MORE = " .-=o", " .+#@"
+"""What was taken away, from little to much, and what was added."""
 RGB = tuple[int, int, int]
 BLUE, RED = (70, 130, 220), (235, 90, 80)
 
@@ -25,6 +35,8 @@ class Panel:
     pixels: tuple[tuple[RGB, ...], ...]
     levels: tuple[tuple[float, ...], ...]
     caption: str
+    signed: bool = False
+    """levels go from -1 to 1"""
 
 
 def image(picture: Picture, caption: str, *, low: float, high: float) -> Panel:
@@ -54,8 +66,14 @@ def difference(before: Picture, after: Picture) -> Panel:
     ]
     most = max((abs(v) for row in change for v in row), default=0.0)
     pixels = tuple(tuple(_diverging(v / most if most else 0.0) for v in row) for row in change)
-    levels = tuple(tuple(abs(v) / most if most else 0.0 for v in row) for row in change)
-    return Panel(pixels, levels, f"change {most:.2g}")
+    # Without colours the sign must still be seen: letters of their own for what was taken away.
+    levels = tuple(tuple(v / most if most else 0.0 for v in row) for row in change)
+    return Panel(pixels, levels, f"change {most:.2g}", signed=True)
+
+
+def _signed(value: float) -> str:
+    letters = MORE if value > 0 else LESS
+    return letters[min(4, math.ceil(abs(value) * 4))]
 
 
 def _byte(value: float) -> int:
@@ -65,6 +83,34 @@ def _byte(value: float) -> int:
 def _diverging(value: float) -> RGB:
     end, share = (RED if value > 0 else BLUE), abs(value)
     return (_byte(end[0] / 255 * share), _byte(end[1] / 255 * share), _byte(end[2] / 255 * share))
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures and what is said below them."""
+
+    panels: tuple[Panel, ...]
+    note: str
+
+
+def faces(detail: Detail) -> Faces:
+    """An estimate's input, its adversarial neighbour and what changed, as far as they are pictures."""
+    low, high = detail.bounds
+    before, after = (picture(values, detail.shape) for values in (detail.input, detail.witness))
+    panels: list[Panel] = []
+    if before:
+        panels.append(image(before, f"input: {detail.record['label']}", low=low, high=high))
+    if before and after and before.size == after.size:
+        predicted = detail.seen.get("predicted")
+        answer = f": {predicted}" if predicted is not None else ""
+        panels += [difference(before, after), image(after, f"adversarial{answer}", low=low, high=high)]
+    if not panels:
+        return Faces((), "This input is not a picture, or was not stored.")
+    distance = detail.seen.get("distance")
+    if not after:
+        return Faces(tuple(panels), "No adversarial input is attached.")
+    told = f"distance {number(float(distance))}" if isinstance(distance, float | int) else ""
+    return Faces(tuple(panels), told)
 
 
 class Pictures(Widget):
@@ -88,7 +134,7 @@ class Pictures(Widget):
         height, width = len(self.panels[0].pixels), len(self.panels[0].pixels[0])
         wide = (self.size.width - 2 * len(self.panels)) // (width * len(self.panels))
         tall = 2 * (self.size.height - 1) // height
-        return max(1, min(wide, tall, 4))
+        return max(1, min(wide, tall, LARGEST))
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
@@ -109,7 +155,10 @@ class Pictures(Widget):
         top, bottom = 2 * y // zoom, (2 * y + 1) // zoom
         rows = len(panel.pixels)
         if self.plain:
-            letters = "".join(SHADES[min(9, int(v * 9.999))] * zoom for v in panel.levels[min(top, rows - 1)])
+            line = panel.levels[min(top, rows - 1)]
+            letters = "".join(
+                (_signed(v) if panel.signed else SHADES[min(9, int(v * 9.999))]) * zoom for v in line
+            )
             return [Segment(letters, self.rich_style)]
         segments = []
         for x, upper in enumerate(panel.pixels[min(top, rows - 1)]):

@@ -1,16 +1,21 @@
-"""Figures painted with plotext. Imported only by the page that shows them."""
+"""Figures painted with plotext. Imported only by what shows them, for the first paint waits for none."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from textual.color import Color
+from textual.containers import Container
+from textual.widget import Widget
+from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
-from falsefloor.report.figure import Curve, Figure, Level
+from falsefloor.report.figure import Curve, Figure, Level, on_axes, read_off
 from falsefloor.report.scale import BREAK
+from falsefloor.report.text import clean
+from falsefloor.tui.themes import styled
 
 TONES = {
     "function": "primary",
@@ -20,18 +25,25 @@ TONES = {
     "interval": "secondary",
 }
 """The theme's colour of what is drawn."""
-LETTERS = {"gradient": "=", "bound": "-", "interval": ":", "fit": "."}
-"""Levels of the same colour differ by what they are drawn with; curves are dots."""
+LEVELS = {"gradient": "=", "bound": "-", "interval": ":", "fit": "."}
+CURVES = "*ox+#@"
+"""Nothing is told apart by its colour alone: levels differ by what they are drawn with, and so do curves."""
 
 
 class Plot(PlotextPlot, can_focus=False):
-    """A figure, with the theme's colours and room for its axes."""
+    """A figure, with the theme's colours and room for its axes. at: the point that is read off."""
 
     figure: Figure | None = None
+    at: int | None = None
 
-    def draw(self, figure: Figure | None) -> None:
-        self.figure = figure
+    def draw(self, figure: Figure | None, at: int | None = None) -> None:
+        self.figure, self.at = figure, at
         self.refresh()
+
+    @property
+    def letters(self) -> bool:
+        """Whether curves are drawn with letters: no colours, or nothing but ASCII."""
+        return bool(getattr(self.app, "ascii", False)) or self.app.no_color
 
     def render(self) -> Any:
         figure = self.figure
@@ -48,21 +60,31 @@ class Plot(PlotextPlot, can_focus=False):
             plt.plot([0.0, 1.0], [BREAK, BREAK], marker="~", color=_colour(self.app.theme_variables, "panel"))
         for level in figure.levels:
             self._level(plt, figure, level)
+        if (
+            self.at is not None
+            and figure.curves
+            and (at := figure.x.at(figure.curves[0].x[self.at])) is not None
+        ):
+            plt.plot([at, at], [0.0, 1.0], marker="|", color=_colour(self.app.theme_variables, "accent"))
         for curve in figure.curves:
             self._curve(plt, figure, curve)
         room = max(2, self.size.width // 10)
-        plt.xticks(*zip(*figure.x.ticks[:: math.ceil(len(figure.x.ticks) / room)], strict=True))
-        plt.yticks(*zip(*figure.y.ticks, strict=True))
+        if figure.x.ticks:
+            plt.xticks(*zip(*figure.x.ticks[:: math.ceil(len(figure.x.ticks) / room)], strict=True))
+        if figure.y.ticks:
+            plt.yticks(*zip(*figure.y.ticks, strict=True))
         if self.size.height > 8:
             plt.xlabel(figure.x.name)
         return super().render()
 
     def _curve(self, plt: Any, figure: Figure, curve: Curve) -> None:
-        plain = bool(getattr(self.app, "ascii", False))
         places = [(figure.x.at(x), figure.y.at(y)) for x, y in zip(curve.x, curve.y, strict=True)]
         xs, ys = [x for x, y in places if None not in (x, y)], [y for x, y in places if None not in (x, y)]
         if xs:
-            marker = "*" if plain else "braille" if curve.line else "dot"
+            dots = "braille" if getattr(self.app, "braille", True) else "hd"
+            letter = sign(figure, curve, letters=True)
+            fine = dots if curve.line else "dot"
+            marker = letter if self.letters or curve is not figure.curves[0] else fine
             colour = _colour(self.app.theme_variables, ink(curve))
             (plt.plot if curve.line else plt.scatter)(xs, ys, marker=marker, color=colour)
 
@@ -72,16 +94,88 @@ class Plot(PlotextPlot, can_focus=False):
             ends = ([at, at], [0.0, 1.0])
             xs, ys = ends if level.upright else ends[::-1]
             colour = _colour(self.app.theme_variables, ink(level))
-            plt.plot(xs, ys, marker=sign(level), color=colour)
+            plt.plot(xs, ys, marker=sign(figure, level), color=colour)
+
+
+class Drawing(Container):
+    """A figure with its title, what each line is, and its notes; where there is none, why."""
+
+    def __init__(self, absent: str = "", **given: Any) -> None:
+        super().__init__(**given)
+        self._absent = absent
+        self.figure: Figure | None = None
+        self.axes: list[bool | None] = [None, None]
+        """y and x: whether as a logarithm; None as the figure has it"""
+        self.at: int | None = None
+
+    def compose(self) -> Iterable[Widget]:
+        yield Static(classes="title", markup=False)
+        yield Plot()
+        yield Static(classes="note", markup=False)
+
+    def draw(self, figure: Figure | None) -> None:
+        if figure is None or self.figure is None or figure.title != self.figure.title:
+            self.at = None
+        self.figure = figure
+        self._paint()
+
+    def on_mount(self) -> None:
+        self._paint()
+
+    def _paint(self) -> None:
+        if not self.query(".note"):
+            return  # it is being put up, and paints then
+        plot, figure = self.query_one(Plot), self.figure
+        title, note = self.query_one(".title", Static), self.query_one(".note", Static)
+        if figure is None:
+            self.border_title = ""
+            title.update(styled([(self._absent, "dim")]))
+            note.update("")
+            plot.draw(None)
+            return
+        if self.at is not None:
+            self.at = min(self.at, len(figure.curves[0].x) - 1)
+        shown = on_axes(figure, y=self.axes[0], x=self.axes[1])
+        bar = str(self.app.glyphs.bar)  # type: ignore[attr-defined]
+        pieces = [
+            (
+                f"{sign(figure, one, letters=plot.letters, bar=bar)} {clean(one.name)}   ",
+                ink(one),
+            )
+            for one in figure.legend
+        ]
+        self.border_title = f" {figure.title} "
+        title.update(styled(pieces, joint=""))
+        said = [(clean(read_off(figure, self.at)), "strong")] if self.at is not None else []
+        note.update(styled([*said, (clean(" ".join(figure.notes)), "dim")]))
+        plot.draw(shown, self.at)
+
+    def turn(self, side: int) -> None:
+        """The other kind of axis: 0 the upright side, 1 the flat one."""
+        if self.figure is not None:
+            given = (self.figure.y, self.figure.x)[side].log
+            now = given if self.axes[side] is None else self.axes[side]
+            self.axes[side] = not now
+            self._paint()
+
+    def step(self, by: int) -> None:
+        """Read the next point off, or the one before."""
+        if self.figure is not None and self.figure.curves and self.figure.curves[0].x:
+            count = len(self.figure.curves[0].x)
+            self.at = (0 if by > 0 else count - 1) if self.at is None else (self.at + by) % count
+            self._paint()
 
 
 def ink(drawn: Curve | Level) -> str:
     return TONES.get(drawn.role, drawn.role)
 
 
-def sign(drawn: Curve | Level) -> str:
-    """The letter that a level is drawn with; empty for a curve."""
-    return LETTERS.get(drawn.role, "-") if isinstance(drawn, Level) else ""
+def sign(figure: Figure, drawn: Curve | Level, *, letters: bool = False, bar: str = "") -> str:
+    """What it is drawn with, as the legend shows it."""
+    if isinstance(drawn, Level):
+        return LEVELS.get(drawn.role, "-") * (1 + bool(bar))
+    place = next((n for n, one in enumerate(figure.curves) if one is drawn), 0)
+    return CURVES[place % len(CURVES)] if letters or place or not bar else bar
 
 
 def _colour(variables: Mapping[str, str], tone: str) -> tuple[int, int, int] | str:

@@ -1,0 +1,100 @@
+"""Every key that the bar shows does something where it is shown; every pane scrolls and takes the focus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_run import StoredRun
+from screens import text, until
+
+from falsefloor.errors import UsageError
+from falsefloor.plugins import Catalogue, Described, Plugin
+from falsefloor.store.run_dir import RunDir
+from falsefloor.tui.widgets.bars import KeyBar
+
+PAGES = {
+    "compare": (),
+    "detail": ("down", "enter"),
+    "detail, a plot": ("down", "enter", "2"),
+    "warnings": ("w",),
+    "runs": ("r",),
+    "plugins": ("p",),
+    "codes": ("F",),
+    "help": ("question_mark",),
+    "new": ("n",),
+    "log": ("l",),
+    "filter": ("slash",),
+    "filtered": ("slash", "r", "enter"),
+    "inputs": ("i",),
+}
+
+
+@pytest.fixture(autouse=True)
+def _still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is started, and what is installed is known at once."""
+    plugin = Plugin("masker", "staircase", "falsefloor", "0.1.0", "x:y")
+    known = Catalogue((Described(plugin, "healthy", summary="Steps."),), (plugin,))
+    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda refresh=False: known)
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: known)
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise UsageError("no run starts in a test")
+
+    monkeypatch.setattr("falsefloor.worker.launch.start", refuse)
+    monkeypatch.setattr("falsefloor.tui.commands.replay", lambda run, finding: (True, ["it replays"]))
+
+
+def shown(app: Any) -> dict[str, str]:
+    """Key, as Textual names it, to what the bar calls it."""
+    return {action.keys.split(",")[0]: action.label for action in app.screen.query_one(KeyBar).actions}
+
+
+async def reach(pilot: Any, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause(0.15)
+    await pilot.pause(0.2)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_every_key_in_the_bar_acts_where_it_is_shown(opened: Any, run: RunDir, page: str) -> None:
+    async with opened(run) as pilot:
+        await reach(pilot, PAGES[page])
+        keys = shown(pilot.app)
+        assert keys and ("escape" in keys or page == "compare")
+        bar = text(pilot.app).splitlines()[-1]
+        visible = [key for key, label in keys.items() if f" {label}" in bar]
+    for key in visible:
+        await acts(opened, run, PAGES[page], key)
+
+
+async def acts(opened: Any, run: RunDir, way: tuple[str, ...], key: str) -> None:
+    """Fails where a key changes nothing on the page, opens none, copies nothing and leaves nothing."""
+    async with opened(run) as pilot:
+        app = pilot.app
+        said: list[object] = []
+        app.copy_to_clipboard = said.append
+        app.exit = lambda *given, **_: said.append(given)
+        await reach(pilot, way)
+        before = (text(app), app.screen)
+        await pilot.press(key)
+        await until(pilot, lambda: bool(said) or (text(app), app.screen) != before)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("filter", "filtered")])
+async def test_every_pane_that_has_more_than_fits_takes_the_focus_at_80_columns(
+    opened: Any, store: Path, page: str
+) -> None:
+    run = StoredRun(store, inputs=30).close()
+    async with opened(run) as pilot:
+        await reach(pilot, PAGES[page])
+        hidden = [
+            widget
+            for widget in pilot.app.screen.query("*")
+            if widget.display and widget.region and widget.max_scroll_y > 0 and widget.allow_vertical_scroll
+        ]
+        assert all(
+            widget.can_focus or any(child.can_focus for child in widget.query("*")) for widget in hidden
+        ), hidden

@@ -1,0 +1,115 @@
+"""A walk of random keys and resizes over live, failed, hostile and empty stores crashes nothing.
+
+`FALSEFLOOR_WALK=20000 pytest tests/tui/test_walk.py` walks that many keys over each store.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_run import STUDY, StoredRun
+
+from falsefloor.errors import UsageError
+from falsefloor.store.run_dir import RunDir
+from falsefloor.study.study import ModelSpec
+from falsefloor.tui.actions import ACTIONS
+from falsefloor.tui.app import Workbench
+
+KEYS = int(os.environ.get("FALSEFLOOR_WALK", "48"))
+SEED = int(os.environ.get("FALSEFLOOR_WALK_SEED", "0"))
+BATCH = 8
+"""Keys between two looks; and one batch in eight resizes the terminal."""
+OWN = sorted({key for action in ACTIONS for key in action.keys.split(",")} - {"ctrl+z"})
+MOVES = [
+    "up",
+    "down",
+    "left",
+    "right",
+    "home",
+    "end",
+    "pageup",
+    "pagedown",
+    "enter",
+    "escape",
+    "tab",
+    "shift+tab",
+]
+LETTERS = [*"abcdefghijklmnopqrstuvwxyzABCDEFG0123456789", "colon", "equals_sign", "comma", "plus", "minus"]
+LETTERS += [
+    "backspace",
+    "delete",
+    "space",
+    "slash",
+    "left_square_bracket",
+    "full_stop",
+    "apostrophe",
+    "ctrl+u",
+]
+
+
+def empty(store: Path) -> RunDir | None:
+    return None
+
+
+def live(store: Path) -> RunDir:
+    StoredRun(store, id="0e0e0000").close()
+    return StoredRun(store, done=5).dir
+
+
+def failed(store: Path) -> RunDir:
+    dead = StoredRun(store, id="dead0000", done=3)
+    dead.writer.set_meta(in_process=False)
+    dead.close()
+    return StoredRun(store, failing=["clever", "attack"]).close()
+
+
+def hostile(store: Path) -> RunDir:
+    """Names of escape codes, markup and right-to-left letters, beside a half-written run."""
+    (store / "half").mkdir(parents=True)
+    (store / "half" / "run.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 8)
+    (store / "study").mkdir()
+    label = "a\x1b[31m[red]b\n\u4e2d\u6587\u202ex" + "y" * 200
+    study = replace(STUDY, models=(ModelSpec("digits:mlp", label=label),), tag="[/bold]\x1b]0;x\x07")
+    return StoredRun(store, study=study, notes=[("[FF]", "\x1b[2J[@click=app.quit]x[/]")]).close()
+
+
+@pytest.mark.parametrize("make", [empty, live, failed, hostile])
+async def test_no_key_and_no_size_crashes_the_app(
+    store: Path, make: Callable[[Path], RunDir | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> Any:
+        raise UsageError("nothing is computed on a walk")
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("worker.launch.start", "worker.launch.resume", "plugins.process.ask"):
+        monkeypatch.setattr(f"falsefloor.{name}", refuse)
+    dice = random.Random(f"{SEED} {make.__name__}")
+    app = Workbench(store, make(store))
+    monkeypatch.setattr(app, "exit", lambda *_, **__: None)
+    monkeypatch.setattr(app, "copy_to_clipboard", lambda _: None)
+    pressed: list[str] = []
+    try:
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await pilot.pause(0.3)
+            for n in range(KEYS // BATCH):
+                if n % 8 == 7:
+                    size = (dice.choice((20, 40, 80, 110, 140, 200)), dice.choice((5, 10, 24, 40, 50)))
+                    pressed.append(f"<{size[0]}x{size[1]}>")
+                    await pilot.resize_terminal(*size)
+                pool = dice.choices((OWN, MOVES, LETTERS), (5, 5, 2), k=BATCH)
+                keys = [dice.choice(of) for of in pool]
+                pressed += keys
+                await pilot.press(*keys)
+                if len(app.screen_stack) > 12:
+                    pressed += ["escape"] * 12
+                    await pilot.press(*["escape"] * 12)
+            await app.workers.wait_for_complete()
+    except BaseException as error:
+        raise AssertionError(f"crashed after {' '.join(pressed[-40:])} ({len(pressed)} in all)") from error
