@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from falsefloor.api import Facts, Norm, Record
@@ -49,11 +50,22 @@ def _look(task: Task, session: Session, inside: Sequence[int]) -> list[Observati
     spec, norm = task.spec, task.spec["norm"]
     plain = session.subject(spec["model"], spec["inputs"], []) if spec["stack"] else None
     inputs, labels = task.at(inside)
+    facts = task.prepared.facts
+    # the study's and not the unit's: what is seen of an input does not depend on how inputs are cut
+    used = torch.tensor(facts["inside"], device=inputs.device)
+    others = task.prepared.inputs[used], task.prepared.labels[used]
     while True:
         seeds = generators(inputs, seed=spec["seed"], norm=f"observe {norm}")
         try:
             return observe(
-                task.subject, plain, inputs, labels, norm=norm, generators=seeds, rows=session.rows
+                task.subject,
+                plain,
+                inputs,
+                labels,
+                norm=norm,
+                generators=seeds,
+                others=others,
+                rows=session.rows,
             )
         except Exception as error:
             if not session.less_room(error):

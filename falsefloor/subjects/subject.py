@@ -78,7 +78,7 @@ class ModelSubject(nn.Module):
         self.register_buffer("upper", upper, persistent=False)
         self.forward_queries = 0
         self.backward_queries = 0
-        self._reaches: dict[bool, bool] = {}
+        self._reaches: dict[tuple[type, ...], bool] = {}
         self._sightings: Sightings | None = None
 
     @property
@@ -155,11 +155,12 @@ class ModelSubject(nn.Module):
         return logits
 
     def _connected(self, logits: Tensor, inputs: Tensor) -> bool:
-        """Whether a backward from these logits reaches the inputs; tried once with, once without a mode."""
+        """Whether a backward from these logits reaches the inputs; tried once, and once in each mode."""
         if not logits.requires_grad:
             return False
         # A torch function mode (a repaired gradient) makes another graph of the same forward.
-        mode = torch._C._len_torch_function_stack() > 0
+        depth = torch._C._len_torch_function_stack()
+        mode = tuple(type(torch._C._get_function_stack_at(at)) for at in range(depth))
         if mode not in self._reaches:
             self._reaches[mode] = _reaches(logits, inputs)
         return self._reaches[mode]

@@ -128,6 +128,21 @@ def explore(
     return hop(oracle, function, who, generators, found, effort=effort, tick=tick)
 
 
+def begin(
+    oracle: Oracle,
+    function: Function,
+    start: Tensor,
+    who: Tensor,
+    *,
+    steps: int,
+    tick: Callable[[], None],
+) -> Found:
+    """From points start (n, M, d) that somebody chose, towards whichever class leads there."""
+    free = torch.full(start.shape[:2], -1, device=who.device)
+    found, _ = _walk(oracle, function, start, who, free, steps=steps, overshoots=OVERSHOOTS, tick=tick)
+    return found
+
+
 def hop(
     oracle: Oracle,
     function: Function,

@@ -16,7 +16,7 @@ from torch import Tensor
 from falsefloor.api import NORMS, Claim, Estimate, Norm, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.attack.boundary import search
-from falsefloor.estimators.attack.campaign import Effort, Found, around, explore, hop, nearest_targets
+from falsefloor.estimators.attack.campaign import Effort, Found, around, begin, explore, hop, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
 from falsefloor.estimators.attack.oracle import Oracle, in_parts
@@ -24,6 +24,7 @@ from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tig
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.gradients.through import Through
+from falsefloor.numerics.units import switches
 
 if TYPE_CHECKING:
     from falsefloor.api import Context, Subject
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 SECANTS = (0.01, 0.05, 0.1)
 """Half steps of the secants, as shares of the domain: 2 h spans a step of a quantiser of 50, 10 and 5
 levels."""
+
+UNITS, PAST = 32, (1.2,)
+"""Hidden units that the least step could switch, and how far past their thresholds walks start from there."""
 
 KEPT = 4
 """Targets that get random starts: the nearest after a few steps is not always the nearest in the end."""
@@ -65,7 +69,7 @@ class Attack:
     ``radius_search``, each source's own best from its own starts (straight-through is not run where its
     gradient is autograd's); ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search);
     ``last_tenth_gain``, the share by which the last tenth of the steps still lowered the radius;
-    ``targets_covered``. Curve: ``radius``.
+    ``targets_covered``. What started where a hidden unit switches is ``found_by`` "units". Curve: ``radius``.
 
     Raises `DomainError` for a subject of fewer than two classes.
     """
@@ -123,7 +127,7 @@ class Attack:
         again = self._full_secant()
         secants = len(SECANTS) * self._first_secant().total + again.total
         joint = 2 * again.rounds * again.half
-        return 2 * self._white(oracle).total + secants + self._search_steps() + joint
+        return 2 * self._white(oracle).total + secants + self._search_steps() + joint + self._unit_steps()
 
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
         ledger = Ledger(oracle, who, pace=pace)
@@ -154,6 +158,7 @@ class Attack:
         ledger.best["straight-through"] = torch.where(
             other, ledger.best["straight-through"], ledger.best["autograd"]
         )
+        self._past_units(ledger)
         by_gradient = ledger.radius.clone()
         reached = torch.stack([run("secant", sources[h], everyone, self._first_secant()) for h in SECANTS])
         found = search(oracle, who, draws, samples=self.samples, steps=self._search_steps(), tick=pace.tick)
@@ -223,6 +228,25 @@ class Attack:
         ledger.record("secant", everyone, together(nearby), planned=planned, alone=False)
         found = nearby(repaired, everyone) if len(everyone) else None
         ledger.record("straight-through", everyone, found, planned=planned, alone=False)
+
+    def _past_units(self, ledger: Ledger) -> None:
+        """From where hidden units have just switched: behind them the gradient is another."""
+        oracle, who, steps = ledger.oracle, ledger.who, self._unit_steps()
+        lo, hi = oracle.subject.bounds
+        inputs = oracle.inputs(who)
+        with oracle.queries.of(who):
+            found = switches(
+                oracle.subject, inputs, norm=oracle.norm, lo=lo, hi=hi, count=UNITS, rows=oracle.rows
+            )
+        start, known = found.points(inputs, PAST, norm=oracle.norm, lo=lo, hi=hi)
+        reached = None
+        if bool(known.any()):
+            start = start.flatten(2).to(oracle.centre.dtype)
+            reached = begin(oracle, oracle.subject, start, who, steps=steps, tick=ledger.pace.tick)
+        ledger.record("units", torch.arange(len(who), device=who.device), reached, planned=steps)
+
+    def _unit_steps(self) -> int:
+        return max(4, self.steps // 4)
 
     def _estimate(self, oracle: Oracle, inputs: Tensor, ledgers: list[Ledger]) -> Estimate:
         radius = torch.cat([ledger.radius for ledger in ledgers])

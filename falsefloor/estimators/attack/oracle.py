@@ -59,6 +59,10 @@ class Oracle:
         account = Queries(subject, len(inputs))
         return cls(subject, norm, labels, centre, low, high, shape, inputs.dtype, max(rows, 1), account)
 
+    def inputs(self, who: Tensor) -> Tensor:
+        """The inputs themselves (R, *input), as the subject takes them."""
+        return self._shaped(self.centre[who])
+
     def snap(self, points: Tensor) -> Tensor:
         """The nearest points inside the box that the subject's input type can hold."""
         inside = torch.minimum(torch.maximum(points, self.low), self.high)

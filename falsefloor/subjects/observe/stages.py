@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from falsefloor.subjects.observe import elsewhere
 from falsefloor.subjects.observe.agreement import scale_agreement
 from falsefloor.subjects.observe.answers import nonfinite_facts, not_finite, outputs
 from falsefloor.subjects.observe.counterexample import CANDIDATES, Sighting, join, nearest_counterexample
@@ -31,14 +32,17 @@ class Observation:
 class Seen:
     """What is known of a site so far.
 
-    sightings and broken: the nearest points that changed class, and that have no answer. logits: of all
-    points. flipped: (N,) the distance at which a secant first changed class, inf where none did. settling:
-    (N,) forwards that settling spent.
+    others (R, *input) with their classes (R,): inputs as the subject is used with. sightings and broken: the
+    nearest points that changed class, and that have no answer. logits: of all points that were drawn.
+    flipped: (N,) the distance at which a secant first changed class, inf where none did. settling: (N,)
+    forwards that settling spent.
     """
 
     site: Site
     sources: Mapping[str, Source]
     found: Sequence[Observation]
+    others: Tensor
+    classes: Tensor
     sightings: list[Sighting] = field(default_factory=list)
     broken: list[Sighting] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
@@ -55,6 +59,15 @@ class Seen:
         self.sightings.append(Sighting.of(self.site, points, logits, away).nearest(CANDIDATES))
         self.broken.append(not_finite(points, logits, away))
         self.logits.append(logits)
+
+    def asked(self, points: Tensor) -> Tensor:
+        """Logits (N, M, K) of points that only the nearest changes of class are of interest of."""
+        logits = self.site.guard(points)
+        self.sightings.append(
+            Sighting.of(self.site, points, logits, self.site.away(points)).nearest(CANDIDATES)
+        )
+        self.broken.append(not_finite(points, logits, self.site.away(points)))
+        return logits
 
 
 def _repeats(seen: Seen) -> None:
@@ -94,6 +107,21 @@ def _gradients_within(seen: Seen, radius: Tensor) -> None:
     for i, one in enumerate(seen.found):
         for name, table in one.facts["gradients"].items():
             table.append({"radius": float(radius[i]), **agreement.facts[i][name]})
+
+
+def _elsewhere(seen: Seen) -> None:
+    """Along hidden units that could switch, and from there; towards other inputs; along slow waves."""
+    site = seen.site
+    lo, hi = site.subject.bounds
+    switches = elsewhere.units(site, seen.others)
+    told = {"seen": switches.seen, "looked": switches.looked, "reason": switches.reason or None}
+    seen.tell("units", [told] * len(seen.found))
+    points, _ = switches.points(site.inputs, elsewhere.PAST, norm=site.norm, lo=lo, hi=hi)
+    if points.shape[1]:
+        for _ in range(elsewhere.ROUNDS):
+            points = elsewhere.follow(site, points, seen.asked(points))
+        seen.asked(points)
+    seen.asked(torch.cat([elsewhere.towards(site, seen.others, seen.classes), elsewhere.waves(site)], 1))
 
 
 def _counterexample(seen: Seen) -> None:
@@ -170,6 +198,7 @@ STAGES: tuple[Callable[[Seen], None], ...] = (
     _margin,
     _secants,
     _gradients,
+    _elsewhere,
     _counterexample,
     _answers,
     _precision,
