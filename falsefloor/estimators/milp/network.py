@@ -108,7 +108,8 @@ def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, _NOTHING):
         return
     if isinstance(module, nn.Sequential):
-        children = list(module.named_children())
+        # `named_children` names a part that stands twice once
+        children = [(child, part) for child, part in module._modules.items() if part is not None]
     elif all(isinstance(getattr(module, part, None), nn.Module) for part in ("input", "model", "logits")):
         children = [(part, getattr(module, part)) for part in ("input", "model", "logits")]
     elif isinstance(getattr(module, "part", None), nn.Module) and hasattr(module, "operation_name"):

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from falsefloor.estimators.milp.network import Network, Question, Steps
-from falsefloor.numerics.crown import Region, hidden_bounds, lower_bound, region
+from falsefloor.numerics.crown import Region, bends, chain, region, relax
 
 Array = NDArray[np.float64]
 
@@ -121,10 +121,12 @@ def margin_bounds(
 ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """Bounds of the hidden neurons, and lower bounds (T,) of the label's lead over each target, in the
     region."""
-    bounds = hidden_bounds(network.layers, inside)
-    weight, bias = network.layers[-1]
-    lead, offset = weight[label] - weight[list(targets)], bias[label] - bias[list(targets)]
-    return bounds, lower_bound(network.layers[:-1], bounds, lead, offset, inside)
+    nodes = chain(network.layers)
+    known = relax(nodes, inside, every=True)
+    lead = inside.centre.new_zeros(len(targets), len(network.layers[-1][1]))
+    lead[:, label] = 1.0
+    lead[range(len(targets)), list(targets)] -= 1.0
+    return [known.intervals[at - 1] for at in bends(nodes)], known.below(len(nodes) - 1, lead)
 
 
 def nearest(asked: Question, target: int, *, radius: float, seconds: float) -> Solved:

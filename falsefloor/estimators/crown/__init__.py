@@ -1,0 +1,269 @@
+"""crown: the largest radius that a linear relaxation proves, of whatever network it can read.
+
+Zhang et al., "Efficient neural network robustness certification with general activation functions", NeurIPS
+2018, https://arxiv.org/abs/1811.00866; optimised slopes as in Xu et al., "Fast and complete", ICLR 2021,
+https://arxiv.org/abs/2011.13824. Where `milp` is exact for small ReLU networks and a few seconds a digit,
+this is a lower bound for large and smooth ones, in all three norms, and takes milliseconds to seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from falsefloor.api import Claim, Context, Estimate, Norm, Subject, option
+from falsefloor.errors import DomainError
+from falsefloor.estimators.crown.network import read_network
+from falsefloor.numerics.balls import diameter
+from falsefloor.numerics.crown import OUTWARD, Mixed, Node, Plane, Region, Relaxed, region, relax
+from falsefloor.numerics.envelopes import Lines
+from falsefloor.numerics.margins import margins
+from falsefloor.numerics.support import support
+
+TOLERANCE = 2e-6
+"""Taken off every radius, as a share of the domain's width, as `milp` does: float32 may move an edge."""
+ROUNDING = 64.0
+"""Units of eps·max|logit| by which the label must lead: the model's own rounding, what settling asks for."""
+LOOKS = 10
+"""Relaxations an input at most; three to six are usual."""
+CLOSE = 2e-3
+"""Relative: a relaxation whose planes prove a radius this near to its own is not made again."""
+FIRST = 1e-4
+"""Share of the diameter of a ball in which the network is nearly linear: where the first guess is from."""
+NEAR = 1.5
+"""Targets whose planes reach up to this many times as far as the first get slopes of their own."""
+RISES = 40
+"""Steps to where a plane meets 0; four to ten come within 1e-5 of it."""
+RATE = 0.2
+"""Adam's, of shares between 0 and 1: ten steps get what forty do, on digits (benchmarks/crown.py)."""
+GUESS = 0.8
+"""Of the distance that the linear function there has: what is proved is 0.6 to 0.95 of it."""
+
+OWN = ("looks", "cut")
+"""Evidence of its own: relaxations made; neurons whose bounds are interval arithmetic's alone."""
+
+
+@dataclass(frozen=True)
+class Crown:
+    """The largest radius at which every class stays behind the label in a linear relaxation of the network.
+
+    Reads what torch computes on one input: linear, convolution, batch norm in eval mode, pooling, residuals,
+    concatenation; ReLU, leaky ReLU, tanh, sigmoid, GELU, SiLU and their like; steps (ceil, floor, round),
+    whose closure counts. The input stays in the domain as well as in the ball. A certificate of the network
+    in real arithmetic, computed in float64 with bounds moved outward, and with room for float32's rounding.
+    Slopes of 8 million numbers (64 MB) are held at once, whatever the network's size.
+
+    Raises `DomainError`, "not applicable because …", for every other subject.
+    """
+
+    api_version: ClassVar[int] = 1
+    claim: ClassVar[Claim] = "lower_bound"
+    norms: ClassVar[frozenset[Norm]] = frozenset(("l1", "l2", "linf"))
+
+    steps: int = option(10, help="steps of optimised slopes (alpha-CROWN); 0: fixed slopes", ge=0)
+    work: float = option(5e7, help="rows x units that bound one activation; beyond it, intervals do", gt=0.0)
+
+    def __call__(
+        self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
+    ) -> Estimate:
+        if subject.classes < 2:
+            raise DomainError("not applicable because the model has one class: no other is at any distance.")
+        shape = tuple(inputs.shape[1:])
+        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+        if not bool((lo.isfinite() & hi.isfinite()).all()):
+            raise DomainError("not applicable because the input domain has no bounds. Give the model bounds.")
+        nodes = read_network(subject, inputs, generator=context.generators[0])
+        with torch.no_grad():
+            logits = subject(inputs).double().cpu()
+        flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
+        cap = diameter(lo, hi, (flat.shape[1],), norm)
+        least = ROUNDING * torch.finfo(subject.dtype).eps * logits.abs().amax(1)
+        radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
+        found: list[Certified] = []
+        for index, (centre, label) in enumerate(zip(flat, labels.tolist(), strict=True)):
+            asked = Question(nodes, centre, lo, hi, norm, int(label), float(least[index]), self)
+            found.append(certified(asked, cap=cap))
+            radii[index] = found[-1].radius
+            context.progress(index + 1, len(inputs), radius=radii)
+        slack = TOLERANCE * float((hi - lo).amax())
+        return _estimate(found, margins(logits, labels.cpu()), cap=cap, slack=slack, like=inputs)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Up to where around centre (d,), inside the box lo, hi (d,), ``label`` leads by more than ``least``."""
+
+    nodes: list[Node | None]
+    centre: Tensor
+    lo: Tensor
+    hi: Tensor
+    norm: str
+    label: int
+    least: float
+    options: Crown
+
+
+@dataclass
+class Certified:
+    """The largest radius proved, the class that binds it, relaxations made, and neurons that were cut."""
+
+    radius: float = 0.0
+    target: int = -1
+    looks: int = 0
+    cut: int = 0
+
+
+def certified(asked: Question, *, cap: float) -> Certified:
+    """The largest radius up to ``cap`` that is proved.
+
+    A relaxation over the ball of R gives planes below every lead, which hold in all smaller balls; they prove
+    the radius r(R) at which the first of them meets 0, or R if that is less. r falls as R grows, so what is
+    looked for is where they meet: by secants in logarithms.
+    """
+    found = Certified()
+    targets = [k for k in range(len(asked.nodes[-1].constant)) if k != asked.label]  # type: ignore[union-attr]
+    linear, binding = _reach(asked, targets, radius=FIRST * cap, cap=cap, most=0.0)[:2]
+    found.target = binding
+    radius = min(cap, max(GUESS * linear, 1e-9 * cap))
+    points: list[tuple[float, float]] = []
+    for _ in range(LOOKS):
+        reached, binding, ahead, cut = _reach(asked, targets, radius=radius, cap=cap, most=asked.options.work)
+        found.looks += 1
+        if min(reached, radius) > found.radius:
+            found.radius, found.target, found.cut = min(reached, radius), binding, cut
+        if reached >= radius >= cap or (1 - CLOSE) * radius <= reached <= radius:
+            break
+        if radius < reached <= (1 + CLOSE) * radius:
+            radius = min(cap, reached)
+            continue
+        if reached < radius:
+            # whoever is proved behind all over this ball is so in every smaller one
+            targets = [k for k, there in zip(targets, ahead, strict=True) if there < radius] or targets
+        points.append((radius, reached))
+        radius = min(cap, _next(points))
+        if radius <= found.radius:
+            break
+    return found
+
+
+def _next(points: list[tuple[float, float]]) -> float:
+    """Where radius and what it proves meet, by the last points (R, r), the nearest on both sides if known."""
+    under = max((one for one in points if one[1] >= one[0]), default=None)
+    over = min((one for one in points if one[1] < one[0]), default=None)
+    if under is None or over is None:
+        radius, reached = points[-1]
+        return radius / 8 if reached <= radius / 8 else math.sqrt(radius * reached)
+    gaps = [math.log(max(reached, radius / 64) / radius) for radius, reached in (under, over)]
+    share = gaps[0] / (gaps[0] - gaps[1])
+    return float(under[0] * (over[0] / under[0]) ** min(max(share, 0.02), 0.98))
+
+
+def _reach(
+    asked: Question, targets: list[int], *, radius: float, cap: float, most: float
+) -> tuple[float, int, list[float], int]:
+    """What a relaxation over the ball of ``radius`` proves: the distance at which its first plane meets 0,
+    maybe beyond the radius; which target's that is; each target's; and the neurons that were cut."""
+    inside = region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=radius)
+    known = relax(asked.nodes, inside, outward=OUTWARD, most=most)
+    last = len(asked.nodes) - 1
+    slopes = inside.centre.new_zeros(len(targets), len(known.intervals[last][0]))
+    slopes[:, asked.label] = 1.0
+    slopes[range(len(targets)), targets] = -1.0
+    planes = known.planes(last, slopes)
+    ahead = _meets(asked, planes, cap=cap)
+    if asked.options.steps and most:
+        near = (ahead <= NEAR * ahead.amin()).nonzero().squeeze(1)
+        better = _optimised(
+            known, slopes[near], asked, at=min(radius, max(float(ahead.amin()), radius / 8)), cap=cap
+        )
+        ahead[near] = torch.maximum(ahead[near], better)
+    first = int(ahead.argmin())
+    return float(ahead[first]), targets[first], ahead.tolist(), known.cut
+
+
+def _meets(asked: Question, planes: list[Plane], *, cap: float) -> Tensor:
+    """The largest radii (T,) up to ``cap`` in whose ball the best of each target's planes is positive.
+
+    lead / S_ρ at any smaller ρ is below it (`falsefloor.numerics.support`: S falls as ρ grows), so the
+    distances rise to it from below and hold wherever they are left.
+    """
+    best = torch.zeros(len(planes[0].offset), dtype=torch.float64)
+    centre, lo, hi = (one.unsqueeze(0) for one in (asked.centre, asked.lo, asked.hi))
+    for plane in planes:
+        lead = (plane.slopes @ asked.centre + plane.offset - asked.least).clamp_min(0)
+        reached = torch.full_like(lead, 1e-9 * cap)
+        for _ in range(RISES):
+            rho = reached.unsqueeze(1)
+            steep = support(plane.slopes, centre, lo, hi, norm=asked.norm, rho=rho).squeeze(1)
+            further = torch.where(steep > 0, lead / steep, cap * (lead > 0)).clamp_max(cap)
+            gained = bool((further > reached * (1 + 1e-5)).any())
+            reached = torch.maximum(further, reached)
+            if not gained:
+                break
+        best = torch.maximum(best, torch.where(lead > 0, reached, 0.0))
+    return best
+
+
+def _optimised(known: Relaxed, slopes: Tensor, asked: Question, *, at: float, cap: float) -> Tensor:
+    """How far rows (T, K) reach with a mixture of lines of their own, raised by Adam in the ball ``at``."""
+    last = len(asked.nodes) - 1
+
+    def start(first: Tensor) -> Tensor:
+        return first.double().expand(len(slopes), -1).clone().requires_grad_()
+
+    shares = {
+        index: (start(form.first_below), start(form.first_above))
+        for index, form in known.forms.items()
+        if isinstance(form, Lines)
+    }
+    reached = torch.zeros(len(slopes), dtype=torch.float64)
+    leaves = [share for pair in shares.values() for share in pair]
+    if not leaves:
+        return reached
+    ball = region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=at)
+    optimiser = torch.optim.Adam(leaves, lr=RATE)
+    best: Plane | None = None
+    for _ in range(asked.options.steps):
+        with torch.enable_grad():
+            (plane,) = known.planes(last, slopes, ways=(Mixed(shares),))
+            lead = plane.least(ball)
+            gradients = torch.autograd.grad(-lead.sum(), leaves, allow_unused=True)
+        for share, gradient in zip(leaves, gradients, strict=True):
+            share.grad = gradient
+        found = Plane(plane.slopes.detach(), plane.offset.detach())
+        best = found if best is None else _better(best, found, ball)
+        optimiser.step()
+        with torch.no_grad():
+            for share in leaves:
+                share.clamp_(0, 1)
+    return reached if best is None else _meets(asked, [best], cap=cap)
+
+
+def _better(one: Plane, other: Plane, ball: Region) -> Plane:
+    """Row by row, whichever is higher in the ball."""
+    first = one.least(ball) >= other.least(ball)
+    return Plane(
+        torch.where(first.unsqueeze(1), one.slopes, other.slopes),
+        torch.where(first, one.offset, other.offset),
+    )
+
+
+def _estimate(found: list[Certified], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=like.device)
+
+    radius = column([max(one.radius - slack, 0.0) for one in found])
+    evidence = {
+        "target": column([float(one.target) for one in found]),
+        "margin": column([float(row[one.target]) for row, one in zip(lead, found, strict=True)]),
+        "cap": torch.full_like(radius, cap),
+        "capped": (radius >= cap - slack).to(radius.dtype),
+        "targets_covered": torch.full_like(radius, float(lead.shape[1] - 1)),
+        "looks": column([float(one.looks) for one in found]),
+        "cut": column([float(one.cut) for one in found]),
+    }
+    return Estimate(radius=radius, evidence=evidence)
