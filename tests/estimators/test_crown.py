@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from falsefloor.api import Estimate, Norm
+from falsefloor.api import Estimate, Norm, NotApplicable
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.errors import DomainError
 from falsefloor.estimators.crown import Crown
 from falsefloor.estimators.crown.network import read_network
 from falsefloor.estimators.milp import Milp
@@ -227,7 +226,7 @@ class Infinite(nn.Module):
 def test_what_cannot_be_relaxed_is_declined_by_name(module: nn.Module, words: str) -> None:
     subject = ModelSubject(module.eval(), classes=2)
     inputs = torch.tensor([[0.25, 0.75]], dtype=subject.dtype)
-    with pytest.raises(DomainError, match="not applicable because") as caught:
+    with pytest.raises(NotApplicable, match="not applicable because") as caught:
         Crown()(
             subject,
             inputs,

@@ -15,8 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from falsefloor.api import Claim, Context, Estimate, Norm, Subject, option
-from falsefloor.errors import DomainError
+from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
 from falsefloor.estimators.crown.network import read_network
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.crown import OUTWARD, Mixed, Node, Plane, Region, Relaxed, region, relax
@@ -57,7 +56,7 @@ class Crown:
     in real arithmetic, computed in float64 with bounds moved outward, and with room for float32's rounding.
     Slopes of 8 million numbers (64 MB) are held at once, whatever the network's size.
 
-    Raises `DomainError`, "not applicable because …", for every other subject.
+    Raises `NotApplicable`, "not applicable because …", for every other subject.
     """
 
     api_version: ClassVar[int] = 1
@@ -71,11 +70,15 @@ class Crown:
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
     ) -> Estimate:
         if subject.classes < 2:
-            raise DomainError("not applicable because the model has one class: no other is at any distance.")
+            raise NotApplicable(
+                "not applicable because the model has one class: no other is at any distance."
+            )
         shape = tuple(inputs.shape[1:])
         lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
         if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise DomainError("not applicable because the input domain has no bounds. Give the model bounds.")
+            raise NotApplicable(
+                "not applicable because the input domain has no bounds. Give the model bounds."
+            )
         nodes = read_network(subject, inputs, generator=context.generators[0])
         with torch.no_grad():
             logits = subject(inputs).double().cpu()

@@ -17,8 +17,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from falsefloor.api import Subject
-from falsefloor.errors import DomainError
+from falsefloor.api import NotApplicable, Subject
 from falsefloor.estimators.crown.trace import Ref, Step, UntraceableError, trace
 from falsefloor.numerics.crown import Bend, Interval, Largest, Linear, Node, dense, evaluate
 from falsefloor.numerics.envelopes import curve
@@ -117,7 +116,7 @@ class _Value:
 def read_network(subject: Subject, inputs: Tensor, *, generator: Generator) -> list[Node | None]:
     """The network behind a subject that takes inputs (N, *input).
 
-    Raises `DomainError`, "not applicable because …", for what cannot be traced, for an operation without a
+    Raises `NotApplicable`, "not applicable because …", for what cannot be traced, for an operation without a
     relaxation, and where what was read does not reproduce the subject.
     """
     if subject.dtype not in FLOATS:
@@ -132,7 +131,7 @@ def read_network(subject: Subject, inputs: Tensor, *, generator: Generator) -> l
     reader = _Reader(steps, tuple(inputs.shape[1:]))
     try:
         nodes = reader.read(answer)
-    except DomainError:
+    except NotApplicable:
         raise
     except Exception as error:  # an operation in a form that nobody tried
         words = (str(error).splitlines() or [""])[0][:200]
@@ -141,8 +140,8 @@ def read_network(subject: Subject, inputs: Tensor, *, generator: Generator) -> l
     return nodes
 
 
-def _refusal(reason: str) -> DomainError:
-    return DomainError(
+def _refusal(reason: str) -> NotApplicable:
+    return NotApplicable(
         f"not applicable because {reason}. Linear relaxation reads convolutions, linear and pooling layers,"
         " batch norm, residuals and elementwise activations."
     )
