@@ -18,7 +18,7 @@ from falsefloor.checks.reading import (
 )
 from falsefloor.checks.resampling import Regime, Resampled, regime, resampled, with_evidence
 from falsefloor.checks.rule import family, found
-from falsefloor.numerics.agreement import disagreement
+from falsefloor.numerics.agreement import continuous, disagreement
 from falsefloor.observed import Gradients, Step
 
 VANISHED_SHARE = 0.1
@@ -76,19 +76,20 @@ def scales_disagree(facts: Facts) -> list[Finding] | None:
     if not rows:
         return None
     for row in rows:
+        kinked = any(continuous(one.ratio, one.correlation, share=one.h or 1.0) for one in row.steps)
         # coarse half steps first: they are the scales that a perturbation lives on
         for step in sorted(row.steps, key=lambda step: -(step.h or 0.0)):
-            finding = _disagreement(row, step)
+            finding = _disagreement(row, step, kinked=kinked)
             if finding is not None:
                 return [finding]
     return []
 
 
-def _disagreement(row: Gradients, step: Step) -> Finding | None:
+def _disagreement(row: Gradients, step: Step, *, kinked: bool) -> Finding | None:
     share, ratio, correlation, radius = step.h, step.ratio, step.correlation, row.radius
     if share is None or ratio is None or radius is None:
         return None
-    what = disagreement(ratio, correlation, share=share)
+    what = disagreement(ratio, correlation, share=share, kinked=kinked)
     if what is None:
         return None
     return found(
@@ -151,11 +152,21 @@ def spiky(facts: Facts) -> list[Finding] | None:
     finding = found(
         "FF104",
         "; ".join([message, *(known.sentence() for known in (met, more) if known is not None)]),
+        severity="note" if median > 0 and retested(facts) else None,
         ratio=ratio,
         median=median,
         largest=largest,
     )
     return [with_evidence(finding, *(known.evidence() for known in (more, met) if known is not None))]
+
+
+def retested(facts: Facts) -> bool:
+    """Whether more samples left the score where it was, of a gradient that says what the function does.
+
+    Both are asked for: a ramp's score stays too, where every sample meets one of its risers.
+    """
+    more = resampled(facts)
+    return more is not None and more.calm and not vanished(facts) and not scales_disagree(facts)
 
 
 def _regime(facts: Facts, more: Resampled) -> Regime | None:

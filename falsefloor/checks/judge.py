@@ -74,7 +74,7 @@ def judge(
     if missing:
         return Judgement("unchecked", ranked, missing, ran)
     if seen(facts).misclassified:
-        return Judgement("held", ranked, MISCLASSIFIED, ran)
+        return Judgement("unchecked", ranked, MISCLASSIFIED, ran)  # nothing was estimated, nothing held
     spent = seen(facts).queries
     return Judgement("held", ranked, f"{ran} checks, {spent.forward + spent.backward:,.0f} queries", ran)
 

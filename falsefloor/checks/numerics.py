@@ -22,6 +22,8 @@ def precision_matters(facts: Facts) -> list[Finding] | None:
     subnormal = ladder.subnormal if follows else None
     if margin is None and gradient is None and subnormal is None:
         return None
+    if seen(facts).repeats.shift:
+        return None  # what moves when it is asked again (FF105) says nothing about a format
     if margin is not None and margin > MOVED:
         message = f"in float64 the margin is another by {margin:.0%}"
         return [found("FF401", message, margin_shift=margin)]

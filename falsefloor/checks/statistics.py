@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from falsefloor.api import Facts, Finding, Severity
-from falsefloor.checks.gradient import VANISHED_SHARE, vanished_share
+from falsefloor.checks.gradient import VANISHED_SHARE, retested, vanished_share
 from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, said, seen
 from falsefloor.checks.resampling import resampled, with_evidence
 from falsefloor.checks.rule import family, found
@@ -35,8 +35,7 @@ def unstable(facts: Facts) -> list[Finding] | None:
     """FF302: the largest sample after half of the batches against the one after all of them.
 
     Where directed points had reached that height already, the score did not depend on the second half. A note
-    where the score stays with more samples; not where it is capped and has nowhere to go, nor where the first
-    half met nothing at all and a few samples decide.
+    where the retest clears it; not where the first half met nothing at all and a few samples decide.
     """
     judged = facts.judged
     own = said(judged)
@@ -57,8 +56,7 @@ def unstable(facts: Facts) -> list[Finding] | None:
     more = resampled(facts)
     if more is None:
         return [found("FF302", f"{message}: draw more", half=half, full=full)]
-    calm = half > 0 and more.stable and not more.capped
-    severity: Severity | None = "note" if calm else None
+    severity: Severity | None = "note" if half > 0 and retested(facts) else None
     finding = found("FF302", f"{message}; {more.sentence()}", severity=severity, half=half, full=full)
     return [with_evidence(finding, more.evidence())]
 

@@ -13,7 +13,7 @@ from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
 from falsefloor.engine.arrays import curve, pack_tensor, scalar
 from falsefloor.engine.context import RunContext, Sink, generators
 from falsefloor.engine.contract import ACCOUNT, check_estimate, queries
-from falsefloor.engine.recover import Choice, choose
+from falsefloor.engine.recover import IDLE, Choice, choose
 from falsefloor.engine.session import Session, Task, declined, describe_error, is_out_of_memory
 from falsefloor.errors import FalsefloorError
 from falsefloor.gradients.through import Through
@@ -50,6 +50,8 @@ def run(task: Task, session: Session, sink: Sink) -> UnitResult:
     together = session.rows
     rows, ready, first = _gate(task, session)
     choices = {} if asked["gradient"] == "autograd" else _choices(task, session, ready)
+    if "recovers" in task.spec:  # what it would repeat stands beside it
+        choices = {n: replace(one, source=None, why=IDLE) if one.idle else one for n, one in choices.items()}
     refused = {n: choice.why for n, choice in choices.items() if choice.source is None}
     rows |= {n: _row(task, n, status="skipped", error=why) for n, why in refused.items()}
     for judged, numbers in _subjects(task, ready, choices):

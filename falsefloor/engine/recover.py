@@ -29,13 +29,14 @@ from falsefloor.subjects.observe.counterexample import nearest_by_secants
 from falsefloor.subjects.observe.site import SCALES, Site
 from falsefloor.subjects.subject import ModelSubject
 
-AUTO = "auto"
+AUTO, RAW = "auto", "autograd"
 NEAR = 8.0
 """Scales farther than this factor from where the class changes say nothing about a claim."""
 COORDINATES = 256
 """Coordinates that the scale spectrum steps at most."""
 
 REFUSED = "no gradient source agrees with the function's own secants"
+IDLE = "nothing to recover: no operation hides the gradient, and it agrees with the function's own secants"
 
 Row = Mapping[str, Any]
 
@@ -45,13 +46,14 @@ class Choice:
     """One input's gradient. source: None where refused, and ``why`` says how each guess failed.
 
     rows: how the chosen gradient agreed, radius by radius, as observations store it. evidence: in words and
-    numbers, for the estimate.
+    numbers, for the estimate. idle: it is autograd's own wherever it was looked at.
     """
 
     source: GradientSource | None
     why: str = ""
     rows: Sequence[Row] = ()
     evidence: Mapping[str, float | str] = field(default_factory=dict)
+    idle: bool = False
 
 
 def choose(
@@ -77,7 +79,7 @@ def choose(
 def _named(site: Site, source: GradientSource, *, name: str) -> Choice:
     """A source that declines a subject, or the neighbourhood of one input, costs those inputs only."""
     try:
-        return Choice(source, rows=_agreement(site, source(site.subject), _flip(site), name=name))
+        return Choice(source, rows=_agreement(site, source(site.subject), _flip(site), name=name)[0])
     except NotApplicable as error:
         return Choice(None, why=declined(error, who=f"the gradient source {name}"))
 
@@ -101,11 +103,12 @@ def _first_that_agrees(site: Site) -> Choice:
         else:
             scales = _scales(site)
             source = Secant(h=_share_of_width(site, scales))
-        table = _agreement(site, source(site.subject), flip, name=AUTO)
+        table, idle = _agreement(site, source(site.subject), flip, name=AUTO)
         failure = disagreement(table)
         if failure is None:
             scales = scales or _scales(site)
-            return Choice(source, rows=table, evidence=_evidence(name, source, table, flip, scales))
+            told = _evidence(name, source, table, flip, scales)
+            return Choice(source, rows=table, evidence=told, idle=idle)
         failures.append(f"{name}: {failure}")
     return Choice(None, why=f"{REFUSED}: {'; '.join(failures)}")
 
@@ -138,21 +141,25 @@ def _flip(site: Site) -> float:
     return float(found.radius[0]) if bool(found.ok[0]) else 0.2 * site.diameter
 
 
-def _agreement(site: Site, function: Callable[[Tensor], Tensor], flip: float, *, name: str) -> list[Row]:
+def _agreement(
+    site: Site, function: Callable[[Tensor], Tensor], flip: float, *, name: str
+) -> tuple[list[Row], bool]:
     """FF102's pairs at the radii that a claim may be about, without the fine steps: those see the mask's own,
-    which a repair leaves out on purpose."""
+    which a repair leaves out on purpose. And whether autograd's gradients give the same numbers."""
     radii = [flip, *(s * site.diameter for s in SCALES if 1 / NEAR <= s * site.diameter / flip <= NEAR)]
     table: list[Row] = []
+    idle = True
     for radius in radii:
         found = scale_agreement(
             site,
             torch.full((1,), radius, dtype=torch.float64, device=site.inputs.device),
-            sources={name: function},
+            sources={name: function, RAW: site.subject},
         )
         facts = dict(found.facts[0][name])
+        idle = idle and facts == found.facts[0][RAW]
         facts["steps"] = [step for step in cast("list[Row]", facts["steps"]) if step["h"] >= agreement.FINE]
         table.append({"radius": radius, **facts})
-    return table
+    return table, idle
 
 
 def _scales(site: Site) -> Scales:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS, is_lower, worst
 from falsefloor.jsonable import as_number
 from falsefloor.report.text import Glyphs, clean, tone
-from falsefloor.store.cells import REASONS, Cell, is_wrong, middle
+from falsefloor.store.cells import REASONS, Cell, is_wrong, middle, of_right
 from falsefloor.store.rows import SeriesRow
 
 
@@ -50,10 +50,11 @@ def brief(record: Mapping[str, Any]) -> Brief:
 def summary(series: int, briefs: Sequence[Brief], *, total: int = 0) -> Cell:
     """The cell of these inputs. The median is over those that are classified as labelled."""
     counts = Counter(one.word for one in briefs)
-    gravest = next((word for word in VERDICTS if counts[word]), None)
     state = next((word for word in STATES if counts[word]), None)
     came = [one for one in briefs if one.status == "ok"]
     right = [one for one in came if one.correct]
+    kept = of_right(counts, len(came) - len(right))
+    gravest = next((word for word in VERDICTS if kept[word]), None)
     radius, capped = middle((one.radius, one.capped) for one in right if one.radius is not None)
     return Cell(
         series=series,
@@ -62,7 +63,7 @@ def summary(series: int, briefs: Sequence[Brief], *, total: int = 0) -> Cell:
         capped=capped,
         verdicts=dict(counts),
         worst=gravest,
-        worst_count=counts[gravest] if gravest else 0,
+        worst_count=kept[gravest] if gravest else 0,
         reason=_most(one.reason for one in right if one.word == gravest),
         live=None,
         correct=len(right),
@@ -103,14 +104,7 @@ class Entry:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Verdict or state to how many inputs; of one that is misclassified nothing is said."""
-        counts = {word: count for word, count in self.cell.verdicts.items() if count}
-        wrong = self.cell.judged - self.cell.correct
-        for word in ("held", "unchecked"):
-            taken = min(wrong, counts.get(word, 0))
-            wrong -= taken
-            if taken:
-                counts[word] -= taken
-        return {word: count for word, count in counts.items() if count}
+        return dict(of_right(self.cell.verdicts, self.cell.judged - self.cell.correct))
 
     @cached_property
     def word(self) -> str:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from falsefloor.checks.verdicts import LOWER, Place
 from falsefloor.store.edge import parsed
-from falsefloor.study.followups import CODES, Floor, Known, asked_by
+from falsefloor.study.followups import CODES, MASKED, Floor, Known, asked_by
 
 
 def known(db: sqlite3.Connection) -> Known:
@@ -18,8 +18,9 @@ def known(db: sqlite3.Connection) -> Known:
 def _floors(db: sqlite3.Connection) -> list[Floor]:
     """Every lower estimate with a verdict, in the table's order."""
     rows = db.execute(
-        "SELECT s.model, s.masker, s.norm, s.label, e.input, s.gradient, s.recovers, e.verdict, e.backward"
-        " FROM estimate e JOIN series s ON s.id = e.series"
+        "SELECT s.model, s.masker, s.norm, s.label, e.input, s.gradient, s.recovers, e.verdict, e.backward,"
+        " EXISTS (SELECT 1 FROM finding f WHERE f.estimate = e.id AND f.severity != 'note'"
+        f" AND f.code IN {MASKED}) FROM estimate e JOIN series s ON s.id = e.series"
         f" WHERE s.claim IN {LOWER} AND e.status = 'ok' ORDER BY s.id, e.input"
     )
     return [Floor(Place(*row[:5]), *row[5:]) for row in rows]

@@ -31,9 +31,9 @@ class Cell:
     """What a series shows in one cell: over its inputs, or live while it runs.
 
     Of the ``judged`` inputs that came back, ``correct`` are classified as labelled: radius is the median over
-    these. worst: the worst verdict and worst_count how many have it; reason: the most frequent among those
-    that are correct. failure: the most frequent error of the gravest state. live: (share done, median of the
-    moving radii or None) while a unit runs.
+    these. worst: the worst verdict of one of these and worst_count how many have it; reason: its most
+    frequent. failure: the most frequent error of the gravest state. live: (share done, median of the moving
+    radii or None) while a unit runs.
     """
 
     series: int
@@ -53,6 +53,18 @@ class Cell:
 def is_wrong(label: int | None, predicted: int | None) -> bool:
     """Whether an input is known not to be classified as labelled."""
     return label is not None and predicted is not None and label != predicted
+
+
+def of_right(counts: Mapping[str, int], wrong: int) -> Counter[str]:
+    """Verdicts or states without those of ``wrong`` misclassified inputs, of which nothing is said.
+
+    They are unchecked, and were held in runs of older versions.
+    """
+    kept = Counter(counts)
+    for word in ("unchecked", "held"):
+        taken = min(wrong, kept[word])
+        kept[word], wrong = kept[word] - taken, wrong - taken
+    return +kept
 
 
 def middle(found: Iterable[tuple[float, bool]]) -> tuple[float | None, bool]:
@@ -120,7 +132,8 @@ def _cell(
     live: tuple[float, float | None] | None,
 ) -> Cell:
     wrong = counts.pop(WRONG, 0)
-    worst = next((verdict for verdict in VERDICTS if counts[verdict]), None)
+    right = of_right(counts, wrong)
+    worst = next((verdict for verdict in VERDICTS if right[verdict]), None)
     state = next((state for state in STATES if counts[state]), None)
     judged = sum(count for word, count in counts.items() if word not in STATES)
     correct = judged - wrong
@@ -140,7 +153,7 @@ def _cell(
         capped=capped,
         verdicts=dict(counts),
         worst=worst,
-        worst_count=counts[worst] if worst else 0,
+        worst_count=right[worst] if worst else 0,
         reason=reason,
         live=live,
         correct=correct,

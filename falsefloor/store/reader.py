@@ -12,7 +12,7 @@ from typing import Any
 from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.jsonable import finite
-from falsefloor.store.cells import WRONG, Cell, read_cells, tallied
+from falsefloor.store.cells import WRONG, Cell, of_right, read_cells, tallied
 from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.records import Array
@@ -87,10 +87,8 @@ class RunReader:
         for row in tallied(self._db):
             counts[row.verdict] += row.count
         wrong = counts.pop(WRONG, 0)
+        counts = of_right(counts, wrong)
         counts["misclassified"] = wrong
-        for word in ("held", "unchecked"):  # of a misclassified input nothing is said
-            taken = min(wrong, counts[word])
-            counts[word], wrong = counts[word] - taken, wrong - taken
         done, failed, cancelled, total, forward, backward, busy = self._one(
             "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
             " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"

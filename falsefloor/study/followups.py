@@ -1,7 +1,7 @@
 """Follow-ups: what stored facts ask to be computed beside what a study names. One pure rule a kind.
 
     resample  a score that may be luck (FF104, FF302), with more samples
-    recover   a floor that followed autograd and is doubted, through a gradient that the function confirms
+    recover   a floor that is doubted for the gradient it followed, through one that the function confirms
     trap      each estimator on a class change planted behind our own maskers (FF205)
 
 What computes one is found under the same name in `falsefloor.engine.unit.KINDS`; a recovery is an estimate.
@@ -24,18 +24,21 @@ TIMES = 4
 CODES = ("FF104", "FF302")
 """What asks for one: a steep piece that few samples meet; a maximum that was still growing."""
 DOUBTED = frozenset(("refuted", "suspect"))
+MASKED = ("FF101", "FF102", "FF103", "FF104", "FF402", "FF502")
+"""What a doubt must name, as more than a note, for a repair to be asked for: something hides the gradient."""
 RECOVERED = "{} (recovered)"
 """The label of the series that estimates again with a repaired gradient."""
 
 
 class Floor(NamedTuple):
-    """A judged lower estimate of one input; backward: its backward queries."""
+    """A judged lower estimate of one input; backward: its backward queries; masked: one of `MASKED` fired."""
 
     place: Place
     gradient: str
     recovers: str | None
     verdict: str
     backward: int
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ def recoveries(known: Known, study: Study, series: Sequence[Series], installed: 
     """Estimates to be made again through a gradient that the function confirms, in the table's order.
 
     Of every lower claim that followed autograd: for ``recover = "suspect"`` exactly the inputs at which one
-    was refuted or is suspect, for "on" all, for "off" none; so that the chunk decides how they are cut into
-    units and not which they are. A repaired estimate asks for nothing further.
+    was refuted or is suspect and something was found that hides the gradient, for "on" all, for "off" none;
+    so that the chunk decides how they are cut into units and not which they are. A repaired estimate asks for
+    nothing further.
     """
     del installed
     if study.recover == "off":
@@ -99,7 +103,7 @@ def recoveries(known: Known, study: Study, series: Sequence[Series], installed: 
         floor.place
         for floor in known.floors
         if floor.gradient == "autograd" and floor.recovers is None and floor.backward > 0
-        if study.recover == "on" or floor.verdict in DOUBTED
+        if study.recover == "on" or (floor.masked and floor.verdict in DOUBTED)
     ]
     wanted = known.new("recover", followed)
     units = []

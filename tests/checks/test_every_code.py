@@ -6,7 +6,19 @@ import math
 from collections.abc import Iterable
 
 import pytest
-from stored_facts import DISTANCE, OBSERVED, attack, bare, beyond, estimate, facts, gradients, more, steps
+from stored_facts import (
+    DISTANCE,
+    GOOD_STEPS,
+    OBSERVED,
+    attack,
+    bare,
+    beyond,
+    estimate,
+    facts,
+    gradients,
+    more,
+    steps,
+)
 
 from falsefloor.api import Check, Facts, Finding
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
@@ -25,6 +37,12 @@ def secants(**changes: object) -> list[dict[str, object]]:
     return [{**row, **changes} for row in OBSERVED["secants"]]
 
 
+def coarse(**changes: float) -> dict[str, object]:
+    """A wide step changed, under a fine one that the gradient does not follow either: no kinks, but steps."""
+    fine, near, wide = GOOD_STEPS
+    return gradients(steps=[{**fine, "correlation": 0.94}, near, {**wide, **changes}])
+
+
 FLAT = {"ratios": {"8": 0.0, "2": 0.0}, "ratio": 0.0}
 FD = {"plateau_scale": 0.05, "levels": 0.0, "fit": "max"}
 UPPER = attack(0.11)
@@ -34,8 +52,10 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF101", "exact zeros alone are given", facts(estimate(vanished_share="nan", zero_share=1.0))),
     ("FF101", "only the observation knows", facts(bare(0.1), attack(), gradients=gradients(vanished=1.0))),
     ("FF102", "too little at 0.1", facts(gradients=steps(0.1, ratio=0.74))),
-    ("FF102", "too much at 0.5", facts(gradients=steps(0.5, ratio=1.34))),
-    ("FF102", "uncorrelated", facts(gradients=steps(0.5, correlation=0.89))),
+    ("FF102", "too much at 0.5", facts(gradients=coarse(ratio=1.34))),
+    ("FF102", "uncorrelated", facts(gradients=coarse(correlation=0.89))),
+    ("FF102", "more than small kinks take off", facts(gradients=steps(0.5, ratio=1.61))),
+    ("FF102", "hardly correlated, whatever finer steps say", facts(gradients=steps(0.5, correlation=0.59))),
     ("FF102", "the finest step, by half", facts(gradients=steps(0.01, ratio=0.49))),
     ("FF102", "at the claim's length", facts(estimate(0.5), gradients=beyond(0.3, steps(0.5, ratio=9.0)))),
     (
@@ -108,6 +128,7 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
         facts(bare(0.1, "lower_bound"), gradients=gradients(vanished=1.0)),
     ),
     ("FF102", "the edge of the band", facts(gradients=steps(0.1, ratio=0.75))),
+    ("FF102", "small kinks over a wide step", facts(gradients=steps(0.5, ratio=1.47, correlation=0.72))),
     ("FF102", "the finest step may differ more", facts(gradients=steps(0.01, ratio=0.51, correlation=0.5))),
     (
         "FF102",
@@ -161,6 +182,13 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF303", "below its cap", facts(estimate(0.099, cap="nan", capped="nan"))),
     ("FF305", "all nine", facts(estimate(targets_covered=9.0))),
     ("FF401", "within a hundredth", facts(precision={"margin_shift": 0.009, "gradient_shift": 0.009})),
+    (
+        "FF401",
+        "what moves by itself is FF105's",
+        facts(
+            precision={"margin_shift": 0.3, "gradient_shift": 0.3}, repeats={"shift": 1e-3, "label": False}
+        ),
+    ),
     ("FF401", "dead weights are subnormal", facts(precision={"subnormal": 0.08, "margin_shift": 0.0})),
     (
         "FF401",

@@ -91,11 +91,11 @@ def test_a_late_attack_refutes_an_early_floor() -> None:
     assert judged.findings[0].witness == STORED
 
 
-def test_a_misclassified_input_is_held_at_zero() -> None:
+def test_of_a_misclassified_input_nothing_was_checked_and_nothing_held() -> None:
     judged = judge(
         Facts("linf", estimate(0.0), (), {"misclassified": True, "label": 1, "predicted": 2}), OURS
     )
-    assert (judged.verdict, judged.reason) == ("held", "FF601 misclassified")
+    assert (judged.verdict, judged.reason) == ("unchecked", "FF601 misclassified")
 
 
 def test_training_mode_was_repaired_and_does_not_weigh() -> None:

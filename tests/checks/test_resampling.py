@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from stored_facts import estimate, facts, more
+from stored_facts import estimate, facts, more, steps
 
 from falsefloor.api import Finding
 from falsefloor.checks import gradient, statistics
@@ -87,11 +87,33 @@ def test_the_message_says_what_became_of_the_score(radius: float, said: str) -> 
 
 
 def test_a_maximum_that_grew_is_no_doubt_where_the_score_stays_with_more_samples() -> None:
-    assert unstable(0.0991).severity == "note"
-    assert unstable(0.1009).severity == "note"
-    assert unstable(0.0989).severity == "suspect"
-    assert unstable(0.1011).severity == "suspect"
+    assert unstable(0.0901).severity == "note"
+    assert unstable(0.1099).severity == "note"
+    assert unstable(0.0899).severity == "suspect"
+    assert unstable(0.1101).severity == "suspect"
     assert unstable(0.05).message.endswith("at 4 times the samples the score falls from 0.1 to 0.05")
+
+
+def test_steep_pieces_that_more_samples_do_not_change_are_a_note() -> None:
+    """Recurrent nets: a largest gradient of 10 to 80 times the median, and a score that stays."""
+    steep = estimate(0.1, gradient_norm_max=5000.0)
+    (stays,) = gradient.spiky(facts(steep, resampled=more(0.091))) or []
+    (falls,) = gradient.spiky(facts(steep, resampled=more(0.089))) or []
+    (capped,) = gradient.spiky(facts(steep, resampled=more(0.1, capped=1.0))) or []
+    (zeros,) = gradient.spiky(facts(estimate(0.1, gradient_norm_median=0.0), resampled=more(0.1))) or []
+    assert [one.severity for one in (stays, falls, capped, zeros)] == ["note", *["suspect"] * 3]
+
+
+def test_a_ramp_stays_in_doubt_though_its_score_stays() -> None:
+    """Where every sample meets a riser the score stays, and the gradient is not the function's (FF102)."""
+    over = {"gradients": steps(0.5, ratio=2.1)}
+    steep = estimate(0.001, gradient_norm_max=960.0)
+    (ramp,) = gradient.spiky(facts(steep, resampled=more(0.001), **over)) or []
+    flat = estimate(0.001, gradient_norm_max=960.0, vanished_share=0.6)
+    (sparse,) = gradient.spiky(facts(flat, resampled=more(0.001))) or []
+    growing = estimate(0.1, maximum_half=60.0)
+    (half,) = statistics.unstable(facts(growing, resampled=more(0.1), **over)) or []
+    assert [one.severity for one in (ramp, sparse, half)] == ["suspect"] * 3
 
 
 def test_a_score_at_its_cap_or_on_a_few_lucky_samples_stays_in_doubt() -> None:

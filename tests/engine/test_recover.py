@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.engine.recover import REFUSED, Choice, choose, disagreement
+from falsefloor.engine.recover import IDLE, REFUSED, Choice, choose, disagreement
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.gradients.auto import Auto
@@ -113,7 +113,9 @@ def test_nothing_measured_is_no_agreement() -> None:
     assert disagreement([silent]) == "nothing could be measured"
 
 
-def run(module: nn.Module, *, gradient: str, stack: list[dict[str, Any]], count: int = 2) -> UnitResult:
+def run(
+    module: nn.Module, *, gradient: str, stack: list[dict[str, Any]], count: int = 2, **more: str
+) -> UnitResult:
     inputs, labels = digits(count)
     session = Session()
     loaded = LoadedModel(module, classes=10, input_shape=(1, 8, 8))
@@ -132,6 +134,7 @@ def run(module: nn.Module, *, gradient: str, stack: list[dict[str, Any]], count:
             "params": {"radius": 0.3, "batches": 5, "samples": 8},
             "gradient": gradient,
         },
+        **more,
     }
     return run_unit(spec, session, lambda *_: None)
 
@@ -149,6 +152,19 @@ def test_the_recovered_floor_is_the_unmasked_models_floor() -> None:
         assert repaired.radius == pytest.approx(clean.radius, rel=0.05)
         assert repaired.evidence["gradient_source"] == "straight-through"
         assert "gradient_source" not in hidden.evidence
+
+
+def test_a_recovery_that_would_repeat_its_estimate_is_not_made() -> None:
+    """Nothing hides this gradient: through `auto`, as a user may ask for it, the numbers are autograd's."""
+    module = DigitsModel()("mlp").module
+    asked = run(module, gradient="auto", stack=[])
+    assert [one.radius for one in asked.estimates] == [
+        one.radius for one in run(module, gradient="autograd", stack=[]).estimates
+    ]
+    recovered = run(module, gradient="auto", stack=[], recovers="clever")
+    assert [(one.status, one.error) for one in recovered.estimates] == [("skipped", IDLE)] * 2
+    behind = run(module, gradient="auto", stack=STAIRS, recovers="clever")
+    assert [one.status for one in behind.estimates] == ["ok"] * 2
 
 
 def test_a_repaired_estimate_brings_how_its_gradient_agreed_for_the_checks() -> None:

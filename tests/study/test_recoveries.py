@@ -52,7 +52,7 @@ def asked(known: Known, given: Study) -> list[Unit]:
 def floor(**changes: object) -> Floor:
     place = Place("digits:mlp", "staircase:c=255", "linf", "clever", 0)
     moved = {name: changes.pop(name) for name in Place._fields if name in changes}
-    given = Floor(place._replace(**moved), "autograd", None, "refuted", backward=900)  # type: ignore[arg-type]
+    given = Floor(place._replace(**moved), "autograd", None, "refuted", backward=900, masked=True)  # type: ignore[arg-type]
     return given._replace(**changes)  # type: ignore[arg-type]
 
 
@@ -93,9 +93,10 @@ def test_an_input_that_is_doubted_later_is_added_to_what_is_planned() -> None:
         {"gradient": "auto", "recovers": "clever", "label": "clever (recovered)"},
         {"gradient": "straight-through"},
         {"backward": 0},
+        {"masked": False},
     ],
 )
-def test_what_is_not_doubted_or_did_not_follow_autograd_is_left_alone(changes: dict[str, object]) -> None:
+def test_what_is_not_doubted_for_an_autograd_that_is_hidden_is_left_alone(changes: dict[str, object]) -> None:
     assert asked(Known([floor(**changes)]), study()) == []
 
 
@@ -110,7 +111,7 @@ def test_off_asks_for_nothing_and_on_for_every_floor_that_followed_autograd() ->
     assert [unit.stack.name for unit in asked(Known(floors), on)] == ["none", "staircase:c=255"]
 
 
-def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
+def _stored(tmp_path: Path, **evidence: float | str) -> tuple[RunWriter, Study]:
     """The first chunk of the masked subject: observed, with a ceiling and a floor far above it."""
     given = study()
     series = cells(given)
@@ -127,10 +128,8 @@ def _stored(tmp_path: Path) -> tuple[RunWriter, Study]:
         else:
             use = spec["estimator"]["use"]
             backward = 100 if use == "clever" else 0
-            evidence = {"vanished_share": 1.0} if use == "clever" else {}
-            done = [
-                EstimateResult(n, 1, 1, radius=0.3, evidence=evidence, backward=backward) for n in range(2)
-            ]
+            said = (evidence or {"vanished_share": 1.0}) if use == "clever" else {}
+            done = [EstimateResult(n, 1, 1, radius=0.3, evidence=said, backward=backward) for n in range(2)]
             writer.store(unit, UnitResult("", estimates=done))
     return writer, given
 
@@ -144,6 +143,14 @@ def test_the_rule_reads_what_is_stored_and_asks_for_nothing_twice(tmp_path: Path
     before = len(writer.queued())
     writer.add_units(asked(writer.known(), given))
     assert len(writer.queued()) == before
+    writer.close()
+
+
+def test_a_floor_that_is_doubted_with_nothing_that_hides_its_gradient_is_not_repaired(tmp_path: Path) -> None:
+    writer, given = _stored(tmp_path, fit="max", lipschitz=1.0, gradient_norm_max=5.0)  # FF301
+    clever = [one for one in writer.known().floors if one.place.label == "clever"]
+    assert {(one.verdict, one.masked) for one in clever} == {("suspect", False)}
+    assert asked(writer.known(), given) == []
     writer.close()
 
 

@@ -166,20 +166,32 @@ def test_a_subject_that_was_not_observed_has_no_place_for_the_facts(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("radius", "verdict", "repaired"), [(0.1, "unchecked", []), (0.05, "suspect", ["grown (recovered)"])]
+    ("radius", "verdict", "repaired"), [(0.1, "unchecked", []), (0.05, "suspect", ["spiky (recovered)"])]
 )
 def test_a_repair_is_asked_for_only_where_more_samples_leave_the_doubt(
     tmp_path: Path, radius: float, verdict: str, repaired: list[str]
 ) -> None:
-    writer, study, series = stored(tmp_path, grown=GROWN)
+    writer, study, series = stored(tmp_path, spiky=SPIKY)
     (unit,) = follow_ups(writer.known(), study, series, INSTALLED)
     assert [floor.verdict for floor in writer.known().floors] == ["suspect"]
     assert "resample" in unit.spec()["extra"]
     writer.add_units([unit])
     facts = {"times": 4, "samples": 1000, "dimension": 64, "radius": radius}
-    seen = [ObservationResult(0, None, {"resampled": {"grown": facts}})]
+    seen = [ObservationResult(0, None, {"resampled": {"spiky": facts}})]
     writer.store(writer.queued()[-1][0], UnitResult("", observations=seen))
     assert [floor.verdict for floor in writer.known().floors] == [verdict], "judged again; no ceiling ran"
     more = follow_ups(writer.known(), study, series, INSTALLED)
     assert [unit.series.label for unit in more if unit.series] == repaired
+    writer.close()
+
+
+def test_a_maximum_that_grew_hides_no_gradient_and_asks_for_no_repair(tmp_path: Path) -> None:
+    writer, study, series = stored(tmp_path, grown=GROWN)
+    (unit,) = follow_ups(writer.known(), study, series, INSTALLED)
+    writer.add_units([unit])
+    facts = {"times": 4, "samples": 1000, "dimension": 64, "radius": 0.05}
+    seen = [ObservationResult(0, None, {"resampled": {"grown": facts}})]
+    writer.store(writer.queued()[-1][0], UnitResult("", observations=seen))
+    assert [floor.verdict for floor in writer.known().floors] == ["suspect"]
+    assert follow_ups(writer.known(), study, series, INSTALLED) == []
     writer.close()

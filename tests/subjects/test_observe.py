@@ -18,7 +18,8 @@ from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import DigitsInputs, DigitsModel
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe import Observation, observe
-from falsefloor.subjects.observe.site import SCALES
+from falsefloor.subjects.observe.counterexample import Sighting, bisect
+from falsefloor.subjects.observe.site import SCALES, Site
 from falsefloor.subjects.subject import ModelSubject
 
 MODEL = DigitsModel()("mlp")
@@ -260,6 +261,36 @@ def test_a_subject_that_changes_its_mind_is_seen(module: nn.Module) -> None:
 def test_a_subject_that_uses_its_batch_is_seen() -> None:
     module = Changed(lambda x, f: f + f.mean(0) * (len(x) > 1) * torch.tensor([0.0, 0.1, 0.0]))
     assert all(seen.facts["batch"]["shift"] > 1e-4 for seen in small(module))
+
+
+class Tied(nn.Module):
+    """On one coordinate: class 0 above 0.6, class 1 below 0.3, logits of zero between them."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = inputs.flatten(1)
+        return torch.cat([(x > 0.6).to(x), (x < 0.3).to(x)], 1)
+
+
+def test_a_tie_is_no_counterexample_even_of_logits_that_are_all_zero() -> None:
+    """Another class must lead: 0.6 would be reached first, and there the answer is nobody's."""
+    subject = ModelSubject(Tied(), classes=2)
+    start, label = torch.tensor([[0.9]]), torch.tensor([0])
+    site = Site(subject, start, label, subject(start), "linf", generators(start, seed=0, norm="linf"), 64)
+    far = torch.tensor([[[0.1]]])
+    found = bisect(site, Sighting(far, torch.tensor([[True]]), torch.tensor([[0.8]]).double()))
+    assert 0.6 < float(found.distance[0, 0]) < 0.601
+
+
+def test_what_the_models_own_format_rounds_is_no_shift_in_float64() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).bfloat16()
+    images = INPUTS.bfloat16()
+    subject = ModelSubject(net, classes=10)
+    with torch.no_grad():
+        labels = subject(images).argmax(1)
+    for seen in look(subject, images, labels):
+        assert seen.facts["precision"]["margin_shift"] == 0.0
+        assert seen.facts["precision"]["gradient_shift"] == 0.0
 
 
 def test_probabilities_are_seen() -> None:

@@ -98,7 +98,8 @@ def bisect(site: Site, sighting: Sighting) -> Sighting:
         logits = site.guard(trial)
         # by as much as settling will ask for, so that nothing is left to walk
         needed = MARGIN * torch.finfo(logits.dtype).eps * logits.double().abs().amax(2)
-        changed = site.of_all(logits).amin(2) <= -needed
+        least = site.of_all(logits).amin(2)
+        changed = (least < 0) & (least <= -needed)  # a tie of zeros leads by nothing, and needs nothing
         points = torch.where(_wide(changed, start), trial, points)
         high, low = torch.where(changed, middle, high), torch.where(changed, low, middle)
     return Sighting(points, best.flipped, site.away(points))
