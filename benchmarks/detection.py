@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detection_costs import costs
+from detection_met import report
 from detection_rules import autoattack, indicators
 from detection_studies import CLEAN, FAMILIES, NORMS, Family, computed, finished, study_of
 from detection_truth import Row, rows_of
@@ -43,6 +44,13 @@ QUICK = (
     Family("vanishing", {"mlp_vanishing_purified": "mlp"}, frozen=True),
     Family("misdirected", {"mlp_misdirected_tilted": "mlp"}, frozen=True),
     Family("ill-conditioned", {"mlp_ill_conditioned_wavy": "mlp"}, frozen=True),
+    Family("defences", {"mlp_defences_rotated": "mlp", "mlp_defences_winners": "mlp"}, frozen=True),
+    Family("soft steps", {"mlp_soft_steps_few": "mlp"}, frozen=True),
+    Family("half-spaces", {"mlp_half_spaces_at_50": "mlp", "mlp_half_spaces_at_70": "mlp"}, frozen=True),
+    Family("sparse", {"mlp_sparse_slabs": "mlp"}, frozen=True),
+    Family("no answer", {"mlp_no_answer_slabs": "mlp", "mlp_no_answer_half": "mlp"}, frozen=True),
+    Family("batch of one", {"mlp_batch_of_one_half": "mlp"}, frozen=True),
+    Family("backdoor", {"mlp_backdoor_low": "mlp"}, frozen=True),
 )
 INPUTS = {"quick": "digits:0-3", "full": "digits:0-19"}
 Flags = dict[tuple[str, str, str], dict[str, list[str]]]
@@ -67,13 +75,16 @@ def main() -> int:
         runs = _runs(root, families, norms, inputs, compute=not given.table_only)
         rows, flags, judging = _collect(root, runs)
         prices = costs(runs, judging)
+    met, inside = report(families, norms, inputs=1) if given.quick else ("", [])
     if given.json:
         given.json.write_text(json.dumps([vars(row) for row in rows]))
-    print(f"{table(rows, flags)}\n\n{prices}")
+    print(f"{table(rows, flags)}\n\n{prices}\n\n{met}")
     missed = [row for row in rows if row.over and not row.caught]
     for row in missed:
         print(f"missed: {row}")
-    return 1 if missed else 0
+    for breach in inside:
+        print(f"met inside: {breach}")
+    return 1 if missed or inside else 0
 
 
 def _runs(

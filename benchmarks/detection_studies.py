@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskers import FACTORIES
+import maskers
+import regions
+from torch import nn
 
-from falsefloor.models.digits import BUILDERS
+from falsefloor.models.digits import BUILDERS, DigitsModel
+from falsefloor.plugins.loading import make
 from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.study.file import study_from
+from falsefloor.study.grammar import parse_stack
 from falsefloor.study.study import Study
+from falsefloor.subjects.compose import compose
 from falsefloor.worker.launch import resume, start
 
 HERE = Path(__file__).parent
@@ -77,7 +82,8 @@ FAMILIES = (
         _embedded("mlp", "mlp-bn"),
         ("dtype:to=float16,at=model", "dtype:to=bfloat16,at=model"),
     ),
-    *(Family(name, dict(factories), frozen=True) for name, factories in FACTORIES.items()),
+    *(Family(name, dict(factories), frozen=True) for name, factories in maskers.FACTORIES.items()),
+    *(Family(name, dict(factories), frozen=True) for name, factories in regions.FACTORIES.items()),
 )
 
 
@@ -109,8 +115,29 @@ def tag_of(family: Family, norm: str, inputs: str) -> str:
 
 
 def _model(ref: str) -> dict[str, Any]:
-    use = ref if ref.startswith("digits:") else f"python:{HERE / 'maskers.py'}:{ref}"
+    file = "regions.py" if hasattr(regions, ref) else "maskers.py"
+    use = ref if ref.startswith("digits:") else f"python:{HERE / file}:{ref}"
     return {"use": use, "label": ref}
+
+
+def subjects_of(family: Family) -> Iterator[tuple[str, nn.Module]]:
+    """Every subject of a family as one module, maskers and all, with a name."""
+    for ref in family.models:
+        loaded = (
+            DigitsModel()(ref.removeprefix("digits:")).module if ref.startswith("digits:") else _made(ref)
+        )
+        for stack in family.maskers:
+            specs = [] if stack == "none" else parse_stack(stack)
+            layers = [
+                (make("masker", s.name, dict(s.without("at").params)), str(s.params.get("at", "input")))
+                for s in specs
+            ]
+            yield f"{ref} {stack}", compose(loaded, layers).eval().requires_grad_(False)
+
+
+def _made(ref: str) -> nn.Module:
+    built: nn.Module = getattr(regions if hasattr(regions, ref) else maskers, ref)().module
+    return built
 
 
 def computed(root: Path, study: Study) -> RunDir:
@@ -146,4 +173,14 @@ def _tag(run: RunDir) -> str:
         return reader.info().tag
 
 
-__all__ = ["CLEAN", "FAMILIES", "NORMS", "Family", "computed", "finished", "study_of", "tag_of"]
+__all__ = [
+    "CLEAN",
+    "FAMILIES",
+    "NORMS",
+    "Family",
+    "computed",
+    "finished",
+    "study_of",
+    "subjects_of",
+    "tag_of",
+]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.session import Session
+from falsefloor.numerics.balls import vector_norm
 from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.subjects.settle import settle
@@ -119,6 +120,8 @@ def _truth(root: Path, run: RunDir, clean: RunDir, family: Family) -> dict[str, 
             base = family.models[model]
             for number, distance in _carried(session, spec, points.get(f"digits:{base}", {})):
                 note(_key(model, masker, number), distance)
+            for number, distance in _declared(session, spec):
+                note(_key(model, masker, number), distance)
     if family.name == CLEAN:
         norm = next(iter(specs.values()))["norm"]
         for number, distance in _exact(norm).items():
@@ -158,6 +161,23 @@ def _carried(
         for at, number in enumerate(numbers):
             if bool(settled.ok[at]) and bool(right[at]):
                 yield number, float(settled.radius[at])
+
+
+def _declared(session: Session, spec: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
+    """Points that a model of regions.py knows of itself, where the bare model, asked for each alone, says
+    another class or nothing finite."""
+    prepared = session.prepared(spec["model"], spec["inputs"])
+    known = getattr(prepared.module, "known", None)
+    if known is None or spec["stack"]:
+        return
+    with torch.no_grad():
+        x = prepared.inputs
+        points = known(x, spec["norm"])
+        for number in (prepared.module(x).argmax(1) == prepared.labels).nonzero()[:, 0].tolist():
+            logits = prepared.module(points[number : number + 1])[0]
+            if int(logits.argmax()) != int(prepared.labels[number]) or not bool(logits.isfinite().all()):
+                away = points[number].double() - x[number].double()
+                yield number, float(vector_norm(away[None], spec["norm"])[0])
 
 
 def _exact(norm: str) -> dict[int, float]:

@@ -139,15 +139,15 @@ class Decoy(nn.Module):
         return torch.round(self.c * t) / self.c + self.eps * t.flip(-1)
 
 
-def _in_front(masker: nn.Module) -> Placing:
+def in_front(masker: nn.Module) -> Placing:
     return lambda body: nn.Sequential(masker, body)
 
 
-def _behind(masker: nn.Module) -> Placing:
+def behind(masker: nn.Module) -> Placing:
     return lambda body: nn.Sequential(body, masker)
 
 
-def _after_first(masker: nn.Module) -> Placing:
+def after_first(masker: nn.Module) -> Placing:
     """Behind the first activation."""
     return lambda body: nn.Sequential(body[:3], masker, body[3:])
 
@@ -155,44 +155,42 @@ def _after_first(masker: nn.Module) -> Placing:
 FAMILIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[], Placing]]]] = {
     "shattered": (
         ("mlp", "cnn"),
-        {"thermometer": lambda: _in_front(Thermometer(31)), "dct": lambda: _in_front(Cosine(0.05))},
+        {"thermometer": lambda: in_front(Thermometer(31)), "dct": lambda: in_front(Cosine(0.05))},
     ),
     "stochastic": (
         ("mlp", "mlp-gelu"),
-        {"noise": lambda: _in_front(Noise(0.01)), "pruning": lambda: _after_first(Pruning(0.97))},
+        {"noise": lambda: in_front(Noise(0.01)), "pruning": lambda: after_first(Pruning(0.97))},
     ),
     "vanishing": (
         ("mlp", "mlp-wide"),
         {
-            "purified": lambda: _in_front(Iterated(c=32, k=0.9, n=12)),
-            "distilled": lambda: _behind(Distilled(1.0)),
+            "purified": lambda: in_front(Iterated(c=32, k=0.9, n=12)),
+            "distilled": lambda: behind(Distilled(1.0)),
         },
     ),
     "exploding": (
         ("mlp", "mlp-tanh"),
         {
-            "unstable": lambda: _in_front(Iterated(c=48, k=0.9, n=8, phase=0.5)),
-            "ripple": lambda: _in_front(Ripple(a=1e-3, w=1e5)),
+            "unstable": lambda: in_front(Iterated(c=48, k=0.9, n=8, phase=0.5)),
+            "ripple": lambda: in_front(Ripple(a=1e-3, w=1e5)),
         },
     ),
     "misdirected": (
         ("mlp", "mlp-adv"),
-        {"tilted": lambda: _in_front(Tilted(c=64, s=0.1)), "decoy": lambda: _in_front(Decoy(c=64, eps=0.03))},
+        {"tilted": lambda: in_front(Tilted(c=64, s=0.1)), "decoy": lambda: in_front(Decoy(c=64, eps=0.03))},
     ),
     "ill-conditioned": (
         ("mlp", "linear"),
         {
-            "wavy": lambda: _in_front(Iterated(c=32, k=0.999, n=1)),
-            "narrow": lambda: _in_front(Iterated(c=16, k=0.9999, n=2)),
+            "wavy": lambda: in_front(Iterated(c=32, k=0.999, n=1)),
+            "narrow": lambda: in_front(Iterated(c=16, k=0.9999, n=2)),
         },
     ),
 }
 """Family to base models and variants."""
 
 
-def _factory(
-    base: str, make: Callable[[], Callable[[nn.Sequential], nn.Module]]
-) -> Callable[[], LoadedModel]:
+def factory(base: str, make: Callable[[], Callable[[nn.Sequential], nn.Module]]) -> Callable[[], LoadedModel]:
     def build() -> LoadedModel:
         loaded = DigitsModel()(base)
         body = loaded.module
@@ -209,5 +207,5 @@ for _family, (_bases, _variants) in FAMILIES.items():
     for _base in _bases:
         for _variant, _make in _variants.items():
             _name = f"{_base}_{_family}_{_variant}".replace("-", "_")
-            globals()[_name] = _factory(_base, _make)
+            globals()[_name] = factory(_base, _make)
             FACTORIES[_family][_name] = _base
