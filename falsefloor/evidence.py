@@ -76,6 +76,8 @@ class Evidence:
     plateau_scale: float | None = None
     """Half step at which differences stop depending on it, in input units. Who gives it follows differences
     of the function and no gradient. FF102."""
+    spectrum_radius: float | None = None
+    """Radius of the ball whose points the curve ``spectrum`` is from, in input units. The picture of it."""
     levels: float | None = None
     """Steps that a unit of input holds, 0 for none. Where there are some, FF202 has nothing to say."""
     ramp_share: float | None = None

@@ -102,12 +102,12 @@ def autograd(detail: Detail) -> Gradient | None:
 
 
 def _ball(record: Mapping[str, Any]) -> float | None:
-    """The radius of the ball that the spectrum's points lie in: see `finite_difference.scale.choose_scale`.
+    """The radius of the ball that the spectrum's points lie in, which the estimator says.
 
-    A fixed radius is the ball; for an auto radius it is twice the first, coarse crossing, and what the search
-    ended at stands for that.
+    Older runs do not: there a fixed radius is the ball, and what the search ended at stands for an auto one's.
     """
-    given, evidence = _finite(record["params"].get("radius")), Evidence.read(record["evidence"])
+    evidence = Evidence.read(record["evidence"])
+    given = evidence.spectrum_radius or _finite(record["params"].get("radius"))
     if given is None and evidence.sampling_radius is not None:
         cap = math.inf if evidence.cap is None else evidence.cap
         given = min(2 * evidence.sampling_radius, cap)

@@ -69,6 +69,7 @@ def test_autograds_level_is_what_was_observed_not_the_secants_own_median() -> No
         ({"radius": "auto"}, {"sampling_radius": 0.15, "cap": 1.0}, 0.4),
         ({"radius": "auto"}, {"sampling_radius": 0.2, "cap": 0.09}, 0.1),
         ({"radius": "auto"}, {"sampling_radius": 5.0, "cap": 100.0}, None),
+        ({"radius": "auto"}, {"sampling_radius": 5.0, "cap": 100.0, "spectrum_radius": 0.1}, 0.1),
         ({"radius": 0.03}, {}, 0.025),
         ({"radius": 0.9}, {}, None),
         ({}, {}, None),

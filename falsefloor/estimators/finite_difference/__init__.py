@@ -42,7 +42,7 @@ OWN = ("plateau_slope", "plateau_found", "coverage")
 the coordinates that was differenced at the points that decide."""
 
 _FORM = Form(
-    (*SHARED, "plateau_scale", "levels", "ramp_share", "step_reason"),
+    (*SHARED, "plateau_scale", "spectrum_radius", "levels", "ramp_share", "step_reason"),
     OWN,
     {
         **dict.fromkeys(("scales", "spectrum", "spectrum_max"), len(SCALES)),

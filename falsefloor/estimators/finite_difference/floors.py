@@ -60,6 +60,7 @@ def report(
         fit="max",
         fit_reason="secant slopes are not extrapolated",
         plateau_scale=probe.scale,
+        spectrum_radius=scales.ball,
         levels=float(levels.levels[0]),
         ramp_share=float(levels.ramp_share[0]),
         step_reason=levels.reason[0],

@@ -25,12 +25,13 @@ _FIRST = 0.05
 
 @dataclass(frozen=True)
 class Scales:
-    """What the scales showed, for one input (N = 1), and the probe with the scale that was chosen."""
+    """What the scales showed, for one input (N = 1), in a ball, and the probe with the scale that was chosen."""
 
     probe: Probe
     spectrum: Spectrum
     plateau: Plateau
     levels: Levels
+    ball: float
 
 
 def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Generator) -> Scales:
@@ -83,7 +84,7 @@ def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Ge
         coordinates=fewer,
     )
     scale = float(spectrum.scales[0, flat.index[0]])
-    return Scales(Probe(view, scale, subset), spectrum, flat, levels)
+    return Scales(Probe(view, scale, subset), spectrum, flat, levels, ball)
 
 
 def crossing(probe: Probe, at_centre: Tensor) -> float:
