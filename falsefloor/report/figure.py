@@ -104,7 +104,7 @@ def autograd(detail: Detail) -> Gradient | None:
 def _ball(record: Mapping[str, Any]) -> float | None:
     """The radius of the ball that the spectrum's points lie in, which the estimator says.
 
-    Older runs do not: there a fixed radius is the ball, and what the search ended at stands for an auto one's.
+    Those of older runs do not: there a fixed radius is the ball, and the search's end stands for an auto one.
     """
     evidence = Evidence.read(record["evidence"])
     given = evidence.spectrum_radius or _finite(record["params"].get("radius"))

@@ -16,6 +16,7 @@ from falsefloor.errors import DomainError
 from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import DigitsInputs, DigitsModel
+from falsefloor.numerics.agreement import disagreement
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe import Observation, observe
 from falsefloor.subjects.observe.counterexample import Sighting, bisect
@@ -279,6 +280,35 @@ def test_a_tie_is_no_counterexample_even_of_logits_that_are_all_zero() -> None:
     far = torch.tensor([[[0.1]]])
     found = bisect(site, Sighting(far, torch.tensor([[True]]), torch.tensor([[0.8]]).double()))
     assert 0.6 < float(found.distance[0, 0]) < 0.601
+
+
+class Halved(nn.Module):
+    """A linear model that works in bfloat16 behind float32 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(64, 3).bfloat16()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.linear((inputs.flatten(1) - 0.5).bfloat16()).float()
+        return logits
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_gradients_are_compared_above_what_the_models_own_format_rounds_and_not_below(norm: Norm) -> None:
+    subject = ModelSubject(Halved(), classes=3, dtype=torch.float32, resolution=torch.bfloat16)
+    with torch.no_grad():
+        labels = subject(INPUTS).argmax(1)
+    silent, told = 0, 0
+    for seen in look(subject, INPUTS, labels, norm=norm):
+        for row in seen.facts["gradients"]["autograd"]:
+            for step in row["steps"]:
+                silent += step["ratio"] is None
+                told += step["ratio"] is not None
+                if step["ratio"] is not None:
+                    assert disagreement(step["ratio"], step["correlation"], share=step["h"]) is None
+    assert silent > 20 and told > 10
 
 
 def test_what_the_models_own_format_rounds_is_no_shift_in_float64() -> None:

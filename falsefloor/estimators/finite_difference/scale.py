@@ -25,7 +25,7 @@ _FIRST = 0.05
 
 @dataclass(frozen=True)
 class Scales:
-    """What the scales showed, for one input (N = 1), in a ball, and the probe with the scale that was chosen."""
+    """What the scales showed in a ball of one input (N = 1), its radius, and the probe that was chosen."""
 
     probe: Probe
     spectrum: Spectrum

@@ -101,8 +101,8 @@ def precision_ladder(site: Site) -> list[dict[str, object]]:
 
 
 def _coarse(site: Site) -> float:
-    """One unit of a half-precision model's own format, which estimates take off their margins too: at most 0.4
-    of one is by how much trained bfloat16 nets have another margin in float64. Nobody knows of float32 that it
+    """One unit of a half-precision model's own format, which estimates take off their margins too: trained
+    bfloat16 nets have another margin in float64 by at most 0.4 of one. Nobody knows of float32 that it
     rounds: there a margin that cancels is what is looked for."""
     kind = torch.finfo(site.subject.resolution)
     return 0.0 if kind.bits > 16 else kind.eps

@@ -18,6 +18,9 @@ from falsefloor.subjects.subject import ModelSubject
 SCALES = (0.4, 0.1, 0.025, 0.00625, 0.0015625)
 """Radii of observation, as shares of the domain's diameter: a claim's radius is not known yet, and with a
 factor of four between them every radius from 0.0008 to 0.8 has one within a factor of two."""
+HALVES = 4.0
+"""Roundings of the largest logit that a difference of half-precision logits may hold: trained bfloat16 nets'
+margins are within 0.4 of float64's. 64 of them are half of that logit: nothing less would be compared."""
 TARGETS = 9
 """Other classes looked at, nearest first: all of them for ten classes."""
 
@@ -70,8 +73,8 @@ class Site:
     @cached_property
     def rounding(self) -> Tensor:
         """(N,) float64: differences of logits below this are rounding."""
-        largest = self.logits.double().abs().amax(1)
-        return 64.0 * torch.finfo(self.subject.resolution).eps * largest
+        kind = torch.finfo(self.subject.resolution)
+        return (64.0 if kind.bits > 16 else HALVES) * kind.eps * self.logits.double().abs().amax(1)
 
     def of_all(self, logits: Tensor) -> Tensor:
         """Margins (N, M, K) float64 of logits (N, M, K)."""
