@@ -7,7 +7,8 @@ number for granted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from falsefloor.api import Facts, Record
 from falsefloor.checks import verdicts
@@ -25,11 +26,24 @@ class Ceiling:
 
 
 def seen(facts: Facts) -> Observed:
-    """What was observed, as typed values. Siblings share it, and are judged one after the other."""
+    """What was observed, as typed values. Siblings share all but the queries, and are judged in a row."""
     global _seen  # the last one: reading it costs as much as all rules together
-    if _seen[0] is not facts.observed:
-        _seen = facts.observed, Observed.read(facts.observed)
-    return _seen[1]
+    before, known = _seen
+    if before is not facts.observed:
+        if _shared(before, facts.observed):
+            spent = Observed.read({"queries": facts.observed.get("queries")})
+            known = replace(known, queries=spent.queries)
+        else:
+            known = Observed.read(facts.observed)
+        _seen = facts.observed, known
+    return known
+
+
+def _shared(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Whether these are the same facts, queries apart: the very same objects."""
+    return len(one) == len(other) and all(
+        name == "queries" or other.get(name) is value for name, value in one.items()
+    )
 
 
 def said(record: Record) -> Evidence:
@@ -40,7 +54,7 @@ def said(record: Record) -> Evidence:
     return _said[1]
 
 
-_seen: tuple[object, Observed] = (None, Observed())
+_seen: tuple[Mapping[str, object], Observed] = ({}, Observed())
 _said: tuple[object, Evidence] = (None, Evidence())
 
 

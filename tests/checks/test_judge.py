@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -217,3 +217,13 @@ def test_a_remark_that_the_subject_changed_meanwhile_weighs_as_much_as_the_check
     contradicted = facts(estimate(0.3), attack(0.1))
     assert verdict(contradicted) == "refuted"
     assert verdict(contradicted, notes=[remark]) == "suspect"
+
+
+def test_siblings_share_what_was_observed_and_not_their_queries() -> None:
+    one = facts()
+    other = replace(one, observed={**one.observed, "queries": {"forward": 5, "backward": 2}})
+    assert judge(one, OURS).reason.endswith(" checks, 3,174 queries")
+    assert judge(other, OURS).reason.endswith(" checks, 7 queries")
+    changed = replace(one, observed={**other.observed, "label": 4, "misclassified": True})
+    assert judge(changed, OURS).reason == "FF601 misclassified"
+    assert judge(one, OURS).verdict == "held"
