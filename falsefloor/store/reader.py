@@ -242,14 +242,21 @@ class RunReader:
         return self._found(f"WHERE {clause} {order}" if clause else order, *where.values())
 
     def finding_groups(self) -> list[dict[str, Any]]:
-        """Warnings by code and series, worst first: on how many inputs, and the first one as an example."""
+        """Warnings by code and series, worst first: how many, on how many inputs, the first as an example."""
+        return self._grouped("count(*), count(DISTINCT e.input), min(e.input)", "GROUP BY 1, 2, 3", -1)
+
+    def finding_lines(self, *, most: int) -> list[dict[str, Any]]:
+        """The worst warnings one by one in the same form, without their evidence, which costs parsing."""
+        return self._grouped("1, 1, e.input", "", most)
+
+    def _grouped(self, counts: str, group: str, most: int) -> list[dict[str, Any]]:
         rows = self._db.execute(
-            "SELECT f.code, f.severity, e.series, count(*) AS count, count(DISTINCT e.input) AS inputs,"
-            " min(e.input) AS input, f.id, f.message"
-            " FROM finding f JOIN estimate e ON e.id = f.estimate GROUP BY f.code, f.severity, e.series"
-            f" ORDER BY {_GRAVITY}, f.code, e.series"
+            f"SELECT f.code, f.severity, e.series, {counts}, f.id, f.message FROM finding f"
+            f" JOIN estimate e ON e.id = f.estimate {group} ORDER BY {_GRAVITY}, 1, 3, 6 LIMIT ?",
+            (most,),
         )
-        return [dict(row) for row in rows]
+        heads = ("code", "severity", "series", "count", "inputs", "input", "id", "message")
+        return [dict(zip(heads, row, strict=True)) for row in rows]
 
     def radii(self, series: int, *, most: int) -> list[tuple[int, float, str]]:
         """(input, radius, verdict) of a series' first estimates of inputs that are classified as labelled."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.filter import ANSIToTruecolor
 from textual.reactive import reactive
 from textual.screen import Screen
 
@@ -31,7 +32,7 @@ from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import RunWatch, Snapshot
 from falsefloor.tui.start import over_ssh
-from falsefloor.tui.themes import DARK, LIGHT, ORDER, first_theme
+from falsefloor.tui.themes import ANSI_LIGHT, DARK, LIGHT, ORDER, first_theme
 from falsefloor.tui.widgets.live_table import LiveTable
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 POLL, FAR = 0.1, 0.5
 """Seconds between looks at a live run, here and over SSH, where every change is bytes on a line."""
+WARM = 1.0
+"""Seconds after which the pages that are opened most are imported, so that nobody waits for that."""
 MACHINE = 2.0
 """Seconds between looks at the accelerator."""
 SHARE = 5.0
@@ -95,9 +98,14 @@ class Workbench(App[None]):
             self._filters.append(AsciiFilter())
         self.register_theme(DARK)
         self.register_theme(LIGHT)
+        self.register_theme(ANSI_LIGHT)
         # Set before anything is drawn: the style sheet is then parsed once.
         self.set_reactive(App.theme, first_theme(os.environ))
         self.stylesheet.set_variables(self.get_css_variables())
+        for one in self._filters:
+            if isinstance(one, ANSIToTruecolor):
+                # Chosen before the theme was known: red would be somebody's pink, and magenta on a console.
+                one.enabled = not self.native_ansi_color
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return dict(themes.FALLBACK)
@@ -123,6 +131,7 @@ class Workbench(App[None]):
             self.show("first")
         self.set_interval(FAR if over_ssh(os.environ) else POLL, self.look)
         self.set_interval(MACHINE, self._look_at_machine)
+        self.set_timer(WARM, lambda: self.run_worker(_warm, thread=True, group="warm"))
 
     def _handle_exception(self, error: Exception) -> None:
         """A crash, which should not be: what was being composed is on disk before the app goes."""
@@ -440,3 +449,8 @@ class Workbench(App[None]):
                 run.delete()
         if self._watch is not None:
             self._watch.close()
+
+
+def _warm() -> None:
+    for name in ("tui.screens.warnings", "tui.screens.runs", "checks.catalogue", "report.detail"):
+        import_module(f"falsefloor.{name}")

@@ -8,13 +8,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from falsefloor.errors import StoreError
+from falsefloor.errors import StoreError, UsageError, did_you_mean
 from falsefloor.store.reader import RunReader, reading
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
 
 if TYPE_CHECKING:
     from falsefloor.study.study import Study
+    from falsefloor.study.units import Series
 
 # What writes, plans or reports is imported where it is used: the first paint waits for none of it.
 LIVE = frozenset(("queued", "running", "paused"))
@@ -143,6 +144,35 @@ def cancel(run: RunDir) -> str:
         raise StoreError(f"run {run.id} is not being computed; there is nothing to cancel.")
     run.command("cancel")
     return "Cancelling: what is finished stays."
+
+
+def check(study: Study) -> tuple[list[Series], list[str]]:
+    """What a study computes and what to tell, checked as far as it can be without loading a model.
+
+    Raises `UsageError` for a file that is not there, a factory that its file has not, inputs that are no
+    numbers.
+    """
+    from falsefloor.models.refs import existing_file, select
+    from falsefloor.study.grammar import split_ref
+    from falsefloor.tui.choices import factories
+    from falsefloor.worker.launch import check
+
+    checked = check(study)
+    for use in (*(model.use for model in study.models), *([study.inputs] if study.inputs else ())):
+        scheme, ref = split_ref(use)
+        if scheme == "python" and ".py" in ref:
+            place, _, factory = ref.partition(".py")
+            file = existing_file(f"{place}.py", kind="Python file", form="python:FILE.py:factory")
+            names = [one.label for one in factories(file)]
+            if (asked := factory.removeprefix(":")) and asked not in file.read_text(errors="replace"):
+                raise UsageError(f"{file} has no {asked!r}. {did_you_mean(asked, names)}")
+        elif scheme in ("export", "npz"):
+            existing_file(ref, kind="file", form=f"{scheme}:FILE")
+        elif scheme == "images" and not Path(ref).expanduser().is_dir():
+            raise UsageError(f"there is no folder {ref}; write images:FOLDER.")
+        elif use == study.inputs and scheme == "digits":
+            select(ref, count=10**9, what="inputs")
+    return checked
 
 
 def start(study: Study, root: Path, *, reuse: RunDir | None = None) -> tuple[RunDir, list[str]]:

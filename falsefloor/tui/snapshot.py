@@ -6,6 +6,7 @@ in a sentence why there is nothing newer.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -162,6 +163,10 @@ def _sentence(run: RunDir, error: Exception) -> str:
     return f"run {run.id} cannot be read now: {error or type(error).__name__}."
 
 
+LATER = "not read yet"
+"""What a run's line says before it is read."""
+
+
 @dataclass(frozen=True)
 class RunLine:
     """One run in the list of runs."""
@@ -174,7 +179,7 @@ class RunLine:
 
     @property
     def status(self) -> str:
-        return self.info.status if self.info else "unreadable"
+        return self.info.status if self.info else "" if self.problem == LATER else "unreadable"
 
 
 class RunList:
@@ -183,8 +188,15 @@ class RunList:
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, RunLine]] = {}
 
-    def take(self, runs: list[RunDir]) -> tuple[RunLine, ...]:
-        return tuple(self._line(run) for run in runs)
+    def take(self, runs: list[RunDir], *, seconds: float = math.inf) -> tuple[RunLine, ...]:
+        """A line a run. What would take longer than that is read at the next call, and says so till then."""
+        until = time.monotonic() + seconds
+        return tuple(
+            self._line(run)
+            if run.id in self._known or time.monotonic() < until
+            else RunLine(run, None, LATER)
+            for run in runs
+        )
 
     def _line(self, run: RunDir) -> RunLine:
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from textual.content import Content
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK = Theme(
     name="floor-dark",
@@ -37,6 +38,8 @@ LIGHT = Theme(
     error="#b3261e",
     variables={"vacuous": "#6d3fa0", "quiet": "#656b73", "cursor": "#dfe6ee", "spot": "#b9cfe4"},
 )
+ANSI_LIGHT = replace(BUILTIN_THEMES["ansi-light"], warning="ansi_yellow")
+"""Textual's own has suspect in bright red, beside refuted in red."""
 ORDER = (DARK.name, LIGHT.name, "ansi-dark", "ansi-light")
 FALLBACK = {
     "vacuous": "ansi_magenta",

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean
 from falsefloor.study.study import Study
-from falsefloor.tui import words
+from falsefloor.tui import commands, words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.costs import Cost, expect
 from falsefloor.tui.screens.page import Page
@@ -53,10 +53,8 @@ class Review(Page):
         self._tell()
 
         def check() -> Checked:
-            from falsefloor.worker.launch import check
-
             try:
-                series, said = check(self._study)
+                series, said = commands.check(self._study)
             except FalsefloorError as error:
                 return Checked(problem=str(error))
             return Checked(tuple(said), expect(self._study, series, self.bench.root))
@@ -115,10 +113,10 @@ class Review(Page):
             whole = "" if cost.known == cost.cells else f" for the {cost.known} of {cost.cells} cells known"
             yield (f"  about {words.roughly(cost.seconds)}{whole}, going by run {cost.source}", "")
         else:
-            yield (
-                "  how long it takes is not known: no earlier run of this store measured these models",
-                "dim",
-            )
+            uncounted = "how many inputs there are is known when they are loaded"
+            unknown = "no earlier run of this store measured these models"
+            why = unknown if cost.inputs is not None else uncounted
+            yield (f"  how long it takes is not known: {why}", "dim")
 
     def action_start(self) -> None:
         if self._checked.problem:

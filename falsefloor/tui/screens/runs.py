@@ -19,7 +19,7 @@ from falsefloor.tui import commands, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.asking import AskText
 from falsefloor.tui.screens.list_page import ListPage
-from falsefloor.tui.snapshot import RunLine, RunList
+from falsefloor.tui.snapshot import LATER, RunLine, RunList
 from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column, Row
 from falsefloor.tui.widgets.live_table import LiveTable
@@ -49,6 +49,8 @@ TONES = {
     "cancelled": "dim",
     "done": "",
 }
+READ = 0.3
+"""Seconds that reading runs may take before those that are read are shown."""
 BAR = 8
 """Cells of a bar."""
 
@@ -81,7 +83,7 @@ class Runs(ListPage[RunLine]):
 
         def read() -> tuple[tuple[RunLine, ...], list[Row], str]:
             try:
-                lines = self._list.take([run for run in list_dirs(root) if run.id not in gone])
+                lines = self._list.take([run for run in list_dirs(root) if run.id not in gone], seconds=READ)
             except (StoreError, OSError) as error:
                 return (), [], str(error)
             rows = self.rows({line.run.id: line for line in lines})
@@ -106,6 +108,8 @@ class Runs(ListPage[RunLine]):
             return
         self._known = True
         self.show({line.run.id: line for line in lines}, rows)
+        if any(line.problem == LATER for line in lines):
+            self.set_timer(0.05, self._load)
         live = sum(line.status == "running" for line in lines)
         total = sum(line.size for line in lines)
         first = self._first

@@ -49,7 +49,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._within: Mapping[str, Any] | None = None
         """The group whose inputs are shown."""
         self._columns: tuple[Column, ...] = ()
-        self._reading, self._next = False, 0.0
+        self._reading, self._next, self._cost = False, 0.0, 0.0
 
     def opened(self) -> None:
         self.set_interval(PAUSE, self._look)
@@ -74,13 +74,15 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._reading = False
 
     def _read(self) -> Found:
+        import falsefloor.checks.catalogue  # noqa: F401  (read here, where nobody waits for it)
+
         began, mode, within = time.monotonic(), self._mode, self._within
         with reading(self._run) as reader:
             if within is not None:
                 of = {"series": within["series"], "code": within["code"]}
                 found = list(islice(reader.findings(**of), MOST))
             elif mode == "single":
-                found = list(islice(reader.findings(), MOST))
+                found = reader.finding_lines(most=MOST)
             else:
                 found = reader.finding_groups()
         counts: Counter[str] = Counter()
@@ -91,7 +93,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         by_key = {str(one["id"]): one for one in found}
         self._columns = self._heads(single=within is not None or mode == "single")
         rows = self.rows(by_key)
-        self._next = time.monotonic() + SHARE * (time.monotonic() - began)
+        self._cost = time.monotonic() - began
         return by_key, rows, dict(counts), self._columns
 
     def _show(self, read: Found) -> None:
@@ -99,7 +101,9 @@ class Warnings(ListPage[Mapping[str, Any]]):
         if not self.standing:
             return
         found, rows, counts, _ = read
+        began = time.monotonic()
         self.show(found, rows)
+        self._next = time.monotonic() + SHARE * (self._cost + time.monotonic() - began)
         shown = [(words, "refuted" if word == "refuted" else "") for word, words in tallied(counts).items()]
         more = [("only the first are shown", "quiet")] if len(found) >= MOST else []
         where = [(f"{self._within['code']} {self._at(self._within)}", "")] if self._within else []

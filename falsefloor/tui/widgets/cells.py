@@ -109,7 +109,7 @@ def lay_out(
     """Widths from the content. Frozen columns are let go until others have a quarter of the room."""
     widths = []
     for n, column in enumerate(columns):
-        wanted = max((cell_len(text) for text in {cells[n].text for cells in rows}), default=0)
+        wanted = max((wide(text) for text in {cells[n].text for cells in rows}), default=0)
         mark, last = 2 if sorted_by == column.key else 0, n == len(columns) - 1
         widest = room if last and column.widest == WIDEST else column.widest
         widths.append(max(min(wanted, widest), cell_len(column.label) + mark, column.narrowest))
@@ -130,6 +130,11 @@ def lay_out(
     frozen, total = (end(fixed) if fixed else 0), max(x, 1)
     stop = next((start - frozen for start in starts[fixed:] if start - frozen >= total - room), 0)
     return Layout(tuple(widths), tuple(starts), fixed, frozen, total, max(total, stop + room if stop else 0))
+
+
+def wide(text: str) -> int:
+    """Cells of a text: quicker than `cell_len` where ten thousand different ones are measured."""
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def arrange(
