@@ -133,8 +133,12 @@ def factories(path: Path) -> list[Choice]:
             said = f"{kind}, needs {', '.join(needs)}" if needs else f"{kind}. {doc}".rstrip(". ")
             made.append(Choice(node.name, clean(said), "" if needs else f"python:{_shown(path)}:{node.name}"))
         elif isinstance(node, ast.Assign):
-            names = [one.id for one in node.targets if isinstance(one, ast.Name) and one.id.islower()]
-            made += [Choice(name, "a value", f"python:{_shown(path)}:{name}") for name in names]
+            names = [one.id for one in node.targets if isinstance(one, ast.Name)]
+            made += [
+                Choice(name, "a value", f"python:{_shown(path)}:{name}")
+                for name in names
+                if name.islower() and not name.startswith("_")
+            ]
     return made or [Choice("(nothing)", "no function and no class stands in this file")]
 
 

@@ -92,8 +92,7 @@ def path(record: Mapping[str, Any], lost: Located, glyphs: Glyphs) -> Iterator[L
     nodes = [
         (name, bool(where) and (where == place or where.startswith(f"{place}."))) for name, place in steps
     ]
-    known = any(here for _, here in nodes)
-    yield (f"  {'input':<14}{glyphs.down if known else ''}".rstrip(), "dim")
+    yield ("  input", "dim")
     for name, here in nodes:
         lead = glyphs.cross if here else "|" if glyphs.floor == "o" else "│"
         what = f"  {glyphs.dash} {lost.operation} in {where}" if here else ""

@@ -195,3 +195,44 @@ async def test_a_table_scrolled_sideways_begins_with_a_whole_column() -> None:
         await pilot.press("right")
         await pilot.pause()
         assert "2.00000" in text(app) and "REFUTED" not in text(app)
+
+
+def test_a_filter_asks_columns_and_tags_by_the_beginning_of_their_name() -> None:
+    made = {row.key: row.cells for row in rows(3, r1_why=Cell("REFUTED: FF201 of code:x"))}
+    names = [column.key for column in COLUMNS]
+    tags = {0: (("code", "FF102 FF201"),), 2: (("code", "FF102"),)}
+
+    def found(needle: str) -> list[object]:
+        return arrange(made, needle=needle, names=names, tags=tags)
+
+    assert found("why:refuted") == found("w:REFUTED") == [1]
+    assert found("code:ff102") == [0, 2] and found("code:ff201 name:0") == [0]
+    assert found("code:") == [0, 1, 2] and found("staircase:c") == [] and found("row why:because") == [0, 2]
+
+
+async def test_groups_have_headings_and_enter_folds_them() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        table = app.query_one(LiveTable)
+        table.show(COLUMNS, [row._replace(group=f"half {row.key // 3}") for row in rows(5)])
+        table.focus()
+        await pilot.pause()
+        assert [getattr(key, "group", key) for key in table.shown] == ["half 0", 0, 1, 2, "half 1", 3, 4]
+        table.action_end(-1)
+        await pilot.press("enter")
+        assert [getattr(key, "group", key) for key in table.shown] == ["half 0", "half 1", 3, 4]
+        assert app.seen == []
+        table.sort_by("a", largest_first=True)
+        await pilot.press("enter")
+        assert [getattr(key, "group", key) for key in table.shown] == ["half 0", 2, 1, 0, "half 1", 4, 3]
+
+
+async def test_the_last_column_grows_into_free_room_without_a_resize() -> None:
+    app = Host()
+    async with app.run_test(size=(80, 12)) as pilot:
+        table = app.query_one(LiveTable)
+        table.show(COLUMNS, rows(2, r0_why=Cell("?"), r1_why=Cell("?")))
+        await pilot.pause()
+        table.show(COLUMNS, rows(2, r0_why=Cell("FF201 floor above ceiling"), r1_why=Cell("?")))
+        await pilot.pause()
+        assert "FF201 floor above ceiling" in text(app)  # type: ignore[arg-type]

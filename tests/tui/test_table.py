@@ -115,3 +115,15 @@ def test_names_that_take_the_reasons_room_are_written_without_their_keys() -> No
     rows = tuple(replace(row, subject=row.subject._replace(masker=long)) for row in found.rows[1:])
     _, cells = table(replace(found, rows=rows), View(), UNICODE)
     assert cells[0].cells[0] == Cell("sigstair 255 4000", "", long)
+
+
+def test_a_group_stands_together_below_its_name() -> None:
+    columns, rows = table(comparison(), View(group="masker"), UNICODE)
+    assert [row.group for row in rows] == ["masker none", "masker staircase", "masker ramp"]
+    assert len({column.key for column in columns} & {"group"}) == 0
+
+
+def test_a_row_is_found_by_all_its_codes_and_by_what_its_columns_do_not_show() -> None:
+    _, rows = table(comparison(), View(), UNICODE, codes={3: "FF201 FF102"})
+    tags = dict(rows[1].tags)
+    assert "FF102" in tags["code"] and tags["norm"] == "linf" and tags["model"] == "m"

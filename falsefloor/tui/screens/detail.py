@@ -142,7 +142,7 @@ class DetailPage(Page):
             self.query_one(f"#{name}", Pane).draw(FIGURES[name](detail))
         shown = faces(detail)
         self.query_one(Pictures).draw(shown.panels)
-        self.query_one("#pictures .note", Static).update(shown.note)
+        self.query_one("#pictures .note", Static).update(self.query_one(Pictures).note(shown))
         self.tell_keys()
 
     # Texts

@@ -122,6 +122,11 @@ class Pictures(Widget):
         self.panels = panels
         self.refresh(layout=True)
 
+    def note(self, faces: Faces) -> str:
+        """What stands below them: without colours also what the letters of a change mean."""
+        letters = "; # and @ were added, = and o taken away" if any(p.signed for p in faces.panels) else ""
+        return faces.note + letters * self.plain
+
     @property
     def plain(self) -> bool:
         """Whether to draw with letters: where there are no half blocks or too few colours."""

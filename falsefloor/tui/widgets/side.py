@@ -60,7 +60,8 @@ class Side(Container):
             return  # it is being put up or taken down
         self.query_one(Lines).draw(seen.strips if seen else None)
         self.query_one(Pictures).draw(seen.faces.panels if seen else ())
-        self.query_one("#faces .note", Static).update(seen.faces.note if seen else "")
+        note = self.query_one(Pictures).note(seen.faces) if seen else ""
+        self.query_one("#faces .note", Static).update(note)
         if seen is not None:
             from falsefloor.tui.widgets.plots import Drawing
 
