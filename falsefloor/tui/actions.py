@@ -70,12 +70,12 @@ ACTIONS = (
     Action("everywhere", "quit", "q", "Quit", "Leave the app; a run that is under way goes on", 99),
     Action("compare", "detail", "enter", "Detail", "Open the estimate under the cursor", 3, "enter"),
     Action("compare", "warnings", "w", "Warnings", "All warnings of this run by their code", 2),
-    Action("compare", "inputs", "i", "Inputs", "Single inputs of all rows; again or escape comes back", 4),
+    Action("compare", "inputs", "i", "Inputs", "Single inputs of all rows; again or escape comes back", 6),
     Action("compare", "only_inputs", "o", "Only these", "The inputs of this row alone; escape comes back"),
     Action(
         "compare", "find", "slash", "Filter", "Show only some rows: words, verdict:refuted, code:FF102", 5
     ),
-    Action("compare", "pause", "space", "Pause", "Pause the run, or go on with it; resume a lost one", 6),
+    Action("compare", "pause", "space", "Pause", "Pause the run, or go on with it; resume a lost one", 4),
     Action("compare", "cancel", "x", "Cancel", "Cancel the run (asks first)", 7),
     Action("compare", "group", "g", "Group", "Group the rows by model, masker or norm, then not again", 8),
     Action("compare", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 9),

@@ -408,11 +408,15 @@ class Workbench(App[None]):
         if isinstance(self.screen, Page) and self.screen.above():
             self.screen.up()
             return
-        # Below the first page there is a table of nothing.
-        if len(self.screen_stack) > (2 if self.run_dir is None else 1):
+        if self.can_close:
             if isinstance(self.screen, Page):
                 self.screen.leaving()
             self.pop_screen()
+
+    @property
+    def can_close(self) -> bool:
+        """Whether there is a page below: below the first page there is a table of nothing."""
+        return len(self.screen_stack) > (2 if self.run_dir is None else 1)
 
     async def action_quit(self) -> None:
         snapshot = self.snapshot

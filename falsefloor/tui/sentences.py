@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from falsefloor.checks.verdicts import STATES
 from falsefloor.observed import Located
@@ -12,6 +12,9 @@ from falsefloor.report.cells import Entry
 from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
 from falsefloor.study.units import is_masked
 from falsefloor.tui.themes import Line
+
+if TYPE_CHECKING:
+    from falsefloor.checks.catalogue import Entry as CodeEntry
 
 MEANING = {
     "refuted": "the number is false: a point that replays contradicts it",
@@ -38,8 +41,9 @@ def which(entry: Entry, record: Mapping[str, Any], glyphs: Glyphs) -> list[Line]
         " that are classified as labelled" if cell.correct < cell.judged else ""
     )
     median = "" if cell.radius is None else f"{entry.said(glyphs).text} is the median {over}; "
+    which = "first" if set(entry.counts) == {"held"} else "gravest"
     found = f"{entry.count} of {entry.of} {verdict_word(entry.word)}" if entry.word else ""
-    return [(f"{median}{found}. The gravest is input {record['input']}:".lstrip(), "dim")]
+    return [(f"{median}{found}. The {which} is input {record['input']}:".lstrip(), "dim")]
 
 
 def says(record: Mapping[str, Any]) -> str:
@@ -74,8 +78,10 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
         yield (AGAIN.get(str(record["status"]), ""), "dim")
         return
     yield (f"{verdict_word(verdict)} {glyphs.dash} {MEANING.get(verdict, '')}", verdict)
-    for warning in record["warnings"]:
+    for n, warning in enumerate(record["warnings"]):
         yield (f"{clean(warning['code'])} {clean(warning['message'])}", tone(warning["severity"]) or "dim")
+        if n == 0 and (entry := explain(str(warning["code"]))) is not None and tone(warning["severity"]):
+            yield (f"What to do: {entry.info.cure}", "")
     if verdict == "held" and record["reason"]:
         yield (clean(record["reason"]), "dim")
 
@@ -109,10 +115,15 @@ def wait(entry: Entry, *, ended: bool) -> str:
     return "The run ended before its turn; resuming the run goes on." if ended else "Waiting for its turn."
 
 
-def explained(code: str, *, before: Iterable[Line] = ()) -> Iterator[Line]:
-    """What a warning's code means; what to do comes first, since that is what is looked for."""
+def explain(code: str) -> CodeEntry | None:
+    # The catalogue is read when the first code is told, and in a thread: see `app._warm`.
     from falsefloor.checks.catalogue import explain
 
+    return explain(code)
+
+
+def explained(code: str, *, before: Iterable[Line] = ()) -> Iterator[Line]:
+    """What a warning's code means; what to do comes first, since that is what is looked for."""
     entry = explain(code)
     yield (f"{clean(code)} {entry.info.name if entry else ''}".strip(), "heading")
     yield from before

@@ -150,8 +150,7 @@ class DetailPage(Page):
     def _story(self, detail: Detail) -> Iterator[Line]:
         record, g = detail.record, self.bench.glyphs
         yield from self._replayed
-        lines = list(sentences.judged(record, g))
-        yield from lines[:1]
+        yield next(sentences.judged(record, g))
         yield ("", "")
         for warning in record["warnings"]:
             style = tone(warning["severity"]) or "dim"

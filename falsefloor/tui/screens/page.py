@@ -50,6 +50,7 @@ class Bench(Protocol):
     within: Place | None
     """the subject whose inputs are shown one by one"""
     machine: str
+    can_close: bool
     tour_when_done: bool
     draft: Draft | None
     deleted: dict[str, RunDir]
@@ -132,7 +133,7 @@ class Page(Screen[None]):
     def offers(self, action: Action) -> str:
         """What the bar calls a key now; empty where it would do nothing."""
         if action.name == "back":
-            return self.above() or ("Back" if len(self.app.screen_stack) > 1 else "")
+            return self.above() or ("Back" if self.bench.can_close else "")
         return "" if action.name == self.WHERE else action.label
 
     def above(self) -> str:
