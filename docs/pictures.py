@@ -3,7 +3,7 @@
     python docs/pictures.py             # computes the demo into a temporary store, under a minute
     python docs/pictures.py STORE       # takes the newest run of a store
 
-Writes docs/pictures/*.svg: what Textual exports of the screens, at 80 × 24 unless said otherwise.
+Writes docs/pictures/*.svg: what Textual exports of the screens, at 140 × 40 and 80 × 24.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ DRAWING = 6.0
 FOLDER = Path(__file__).parent / "pictures"
 SHOTS: tuple[tuple[str, tuple[int, int], Sequence[str]], ...] = (
     # name, size, keys pressed on the comparison
-    ("compare", (100, 26), ("down",)),
-    ("detail", (120, 48), ("down", "enter")),
-    ("warnings", (100, 26), ("w",)),
+    ("compare", (140, 40), ("down",)),
+    ("compare-80", (80, 24), ("down",)),
+    ("detail", (140, 40), ("down", "enter")),
+    ("warnings", (80, 24), ("w",)),
     ("new-run", (80, 24), ("n",)),
 )
 
@@ -38,7 +39,7 @@ async def take(store: Path, name: str, size: tuple[int, int], keys: Sequence[str
         await pilot.pause(1.0)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause(DRAWING if key == "enter" else 1.0)
+            await pilot.pause(DRAWING if key == "enter" or size[0] > 100 else 1.0)
         picture = re.sub(
             r"@font-face \{.*?\}", "", app.export_screenshot(title="falsefloor"), flags=re.DOTALL
         )

@@ -63,6 +63,9 @@ ACTIONS = (
     Action("everywhere", "codes", "F", "Codes", "Every warning code: what it means and what to do", 81),
     Action("everywhere", "help", "question_mark", "Help", "This page", 90),
     Action("everywhere", "palette", "ctrl+p", "Palette", "All of this by typing its name"),
+    Action(
+        "everywhere", "diagnose_model", "M", "Diagnose a model", "Does a model of yours hide its gradient?"
+    ),
     Action("everywhere", "tour", "G", "Tour", "Six steps through the table: what its numbers mean"),
     Action("everywhere", "theme", "t", "Theme", "Dark, light, or the terminal's own sixteen colours"),
     Action("everywhere", "back", "escape", "Back", "Close this page, or what was narrowed on it", 85),

@@ -365,12 +365,12 @@ class Workbench(App[None]):
         self.show("plugins")
 
     def action_codes(self) -> None:
-        self.show("codes", *self._code_here())
+        """On the code that the page speaks of, where it speaks of one."""
+        self.show("codes", self.screen.code if isinstance(self.screen, Page) else "")
 
-    def _code_here(self) -> tuple[str, ...]:
-        """The code that the page speaks of, where it speaks of one."""
-        code = getattr(self.screen, "code", "")
-        return (code,) if code else ()
+    def action_diagnose_model(self) -> None:
+        """Compose a run whose diagnosis (D) is what is asked: one model, bare, all estimators."""
+        self.do(commands.diagnosing, lambda study: self.show("new run", study))
 
     def action_tour(self) -> None:
         """Point at the table, which must be there."""

@@ -188,6 +188,13 @@ def demo() -> Study:
     return demo_study()
 
 
+def diagnosing() -> Study:
+    """What `falsefloor diagnose` computes, of the embedded model until another is chosen."""
+    from falsefloor.study.study import ModelSpec, Study
+
+    return Study(models=(ModelSpec("digits:mlp"),), inputs="digits:0-9", tag="diagnose")
+
+
 def tail(path: Path, *, most: int = 200_000) -> str:
     """The end of a run's text file."""
     try:

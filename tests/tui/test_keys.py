@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from sample_run import StoredRun
-from screens import text, until
+from screens import shows, text, until
 
 from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue, Described, Plugin
 from falsefloor.store.run_dir import RunDir
+from falsefloor.tui.screens.compare import Compare
+from falsefloor.tui.screens.detail import DetailPage, Tab
 from falsefloor.tui.widgets.bars import KeyBar
+from falsefloor.tui.widgets.live_table import LiveTable
 
 PAGES = {
     "compare": (),
@@ -98,3 +101,47 @@ async def test_every_pane_that_has_more_than_fits_takes_the_focus_at_80_columns(
         assert all(
             widget.can_focus or any(child.can_focus for child in widget.query("*")) for widget in hidden
         ), hidden
+
+
+async def test_tabs_and_the_bar_answer_clicks(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        await reach(pilot, ("down", "enter"))
+        await pilot.click(pilot.app.screen.query(Tab)[3])
+        await shows(pilot, "The number as it was computed")
+        x = text(pilot.app).splitlines()[-1].index("esc")
+        await pilot.click(KeyBar, offset=(x, 0))
+        await until(pilot, lambda: isinstance(pilot.app.screen, Compare))
+
+
+async def test_escape_goes_one_step_back_at_a_time(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        table = pilot.app.screen.query_one(LiveTable)
+        await pilot.press("down", "o")
+        await until(pilot, lambda: table.count == 3 and table.shown[0].input == 0)
+        await pilot.press("slash", *"input", "colon", "1", "enter")
+        assert [key.input for key in table.shown] == [1]
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, DetailPage))
+        await pilot.press("z", "escape")
+        assert isinstance(pilot.app.screen, DetailPage)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Compare))
+        await pilot.press("tab")
+        assert not table.has_focus
+        await pilot.press("escape")
+        assert table.has_focus and table.needle
+        await pilot.press("escape")
+        assert len(table.shown) == 3
+        await pilot.press("escape")
+        await until(pilot, lambda: [key.input for key in table.shown] == [-1, -1, -1])
+        assert table.current.masker == "staircase:c=255", "back on the row it came from"
+
+
+async def test_a_row_is_found_by_any_of_its_codes(opened: Any, run: RunDir) -> None:
+    async with opened(run) as pilot:
+        table = pilot.app.screen.query_one(LiveTable)
+        await pilot.press("slash", *"code", "colon", *"FF102")
+        masked = ["staircase:c=255", "ramp:c=255,delta=0.2"]
+        await until(pilot, lambda: [key.masker for key in table.shown] == masked)
+        await pilot.press(*" verdict", "colon", *"refuted")
+        await until(pilot, lambda: [key.masker for key in table.shown] == masked[:1])

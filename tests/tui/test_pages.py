@@ -190,6 +190,10 @@ async def test_every_code_is_explained_from_any_page(opened: Any, run: RunDir) -
     async with opened(run) as pilot:
         await pilot.press("F", "slash", *"FF205", "enter")
         await shows(pilot, "FF205 planted trap missed", "What to do")
+        await pilot.press("escape", "escape", "down")
+        await until(pilot, lambda: pilot.app.screen.code == "FF201")
+        await pilot.press("F")
+        await shows(pilot, "FF201 floor above ceiling", "What to do")
 
 
 async def test_the_tour_points_at_the_table_in_six_steps_and_can_be_left(opened: Any, run: RunDir) -> None:

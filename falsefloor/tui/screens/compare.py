@@ -336,6 +336,11 @@ class Compare(Page):
         self.view = self.view.turned()
         self._again()
 
+    @property
+    def code(self) -> str:
+        target = self.target() if self.standing else None
+        return target[1].reason.partition(" ")[0] if target else ""
+
     def action_group(self) -> None:
         """By what differs among the rows: model, masker, norm; then not again."""
         said = self.bench.snapshot.comparison if self.bench.snapshot else None

@@ -295,6 +295,11 @@ class DetailPage(Page):
 
     # Keys
 
+    @property
+    def code(self) -> str:
+        found = self._detail.record["warnings"] if self._detail else ()
+        return str(found[0]["code"]) if found else ""
+
     def action_next(self, by: int = 1) -> None:
         if self._detail is None:
             return

@@ -143,6 +143,11 @@ class Page(Screen[None]):
     def up(self) -> None:
         """Escape, where `above` names something."""
 
+    @property
+    def code(self) -> str:
+        """The code of a warning that the page speaks of; empty where of none."""
+        return ""
+
     def tell_keys(self) -> None:
         """Choose the keys that the bar shows, anew: the focus moved, or what can be done changed."""
         if not self.standing:

@@ -172,6 +172,10 @@ class Warnings(ListPage[Mapping[str, Any]]):
 
     # Keys
 
+    @property
+    def code(self) -> str:
+        return str(self.current["code"]) if self.standing and self.current else ""
+
     def above(self) -> str:
         return super().above() or ("All warnings" if self._within is not None else "")
 
