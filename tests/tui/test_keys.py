@@ -61,7 +61,13 @@ async def reach(pilot: Any, keys: tuple[str, ...]) -> None:
     await pilot.pause(0.2)
 
 
-@pytest.mark.parametrize("page", PAGES)
+SOON = ("compare", "detail, a plot", "filter")
+"""Pages whose keys are pressed at every test; the others take a minute."""
+
+
+@pytest.mark.parametrize(
+    "page", [page if page in SOON else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
+)
 async def test_every_key_in_the_bar_acts_where_it_is_shown(opened: Any, run: RunDir, page: str) -> None:
     async with opened(run) as pilot:
         await reach(pilot, PAGES[page])

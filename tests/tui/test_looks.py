@@ -16,7 +16,7 @@ from textual.widgets import Static
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
 
-SIZES = [(80, 24), (140, 40), (200, 50)]
+SIZES = [(80, 24), (140, 40)]
 LOOKS = {"colour": {}, "ascii": {"LC_ALL": "C"}, "plain": {"NO_COLOR": "1"}}
 
 
@@ -39,8 +39,11 @@ async def opened(pilot: Pilot[Any]) -> None:
     await pilot.pause()
 
 
+LARGE = pytest.param((200, 50), marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, LARGE])
 def test_the_table_looks_as_it_did(
     snap_compare: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], look: str
 ) -> None:
@@ -49,6 +52,6 @@ def test_the_table_looks_as_it_did(
     assert snap_compare(Workbench(run.path.parent, run), terminal_size=size, run_before=refuted)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, LARGE])
 def test_an_estimate_looks_as_it_did(snap_compare: Any, run: RunDir, size: tuple[int, int]) -> None:
     assert snap_compare(Workbench(run.path.parent, run), terminal_size=size, run_before=opened)

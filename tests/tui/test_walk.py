@@ -23,7 +23,7 @@ from falsefloor.tui.actions import ACTIONS
 from falsefloor.tui.app import Workbench
 from falsefloor.tui.screens.page import CHARACTERS
 
-KEYS = int(os.environ.get("FALSEFLOOR_WALK", "48"))
+KEYS = int(os.environ.get("FALSEFLOOR_WALK", "32"))
 SEED = int(os.environ.get("FALSEFLOOR_WALK_SEED", "0"))
 BATCH = 8
 """Keys between two looks; and one batch in eight resizes the terminal."""

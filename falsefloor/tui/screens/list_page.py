@@ -31,6 +31,7 @@ class ListPage(Page, Generic[T]):
     def __init__(self) -> None:
         super().__init__()
         self.found: Mapping[str, T] = {}
+        self._told: object = None
 
     def body(self) -> Iterable[Widget]:
         g = self.bench.glyphs
@@ -67,6 +68,7 @@ class ListPage(Page, Generic[T]):
         table.show(self.columns(), self.rows(found) if rows is None else rows, gap=1)
         table.say("")
         self.tell()
+        self.tell_keys()
 
     @property
     def current(self) -> T | None:
@@ -77,8 +79,11 @@ class ListPage(Page, Generic[T]):
     def tell(self) -> None:
         if self.standing:
             self.query_one("#words", Static).update(styled(self.about(self.current)))
-            self.query_one("#about").scroll_home(animate=False)
-            self.tell_keys()
+            if (on := self.query_one(LiveTable).current) != self._told:
+                # Another row: what was read to its end begins anew.
+                self._told = on
+                self.query_one("#about").scroll_home(animate=False)
+                self.tell_keys()
 
     def action_find(self) -> None:
         self.query_one(Search).begin()

@@ -68,10 +68,12 @@ class Warnings(ListPage[Mapping[str, Any]]):
         if self._reading or state == self._state or not (other_view or time.monotonic() >= self._next):
             return
         self._state, self._reading = state, True
-        self.bench.do(self._read, self._show, failed=self._free)
+        self.bench.do(self._read, self._show, failed=self._failed)
 
-    def _free(self) -> None:
+    def _failed(self) -> None:
         self._reading = False
+        if self.standing:
+            self.query_one(LiveTable).say("The warnings of this run cannot be read now.")
 
     def _read(self) -> Found:
         import falsefloor.checks.catalogue  # noqa: F401  (read here, where nobody waits for it)
@@ -97,7 +99,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         return by_key, rows, dict(counts), self._columns
 
     def _show(self, read: Found) -> None:
-        self._free()
+        self._reading = False
         if not self.standing:
             return
         found, rows, counts, _ = read
