@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.filter import ANSIToTruecolor
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -42,6 +43,8 @@ POLL, FAR = 0.1, 0.5
 """Seconds between looks at a live run, here and over SSH, where every change is bytes on a line."""
 WARM = 1.0
 """Seconds after which the pages that are opened most are imported, so that nobody waits for that."""
+LINE = 10_000.0
+"""Characters a second that a live run may send over SSH: a look is followed by a pause that pays for it."""
 MACHINE = 2.0
 """Seconds between looks at the accelerator."""
 SHARE = 5.0
@@ -91,6 +94,7 @@ class Workbench(App[None]):
         self._watch: RunWatch | None = None
         self._looking = False
         self._next_look = 0.0
+        self._sent = 0
         self.ascii = self.glyphs is ASCII
         # The kernel's console has no braille.
         self.braille = os.environ.get("TERM") != "linux"
@@ -129,9 +133,22 @@ class Workbench(App[None]):
             self._follow(run)
         else:
             self.show("first")
-        self.set_interval(FAR if over_ssh(os.environ) else POLL, self.look)
+        far = over_ssh(os.environ)
+        self.set_interval(FAR if far else POLL, self.look)
+        if far and self._driver is not None:
+            self._count(self._driver)
         self.set_interval(MACHINE, self._look_at_machine)
         self.set_timer(WARM, lambda: self.run_worker(_warm, thread=True, group="warm"))
+
+    def _count(self, driver: Driver) -> None:
+        """Count what goes over the line, so that looks at a run that moves a lot become rarer."""
+        write = driver.write
+
+        def counted(data: str) -> None:
+            self._sent += len(data)
+            write(data)
+
+        driver.write = counted  # type: ignore[method-assign]
 
     def _handle_exception(self, error: Exception) -> None:
         """A crash, which should not be: what was being composed is on disk before the app goes."""
@@ -197,7 +214,8 @@ class Workbench(App[None]):
         self._looking = False
         if watch is not self._watch:
             return
-        self._next_look = time.monotonic() + SHARE * cost
+        sent, self._sent = self._sent, 0
+        self._next_look = time.monotonic() + max(SHARE * cost, sent / LINE)
         if taken is None:
             return
         before, self.snapshot = self.snapshot, taken

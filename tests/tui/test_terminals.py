@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,19 @@ def test_over_ssh_there_are_fifteen_frames_no_animation_and_no_mouse() -> None:
     asked = {"TEXTUAL_FPS": "5"}
     tune(asked)
     assert asked["TEXTUAL_FPS"] == "5", "what the user sets stays"
+
+
+async def test_over_ssh_a_look_that_sent_much_is_followed_by_a_pause(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
+    async with opened(run) as pilot:
+        app = pilot.app
+        app._driver.write("x" * 50_000)
+        before, looked = time.monotonic(), app._next_look
+        app.look(now=True)
+        await until(pilot, lambda: app._next_look not in (0.0, looked))
+        assert app._next_look - before >= 5.0
 
 
 @pytest.mark.parametrize(

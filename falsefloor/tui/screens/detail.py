@@ -118,7 +118,11 @@ class DetailPage(Page):
             with reading(self._run) as reader:
                 return read_detail(reader, self._row.id, self._number)
 
-        self.bench.do(read, then)
+        def failed() -> None:
+            if self.standing and self._detail is None:
+                self.query_one("#claim", Static).update("This estimate cannot be read now.")
+
+        self.bench.do(read, then, failed=failed)
 
     def _show(self, detail: Detail) -> None:
         self._detail, self._number = detail, int(detail.record["input"])
