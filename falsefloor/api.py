@@ -50,14 +50,18 @@ def option(
     le: float | None = None,
     gt: float | None = None,
     choices: Sequence[Scalar] | None = None,
+    quick: T | None = None,
+    thorough: T | None = None,
 ) -> T:
     """A dataclass field that is a parameter: default, help and range, read by forms, files and `--help`.
 
     ``ge``, ``gt`` and ``le`` bound numbers (inclusive, exclusive, inclusive); NaN never passes. ``choices``
     lists the values a str may take where `Literal` cannot. The core validates on every path, so the class
-    itself need not.
+    itself need not. ``quick`` and ``thorough`` are what stands for the default where a study asks for that
+    effort: budgets, never what a number means.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "choices": tuple(choices) if choices else None}
+    metadata: dict[str, object] = {"help": help, "ge": ge, "gt": gt, "le": le}
+    metadata |= {"choices": tuple(choices) if choices else None, "quick": quick, "thorough": thorough}
     field: T = dataclasses.field(default=default, metadata={"falsefloor": metadata})
     return field
 

@@ -60,6 +60,7 @@ def evaluate(
     recover: str = Study.recover,
     ceiling: bool = Study.ceiling,
     trap: bool = Study.trap,
+    effort: str = Study.effort,
     output: str | int | None = None,
     progress: bool | None = None,
 ) -> Results:
@@ -69,8 +70,9 @@ def evaluate(
     inputs: (N, *input), in the units of ``bounds``; labels: (N,) classes, None for the model's own answers.
     norm, maskers, estimators: as on the command line ("staircase:c=255", "clever:radius=0.3").
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
-    class change planted behind the same maskers (FF205). output: which of several values that the model
-    returns are its logits, by name or number; one logit f means the two classes (0, f).
+    class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
+    budgets of what is not set. output: which of several values that the model returns are its logits, by name
+    or number; one logit f means the two classes (0, f).
     progress: show it on stderr; None shows it on a terminal and in a notebook. Radii are in the inputs' own
     units.
 

@@ -23,6 +23,8 @@ class Evidence:
     """The class that decided the radius. FF202 compares pairs of the same class only."""
     targets_covered: float | None = None
     """How many of the K - 1 other classes were looked at. FF305."""
+    dropped_distance: float | None = None
+    """Margin over the largest slope seen of the nearest class that was left out, in input units. FF305."""
     margin: float | None = None
     """m at the input itself, in logits."""
 

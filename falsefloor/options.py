@@ -41,7 +41,7 @@ class Option:
 
     kinds: the types it takes, of "bool", "int", "float", "str"; for our own settings also "numbers", which is
     the text "0,1". words: single values it takes besides (from `Literal`). ge, le, gt bound numbers;
-    choices lists the only values allowed.
+    choices lists the only values allowed. quick, thorough: the default at that effort, None for the same.
     """
 
     name: str
@@ -53,6 +53,13 @@ class Option:
     gt: float | None = None
     choices: tuple[Scalar, ...] | None = None
     words: tuple[Scalar, ...] = ()
+    quick: Scalar | None = None
+    thorough: Scalar | None = None
+
+    def at(self, effort: str) -> Scalar:
+        """The default where a study asks for this effort."""
+        own = {"quick": self.quick, "thorough": self.thorough}.get(effort)
+        return self.default if own is None else own
 
     def expects(self) -> str:
         """The values it takes, in words: "'auto' or a number above 0"."""
@@ -185,8 +192,10 @@ def numbers(value: object) -> tuple[float, ...] | None:
     return None if any(map(math.isnan, found)) else found
 
 
-def fill(options: Iterable[Option], given: Mapping[str, object], *, owner: str) -> dict[str, Scalar]:
-    """All parameters in the order of declaration: those given, checked, and the defaults of the others.
+def fill(
+    options: Iterable[Option], given: Mapping[str, object], *, owner: str, effort: str = "standard"
+) -> dict[str, Scalar]:
+    """All parameters in the order of declaration: those given, checked, and defaults at an effort.
 
     Raises `UsageError` for an unknown name (the nearest valid one is named), a wrong type, a value out
     of range.
@@ -196,7 +205,7 @@ def fill(options: Iterable[Option], given: Mapping[str, object], *, owner: str) 
         if name not in known:
             raise UsageError(f"{owner} has no parameter {name!r}. {did_you_mean(str(name), known)}")
     return {
-        name: option.check(given[name], owner=owner) if name in given else option.default
+        name: option.check(given[name], owner=owner) if name in given else option.at(effort)
         for name, option in known.items()
     }
 
@@ -227,7 +236,12 @@ def _read(cls: type, field: dataclasses.Field[Any], *, ours: bool = False) -> Op
         choices=_choices(given, where=where),
     )
     try:
-        return dataclasses.replace(option, default=option.check(default, owner=cls.__name__))
+        quick, thorough = (
+            None if value is None else option.check(value, owner=cls.__name__)
+            for value in (given.get("quick"), given.get("thorough"))
+        )
+        default = option.check(default, owner=cls.__name__)
+        return dataclasses.replace(option, default=default, quick=quick, thorough=thorough)
     except UsageError as error:
         raise PluginError(f"{where}: the default breaks its own rule. {error}") from error
 

@@ -58,7 +58,9 @@ class Recorded:
                 label = self.series[unit["series"]].label if unit["series"] else ""
                 self.results[(label, *stack)] = taken.result(unit["key"])
 
-    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def params(
+        self, kind: str, name: str, given: Mapping[str, Scalar], *, effort: str = "standard"
+    ) -> dict[str, Scalar]:
         return {**self.params_of.get((kind, name), {}), **given}
 
     def claim(self, name: str) -> str:

@@ -9,6 +9,9 @@ from falsefloor.checks.resampling import resampled, with_evidence
 from falsefloor.checks.rule import family, found
 
 SAME = 1e-6
+FARTHER = 1.5
+"""How much farther what a race leaves out must measure: the largest slope of 1,000 points over that of the
+race's 20 was at most 1.41 (six models of 10 to 100 classes, all targets of six inputs each)."""
 GROWTH = 1.25
 """Growth of a maximum that is more than luck. No over-claim of 474 showed in growth alone. Above 1.1 it
 flagged 7 of 469 sound estimates on unmasked models (curved activations, few batches), above 1.25 it flags
@@ -91,14 +94,18 @@ def capped(facts: Facts) -> list[Finding] | None:
 
 
 def targets_missing(facts: Facts) -> list[Finding] | None:
-    """FF305."""
-    covered, classes = said(facts.judged).targets_covered, seen(facts).classes
+    """FF305. A note where those left out were measured to be farther than `FARTHER` times the claim."""
+    own = said(facts.judged)
+    covered, classes, dropped = own.targets_covered, seen(facts).classes, own.dropped_distance
     if covered is None or classes is None or not is_lower(facts.judged):
         return None
     if covered >= classes - 1:
         return []
     message = f"only {covered:.0f} of {classes - 1:.0f} other classes were looked at"
-    return [found("FF305", message, covered=covered, classes=classes)]
+    if dropped is None or not dropped >= FARTHER * facts.judged.radius:
+        return [found("FF305", message, covered=covered, classes=classes)]
+    farther = f"{message}; the nearest left out measures {dropped:.4g}, {FARTHER:g} times the claim or more"
+    return [found("FF305", farther, severity="note", covered=covered, classes=classes, dropped=dropped)]
 
 
 check = family({"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing})

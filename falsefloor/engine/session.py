@@ -13,6 +13,7 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
 from falsefloor.engine.context import ROWS
+from falsefloor.engine.pace import pace
 from falsefloor.engine.prepare import Prepared, load, prepare
 from falsefloor.errors import FalsefloorError, UsageError
 from falsefloor.plugins.described import printable
@@ -94,6 +95,7 @@ class Session:
             "facts": dict(loaded.facts),
             "fingerprint": dict(loaded.fingerprint),
             "device": str(self.device),
+            "pace": pace(self.subject(model, inputs, []), loaded.inputs[:1], rows=loaded.rows),
         }
 
     def less_room(self, error: BaseException) -> bool:

@@ -59,9 +59,14 @@ class Catalogue:
             )
         return row
 
-    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The plugin's parameters with its defaults filled in. Raises `UsageError` that names the nearest."""
-        return fill(self.find(kind, name).options, given, owner=name)
+    def params(
+        self, kind: str, name: str, given: Mapping[str, Scalar], *, effort: str = "standard"
+    ) -> dict[str, Scalar]:
+        """The plugin's parameters with its defaults at an effort filled in.
+
+        Raises `UsageError` that names the nearest.
+        """
+        return fill(self.find(kind, name).options, given, owner=name, effort=effort)
 
     def accepts(self, estimator: str, params: Mapping[str, Scalar]) -> bool:
         """Whether the estimator's options allow these parameters."""

@@ -17,7 +17,7 @@ import falsefloor
 from falsefloor.api import API_VERSION
 from falsefloor.plugins.names import Plugin
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a row says more or something else than before."""
 MOST_FILES = 2000
 _INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")

@@ -11,7 +11,7 @@ from rich.text import Text
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.refutations import Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines, wrapped
-from falsefloor.report.text import STYLES, Glyphs, clean, clock, glyphs_for, share, tallied
+from falsefloor.report.text import STYLES, Glyphs, clean, clock, glyphs_for, roughly, share, tallied
 from falsefloor.store.forms import RunInfo
 
 SHOWN = 8
@@ -45,6 +45,7 @@ def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
     parts += [Text(clean(name)) for name in ([info.tag] if info.tag else [])]
     parts += [Text(clean(names[0])) for names in (comparison.models, comparison.norms) if len(names) == 1]
     parts += [Text(clean(info.device)), Text(share(info.units())), Text(clock(info.seconds))]
+    parts += [Text(f"{roughly(info.left)} left")] if info.left is not None else []
     parts += [Text(said, style=STYLES.get(word, "")) for word, said in tallied(info.counts).items()]
     parts.append(Text(clean(info.status), style="cyan" if info.status in ("running", "queued") else "bold"))
     return Text(f" {glyphs.dot} ").join(parts)

@@ -159,6 +159,15 @@ def clock(seconds: float) -> str:
     return f"{days}d {shown}" if days else shown
 
 
+def roughly(seconds: float) -> str:
+    """A duration in one unit: 40 s, 3 min, 2.5 h, 4 days."""
+    if seconds < 90:
+        return f"{max(0, seconds):.0f} s" if seconds >= 1 else "under a second"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
+
+
 def fact(given: Any) -> str:
     """One stored fact as text: numbers short, lists by their beginning."""
     if isinstance(given, bool) or given is None:

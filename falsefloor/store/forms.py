@@ -37,17 +37,13 @@ class RunInfo:
     backward: int
     busy_seconds: float
     """sum of the finished units' seconds"""
+    left: float | None = None
+    """seconds until the run ends, by its forecast and by what it took so far; None where it is not known"""
 
     @property
     def units_ended(self) -> int:
         """Of which nothing more will come."""
         return self.units_done + self.units_failed + self.units_cancelled
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that what is planned may still take, at the pace so far; None where nothing tells."""
-        going = self.status in ("running", "paused") and self.units_ended and self.seconds > 1
-        return self.seconds / self.units_ended * self.units()["planned"] if going else None
 
     def units(self) -> dict[str, int]:
         """As in the JSON of a run. planned: queued, running or foreseen."""

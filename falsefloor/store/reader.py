@@ -120,7 +120,37 @@ class RunReader:
             forward=forward,
             backward=backward,
             busy_seconds=busy,
+            left=self._left(told.get("forecast"), worked) if status in ("running", "paused") else None,
         )
+
+    def _left(self, forecast: Any, worked: float) -> float | None:
+        """Seconds until every planned unit is computed: its forecast, times what others of its kind took.
+
+        Where nothing was forecast, every unit counts the same.
+        """
+        each = forecast.get("each", {}) if isinstance(forecast, dict) else {}
+        spent: dict[Any, tuple[float, float]] = {}
+        todo: dict[Any, float] = {}
+        for model, label, ended, inputs, seconds in self._all(
+            "SELECT unit.model, CASE WHEN unit.kind = 'observe' THEN '' ELSE coalesce(series.label, '?') END,"
+            " unit.status IN ('ok', 'skipped', 'failed', 'cancelled'), sum(stop - first), sum(unit.seconds)"
+            " FROM unit LEFT JOIN series ON series.id = unit.series GROUP BY 1, 2, 3"
+        ):
+            expected = float(each.get(model, {}).get(label, 0.0)) * inputs or float(inputs)
+            if ended:
+                spent[model, label] = (expected, float(seconds or 0.0))
+            else:
+                todo[model, label] = expected
+        expected, took = (sum(part) for part in zip(*spent.values(), strict=True)) if spent else (0.0, 0.0)
+        if not each and not took:
+            return None
+        pace = took / expected if took > 0 and expected > 0 else 1.0
+        left = 0.0
+        for kind, amount in todo.items():
+            mine = spent.get(kind, (0.0, 0.0))
+            left += amount * (mine[1] / mine[0] if mine[0] > 0 and mine[1] > 0 else pace)
+        # several at once end sooner than one after the other
+        return left * (min(1.0, worked / took) if took > 0 else 1.0)
 
     def _seen(self, status: str, told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The status of a run that says it has not ended, and what it tells by then."""

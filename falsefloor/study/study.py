@@ -133,6 +133,9 @@ class Study:
     )
     ceiling: bool = option(True, help="Add an attack where no upper bound is asked for.")
     trap: bool = option(False, help="Also try estimators on a planted class change.")
+    effort: Literal["quick", "standard", "thorough"] = option(
+        "standard", help="Budgets of what is not set: quick looks, thorough is the paper's and more."
+    )
     chunk: int = option(32, ge=1, help="Inputs a unit of work; the same on every machine.")
     device: str = option("auto", help="auto, cpu, cuda:0, mps.")
     time_limit: float = option(0.0, ge=0, help="Seconds a unit may take; 0: as long as it shows life.")

@@ -167,7 +167,7 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
     complete = [
         (
             e,
-            catalogue.params("estimator", e.use, e.params),
+            catalogue.params("estimator", e.use, e.params, effort=study.effort),
             catalogue.claim(e.use),
             catalogue.origin("estimator", e.use),
         )

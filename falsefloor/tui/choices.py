@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.report.text import clean
+from falsefloor.report.text import clean, roughly
 from falsefloor.store.reader import reading
 from falsefloor.store.run_dir import list_dirs
 from falsefloor.tui import words
@@ -170,7 +170,7 @@ def _recent(root: Path) -> Iterator[Choice]:
             continue
         given = info.study.get("models") or ()
         models = ", ".join(str(one.get("use", "") if isinstance(one, dict) else one) for one in given)
-        age = words.roughly(max(0.0, time.time() - info.started))
+        age = roughly(max(0.0, time.time() - info.started))
         yield Choice(
             f"{run.id}  {clean(info.tag) or '(no tag)'}", clean(f"{age} ago: {models}"), str(run.path)
         )

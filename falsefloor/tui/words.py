@@ -9,15 +9,6 @@ from falsefloor.study.grammar import parse_stack, show_value
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
 
 
-def roughly(seconds: float) -> str:
-    """A duration in one unit: 40 s, 3 min, 2.5 h, 4 days."""
-    if seconds < 90:
-        return f"{max(0, seconds):.0f} s" if seconds >= 1 else "under a second"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
-
-
 def size(count: int) -> str:
     """Bytes: 950 B, 1.2 MB."""
     for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from falsefloor.plugins import Catalogue
+from falsefloor.report.text import roughly
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.followups import follow_ups, foreseen
+from falsefloor.study.forecast import LONG, cheaper, forecast
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
@@ -24,6 +26,8 @@ from falsefloor.worker.prepare import check_stored, prepare, take_over
 
 CRASHES = 1
 """How often a unit whose process died is tried again: an accident is not the unit's fault, a habit is."""
+SAID = 20.0
+"""Seconds from which on a forecast is worth a line; it is stored whatever it says."""
 MOVE = 0.2
 """Seconds between writes of what moves."""
 WAIT = 0.25
@@ -71,6 +75,7 @@ class Drive:
         counts = {name: int(facts["count"]) for name, facts in models.items()}
         self._add(plan(self.study, self.series, counts), self.series)
         self._foresee(models)
+        self._forecast(models)
         self.writer.set_meta(status="paused" if self._paused else "running")
         while self._queue or self._flight or self._follow():
             for command in self.commands():
@@ -108,6 +113,21 @@ class Drive:
             }
             sure = foreseen(self.study, self.series, judged, self.installed)
             self.writer.add_units(sure, foreseen=True)
+
+    def _forecast(self, models: Mapping[str, Mapping[str, Any]]) -> None:
+        """Say what the study will cost, and what brings it down, before it is spent."""
+        expected = forecast(self.study, self.series, models)
+        self.writer.set_meta(forecast=expected.stored())
+        if expected.seconds < SAID or not self._queue:
+            return
+        parts = sorted(expected.by().items(), key=lambda part: -part[1])
+        told = [f"{label or 'observing'} {roughly(took)}" for label, took in parts]
+        told += [f"{label}: not known" for label in expected.unknown]
+        said = f"about {roughly(expected.seconds)} on this machine: {', '.join(told)}"
+        if expected.seconds > LONG and self.installed is not None:
+            ways = cheaper(self.study, models, self.installed, than=expected.seconds)
+            said += "".join(f"; {flag}: about {roughly(took)}" for flag, took in ways.items())
+        self.writer.event("forecast", f"{said}.")
 
     def _stopped(self) -> bool:
         """Whether a cancel arrived while a model is loaded."""

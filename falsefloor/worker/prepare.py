@@ -25,7 +25,7 @@ class ChangedError(StudyError):
 def prepare(
     writer: RunWriter, study: Study, series: Sequence[Series], executor: Executor, *, stopped: Stopped
 ) -> dict[str, Mapping[str, Any]]:
-    """Load every model; what was found of each. A model that cannot be loaded fails its units alone.
+    """Load every model; what was found of each, and its `pace`. One that does not load fails its units alone.
 
     Raises `FalsefloorError` with the reason where none can be loaded, `ChangedError` where one is not what
     the run was started with, `StoppedError` where the user cancelled meanwhile.
@@ -48,7 +48,7 @@ def prepare(
             writer.event("note", f"FF603: {model.name} came in training mode; it is judged in eval mode.")
         for said in facts["said"]:
             writer.event("note", f"{model.name}: {said}.")
-        loaded[model.name] = facts
+        loaded[model.name] = {**facts, "pace": answer.get("pace")}
     if failures and not loaded:
         first = next(iter(failures.values()))
         code = int(first["exit_code"])

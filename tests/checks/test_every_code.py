@@ -94,6 +94,8 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF303", "the estimator says so", facts(estimate(capped=1.0))),
     ("FF303", "the radius is the sampling radius", facts(estimate(0.1, capped="nan", cap="nan"))),
     ("FF305", "eight of nine", facts(estimate(targets_covered=8.0))),
+    ("FF305", "farther by less than half", facts(estimate(0.09, targets_covered=8.0, dropped_distance=0.13))),
+    ("FF305", "shown to be farther", facts(estimate(0.09, targets_covered=8.0, dropped_distance=0.14))),
     ("FF401", "the margin in float64", facts(precision={"margin_shift": 0.011, "gradient_shift": 0.0})),
     ("FF401", "the gradient in float64", facts(precision={"margin_shift": 0.0, "gradient_shift": 1.0})),
     ("FF401", "subnormal gradients", facts(precision={"subnormal": 0.51, "reason": "is float64"})),

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from commands import Command
 from sample_run import sample
 
 from falsefloor.cli import doctor

@@ -125,7 +125,7 @@ def test_the_box_only_ever_raises_the_radius(norm: str) -> None:
 
 def test_every_estimate_carries_the_whole_evidence_and_small_curves() -> None:
     found = estimate(Clever(batches=700, samples=1), subject(linear()), points(2))
-    given = {"directed_maximum", "fit_location", "fit_scale", "curvature"}
+    given = {"directed_maximum", "dropped_distance", "fit_location", "fit_scale", "curvature"}
     assert set(found.evidence) == {*SHARED, *given, "queries_forward", "queries_backward"}
     assert all(len(values) == 2 for values in found.evidence.values())
     assert sum(curve[0].numel() for curve in found.curves.values()) <= 1024
@@ -228,6 +228,10 @@ def test_a_race_and_the_nearest_two_agree_with_all_targets() -> None:
     )  # type: ignore[arg-type]
     assert race.radius.tolist() == pytest.approx(every.radius.tolist(), rel=0.02)
     assert (race.evidence["targets_covered"] < 39).any()  # type: ignore[operator]
+    dropped = race.evidence["dropped_distance"]
+    farther = dropped >= 1.5 * race.radius  # type: ignore[operator]
+    assert (farther | torch.as_tensor(dropped).isnan()).all(), "a race drops what it measured to be farther"
+    assert torch.as_tensor(two.evidence["dropped_distance"]).isnan().all(), "the nearest two measured nobody"
     assert every.evidence["targets_covered"].tolist() == [39] * 3  # type: ignore[union-attr]
     assert two.evidence["targets_covered"].tolist() == [2] * 3  # type: ignore[union-attr]
     # fewer targets can only claim more

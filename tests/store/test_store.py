@@ -30,7 +30,9 @@ from falsefloor.study.units import Series, plan, series_of
 
 
 class Plugins:
-    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def params(
+        self, kind: str, name: str, given: Mapping[str, Scalar], *, effort: str = "standard"
+    ) -> dict[str, Scalar]:
         return dict(given)
 
     def claim(self, name: str) -> str:

@@ -17,7 +17,7 @@ from falsefloor.study.units import Series, Unit, plan, series_of
 
 
 class Installed:
-    def params(self, kind: str, name: str, given: object) -> dict[str, object]:
+    def params(self, kind: str, name: str, given: object, *, effort: str = "standard") -> dict[str, object]:
         return dict(given)  # type: ignore[call-overload]
 
     def claim(self, name: str) -> str:

@@ -14,7 +14,9 @@ from falsefloor.study.units import Unit, estimator_of, kind_of, plan, series_of
 class Plugins:
     """Knows two estimators; fills one default."""
 
-    def params(self, kind: str, name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def params(
+        self, kind: str, name: str, given: Mapping[str, Scalar], *, effort: str = "standard"
+    ) -> dict[str, Scalar]:
         return {"batches": 50, **given} if name == "clever" else dict(given)
 
     def claim(self, name: str) -> str:

@@ -78,12 +78,20 @@ class Attack:
     claim: ClassVar[Claim] = "upper_bound"
     norms: ClassVar[frozenset[Norm]] = NORMS
 
-    steps: int = option(40, help="projection steps of a random start", ge=4, le=10_000)
-    restarts: int = option(8, help="random starts for each of the nearest targets", ge=1, le=10_000)
-    rounds: int = option(3, help="times the attack starts again around its best point", ge=0, le=1_000)
-    targets: int = option(9, help="classes tried, the nearest by linearised distance", ge=1)
-    directions: int = option(128, help="differences a secant gradient takes at most", ge=1)
-    samples: int = option(64, help="queries a step of the search that sees classes only", ge=4)
+    steps: int = option(
+        40, help="projection steps of a random start", ge=4, le=10_000, quick=15, thorough=100
+    )
+    restarts: int = option(
+        8, help="random starts for each of the nearest targets", ge=1, le=10_000, quick=2, thorough=32
+    )
+    rounds: int = option(
+        3, help="times the attack starts again around its best point", ge=0, le=1_000, quick=1, thorough=10
+    )
+    targets: int = option(
+        9, help="classes tried, the nearest by linearised distance", ge=1, quick=3, thorough=20
+    )
+    directions: int = option(128, help="differences a secant gradient takes at most", ge=1, quick=16)
+    samples: int = option(64, help="queries a step of the search that sees classes only", ge=4, quick=16)
 
     def __call__(
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context

@@ -68,8 +68,15 @@ class Clever:
     claim: ClassVar[Claim] = "lower_estimate"
     norms: ClassVar[frozenset[Norm]] = NORMS
 
-    batches: int = option(50, help="batches of points per ball; one maximum each is fitted", ge=1, le=100_000)
-    samples: int = option(20, help="points per batch", ge=1, le=1_000_000)
+    batches: int = option(
+        50,
+        help="batches of points per ball; one maximum each is fitted",
+        ge=1,
+        le=100_000,
+        quick=10,
+        thorough=500,
+    )
+    samples: int = option(20, help="points per batch", ge=1, le=1_000_000, quick=5, thorough=1024)
     radius: float | Literal["auto"] = option(
         "auto", help="radius of the sampled ball, in input units; auto searches for it", gt=0.0
     )
@@ -81,6 +88,7 @@ class Clever:
         "all",
         help="classes to consider: all, the nearest k, or race (drop those that cannot be nearest)",
         ge=1,
+        quick=10,
     )
     fit: Literal["weibull", "max"] = option("weibull", help="extrapolate the maxima, or take the largest one")
     order: int = option(1, help="1: slopes; 2: curvature, for smooth models in l2", ge=1, le=2)
@@ -104,7 +112,7 @@ class Clever:
 
         return estimate(
             one,
-            Form((*SHARED, "directed_maximum", "fit_location", "fit_scale"), OWN, curves),
+            Form((*SHARED, "dropped_distance", "directed_maximum", "fit_location", "fit_scale"), OWN, curves),
             subject,
             inputs,
             labels,
@@ -122,7 +130,7 @@ class Clever:
         else:
             # the paper's own form: nothing but random points is looked at
             lead = Guide({}, torch.zeros_like(view.margin))
-        chosen = self._targets(view, lead, cap, generator)
+        chosen, dropped = self._targets(view, lead, cap, generator)
         if len(chosen) < len(view.targets):
             view = view.only(chosen)
             lead = guide(view)
@@ -152,7 +160,7 @@ class Clever:
                 best = decision
             progress.reached(bracket.low)
         assert best is not None  # a bracket has at least one ball
-        return report(view, best, cap=cap, bracket=bracket)
+        return report(view, best, cap=cap, bracket=bracket, dropped=dropped)
 
     def _columns(self, norm: Norm, radius: float, crossing: float, low: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""
@@ -166,15 +174,18 @@ class Clever:
             columns += [near * (low / near) ** share for share in (0.2, 0.4, 0.6, 0.8)]
         return columns
 
-    def _targets(self, view: View, lead: Guide, cap: float, generator: Generator) -> Tensor:
-        """Slots of the targets to look at, in class order."""
+    def _targets(
+        self, view: View, lead: Guide, cap: float, generator: Generator
+    ) -> tuple[Tensor, float | None]:
+        """Slots of the targets to look at, in class order; how near the nearest comes that a race drops."""
         every = torch.arange(len(view.targets), device=view.centre.device)
         wanted = self.targets
         if wanted == "all":
-            return every
+            return every, None
         near = ratios(view.margin, lead.norms)
         if wanted != "race":
-            return near.argsort(stable=True)[: int(wanted)].sort().values
+            return near.argsort(stable=True)[: int(wanted)].sort().values, None
+        left = near[near > _RACE_START * near.amin()]
         first = every[near <= _RACE_START * near.amin()]
         entered = view.only(first) if len(first) < len(every) else view
         # the same points as without a race: what is drawn here is drawn again
@@ -184,4 +195,6 @@ class Clever:
         ruler = Ruler(entered, torch.empty(0, device=view.centre.device))
         seen = sound(measure(entered, points, ruler)[:, -1].amax(dim=1))
         near = ratios(entered.margin, torch.maximum(seen, lead.norms[first]))
-        return first[near <= _RACE_SLACK * near.amin()]
+        stay = near <= _RACE_SLACK * near.amin()
+        left = torch.cat([left, near[~stay]])
+        return first[stay], float(left.amin()) if len(left) else None

@@ -66,7 +66,9 @@ def _raised(view: View, maxima: Tensor, slopes: Tensor, least: float) -> Tensor:
     return slopes.index_copy(0, open_, raised)
 
 
-def report(view: View, decision: Decision, *, cap: float, bracket: Bracket) -> Outcome:
+def report(
+    view: View, decision: Decision, *, cap: float, bracket: Bracket, dropped: float | None = None
+) -> Outcome:
     """Everything that checks read of the deciding ball, for the binding target."""
     ball, floor, slopes = decision.ball, decision.floor, decision.slopes
     column, slot, plain = floor.column, floor.slot, len(ball.rho)
@@ -92,6 +94,7 @@ def report(view: View, decision: Decision, *, cap: float, bracket: Bracket) -> O
         maximum_half=float(maxima[: max(1, (len(maxima) + 1) // 2)].amax()),
         directed_maximum=directed if directed > -math.inf else None,
         distinct_maxima=float((maxima.sort().values.diff() > 0).sum() + 1),
+        dropped_distance=dropped,
         fit="max",
         fit_reason="asked for",
     )

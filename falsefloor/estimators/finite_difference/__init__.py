@@ -77,7 +77,7 @@ class FiniteDifference:
     claim: ClassVar[Claim] = "lower_estimate"
     norms: ClassVar[frozenset[Norm]] = NORMS
 
-    batches: int = option(4, help="batches of points per ball", ge=1, le=100_000)
+    batches: int = option(4, help="batches of points per ball", ge=1, le=100_000, quick=2, thorough=16)
     samples: int = option(4, help="points per batch", ge=1, le=1_000_000)
     radius: float | Literal["auto"] = option(
         "auto", help="radius of the sampled ball, in input units; auto searches for it", gt=0.0
@@ -87,8 +87,12 @@ class FiniteDifference:
     coordinates: int = option(
         256, help="difference all coordinates up to this many, else a quarter of it", ge=4
     )
-    extremes: int = option(4, help="steepest points to measure again, where coordinates are a subset", ge=1)
-    queries: int = option(32_768, help="forwards that measuring again may cost an input", ge=64)
+    extremes: int = option(
+        4, help="steepest points to measure again, where coordinates are a subset", ge=1, quick=1, thorough=8
+    )
+    queries: int = option(
+        32_768, help="forwards that measuring again may cost an input", ge=64, quick=1024, thorough=131_072
+    )
 
     def __call__(
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context

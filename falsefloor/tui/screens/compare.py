@@ -19,7 +19,7 @@ from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
 from falsefloor.report.comparison import legend
 from falsefloor.report.strips import read_strips
-from falsefloor.report.text import clean, clock, fact, share
+from falsefloor.report.text import clean, clock, fact, roughly, share
 from falsefloor.tui import commands, sentences, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.page import Page
@@ -155,7 +155,7 @@ class Compare(Page):
         yield (found, "refuted" if refuted or failed else "quiet")
         running = snapshot.status == "running"
         if info.left is not None:
-            yield (f"{words.roughly(info.left)} left", "strong")
+            yield (f"{roughly(info.left)} left", "strong")
         yield (clock(self.bench.elapsed(snapshot)), "quiet")
         yield (clean(info.tag), "")
         if running and info.seconds > 1:

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from falsefloor.errors import FalsefloorError
-from falsefloor.report.text import clean
+from falsefloor.report.text import clean, roughly
 from falsefloor.study.study import Study
 from falsefloor.tui import commands, words
 from falsefloor.tui.actions import bindings
@@ -111,7 +111,7 @@ class Review(Page):
             yield (f"  {words.many(cost.units, 'unit')} of work, {each}; repaired gradients may add some", "")
         if cost.seconds is not None:
             whole = "" if cost.known == cost.cells else f" for the {cost.known} of {cost.cells} cells known"
-            yield (f"  about {words.roughly(cost.seconds)}{whole}, going by run {cost.source}", "")
+            yield (f"  about {roughly(cost.seconds)}{whole}, going by run {cost.source}", "")
         else:
             uncounted = "how many inputs there are is known when they are loaded"
             unknown = "no earlier run of this store measured these models"

@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import BindingType
 
 from falsefloor.errors import StoreError, UsageError
-from falsefloor.report.text import Glyphs, clean, outcome, share
+from falsefloor.report.text import Glyphs, clean, outcome, roughly, share
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.study.file import study_from
@@ -137,14 +137,14 @@ class Runs(ListPage[RunLine]):
         age, study, units = max(0.0, time.time() - info.started), _study(info), info.units()
         models = ", ".join(model.name for model in study.models) if study else ""
         yield Cell(_bar(units, self.bench.glyphs), "", float(info.units_done))
-        yield Cell(words.roughly(info.left) if info.left is not None else "", "live", info.left)
+        yield Cell(roughly(info.left) if info.left is not None else "", "live", info.left)
         for verdict in ("refuted", "suspect", "held", "failed"):
             number = info.counts.get(verdict, 0)
             yield Cell(f"{number:,}" if number else "", verdict, float(number))
         for state in ("cancelled", "planned"):
             yield Cell(f"{units[state]:,}" if units[state] else "", "dim", float(units[state]))
-        yield Cell(words.roughly(age), "dim", age)
-        yield Cell(words.roughly(info.seconds), "dim", info.seconds)
+        yield Cell(roughly(age), "dim", age)
+        yield Cell(roughly(info.seconds), "dim", info.seconds)
         yield Cell(words.size(line.size), "dim", float(line.size))
         yield Cell(clean(info.tag), "", info.tag or None)
         yield Cell(clean(models), "dim", models)

@@ -1,0 +1,59 @@
+"""How fast a model is here: what a forecast is made of, measured on the loaded model in a second or so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from falsefloor.subjects.subject import ModelSubject
+
+SPAN = 0.25
+"""Seconds that a timed pass should take, where memory lets it."""
+MOST = 256
+"""Rows a timed pass takes at most: larger ones are no faster a row."""
+
+
+def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]:
+    """Seconds by name at one input (1, *input), the shorter of two timings each; empty where a pass raises.
+
+    call: one row, forward and backward, as the steps of a search are. forward, backward: a row more in a full
+    batch; where autograd has no path the backward is supposed to take as long as the forward. element: one
+    number of a drawn, weighed and summed point. rows: how many one forward may take.
+    """
+    module = subject.module
+    devices = [point.device] if point.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        try:
+            _both(module, point)
+            call = _timed(lambda: _both(module, point), point)
+            many = max(1, min(rows, MOST, int(SPAN / max(call, 1e-9))))
+            batch = point.expand(many, *point.shape[1:])
+            with torch.no_grad():
+                forward = _timed(lambda: module(batch), point) / many
+            both = _timed(lambda: _both(module, batch), point) / many
+            drawn = torch.empty(MOST, point[0].numel(), device=point.device, dtype=point.dtype)
+            element = _timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
+        except Exception:  # it is only a forecast; what is wrong is told by whoever asks the model in earnest
+            return {}
+    return {"call": call, "forward": forward, "backward": max(both - forward, forward), "element": element}
+
+
+def _both(module: Callable[[Tensor], Tensor], points: Tensor) -> None:
+    leaf = points.detach().clone().requires_grad_()
+    logits = module(leaf)
+    if logits.requires_grad:
+        torch.autograd.grad(logits[:, 0].sum(), leaf, allow_unused=True)
+
+
+def _timed(run: Callable[[], object], point: Tensor) -> float:
+    found = []
+    for _ in range(2):
+        began = time.perf_counter()
+        run()
+        if point.device.type == "cuda":
+            torch.cuda.synchronize(point.device)
+        found.append(time.perf_counter() - began)
+    return min(found)

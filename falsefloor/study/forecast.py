@@ -1,0 +1,185 @@
+"""What a study will cost, said before it starts and while it goes on.
+
+Passes an input, counted here from an estimator's parameters, times how long a pass takes, measured on the
+loaded model (`falsefloor.engine.pace`). The counts are fitted to what the estimators were seen to ask for;
+`benchmarks/forecast.py` holds a forecast against the actual time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from falsefloor.api import Scalar
+from falsefloor.plugins import Catalogue
+from falsefloor.study.study import Study
+from falsefloor.study.units import Series, series_of
+
+LONG = 300.0
+"""Seconds from which on a forecast says what brings it down."""
+WORTH = 0.7
+"""A cheaper way is named where it takes at most this share."""
+
+
+class Passes(NamedTuple):
+    """Of one input: rows forward, rows backward, steps that wait for each other, numbers handled beside."""
+
+    forward: float
+    backward: float
+    steps: float
+    elements: float = 0.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What decides how many passes an estimator asks for. size: coordinates; together: inputs a unit."""
+
+    params: Mapping[str, Scalar]
+    norm: str
+    size: int
+    classes: int
+    together: int
+
+    def number(self, name: str) -> float:
+        return float(self.params[name])
+
+    @property
+    def targets(self) -> float:
+        """How many other classes are looked at. A race is supposed to drop seven of ten."""
+        others, asked = max(1, self.classes - 1), self.params.get("targets", "all")
+        if asked == "race":
+            return max(1.0, 0.3 * others)
+        return float(others if isinstance(asked, str) else min(int(asked), others))
+
+
+def clever(asked: Asked) -> Passes:
+    points = asked.number("batches") * asked.number("samples")
+    points = points * (7 if asked.params["radius"] == "auto" else 1) + 100 * min(asked.targets, 10)
+    backward = points * asked.targets
+    drawn = backward * asked.size * (1 if asked.norm == "linf" else 9)
+    return Passes(points, backward + asked.classes, 350, drawn)
+
+
+def finite_difference(asked: Asked) -> Passes:
+    whole = asked.size <= asked.number("coordinates")
+    chosen = asked.size if whole else max(4.0, asked.number("coordinates") / 4)
+    points = asked.number("batches") * asked.number("samples")
+    forward = chosen * (16 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
+    return Passes(forward, 0, 1200, forward * asked.size)
+
+
+def attack(asked: Asked) -> Passes:
+    tries = asked.number("steps") * asked.number("restarts")
+    backward = 250 + tries * (0.8 * asked.targets + 0.9 * asked.number("rounds"))
+    forward = 7 * backward + (8000 if asked.norm != "linf" and asked.size > 64 else 0)
+    steps = 20 * asked.number("steps") * (1 + asked.number("rounds")) + 800
+    return Passes(forward, backward + asked.classes, steps * (0.25 + 0.75 / asked.together))
+
+
+OBSERVED = Passes(2930, 443, 250)
+"""What observing an input asks for, whatever the model."""
+COUNTED: Mapping[str, Callable[[Asked], Passes]] = {
+    "clever": clever,
+    "finite-difference": finite_difference,
+    "attack": attack,
+}
+"""By the name of a built-in estimator; another's cost is not known before it ran."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds an input, by model and the label of what is computed ("" for observing); how many inputs.
+
+    unknown: labels that nothing is known of.
+    """
+
+    each: Mapping[str, Mapping[str, float]]
+    cells: Mapping[str, Mapping[str, int]]
+    counts: Mapping[str, int]
+    unknown: Sequence[str]
+
+    def by(self) -> dict[str, float]:
+        """Seconds by what is computed, over all models, maskers, norms and inputs."""
+        total: dict[str, float] = {}
+        for model, each in self.each.items():
+            for label, seconds in each.items():
+                total[label] = total.get(label, 0.0) + (
+                    seconds * self.cells[model].get(label, 0) * self.counts[model]
+                )
+        return total
+
+    @property
+    def seconds(self) -> float:
+        return math.fsum(self.by().values())
+
+    def stored(self) -> dict[str, Any]:
+        """As it is kept beside a run, for who shows how much is left."""
+        return {
+            "seconds": self.seconds,
+            "by": self.by(),
+            "each": {model: dict(each) for model, each in self.each.items()},
+            "unknown": list(self.unknown),
+        }
+
+
+def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mapping[str, Any]]) -> Forecast:
+    """models: name to the facts of a loaded one, with its `pace`. Without a pace a model is left out."""
+    each: dict[str, dict[str, float]] = {}
+    cells: dict[str, dict[str, int]] = {}
+    unknown: list[str] = []
+    for name, facts in models.items():
+        pace = facts.get("pace") or {}
+        if not pace:
+            continue
+        mine = [one for one in series if one.model.name == name]
+        each[name], cells[name] = (
+            {"": _seconds(OBSERVED, pace)},
+            {"": len({one.place.subject for one in mine})},
+        )
+        found: dict[str, list[float]] = {}
+        for one in mine:
+            count = COUNTED.get(one.estimator.use)
+            if count is None:
+                unknown += [one.label] * (one.label not in unknown)
+                continue
+            asked = Asked(
+                one.params,
+                one.norm,
+                math.prod(facts["shape"]),
+                int(facts["classes"]),
+                max(1, min(study.chunk, int(facts["count"]))),
+            )
+            found.setdefault(one.label, []).append(_seconds(count(asked), pace))
+        for label, seconds in found.items():
+            each[name][label], cells[name][label] = math.fsum(seconds) / len(seconds), len(seconds)
+    return Forecast(each, cells, {name: int(models[name]["count"]) for name in each}, unknown)
+
+
+def _seconds(passes: Passes, pace: Mapping[str, float]) -> float:
+    return (
+        passes.forward * pace["forward"]
+        + passes.backward * pace["backward"]
+        + passes.steps * pace["call"]
+        + passes.elements * pace["element"]
+    )
+
+
+def cheaper(
+    study: Study, models: Mapping[str, Mapping[str, Any]], installed: Catalogue, *, than: float
+) -> dict[str, float]:
+    """Ways to ask for less, as flags, with the seconds they take; those that are worth a word."""
+    ways = {}
+    if study.effort != "quick":
+        ways["--effort quick"] = replace(study, effort="quick")
+    if any(int(facts["classes"]) > 20 for facts in models.values()):
+        estimators = tuple(
+            replace(one, params={"targets": 5, **one.params}) if one.use == "clever" else one
+            for one in study.estimators
+        )
+        ways["--estimator clever:targets=5"] = replace(study, estimators=estimators)
+    found = {
+        words: forecast(other, series_of(other, installed), models).seconds for words, other in ways.items()
+    }
+    return {words: seconds for words, seconds in found.items() if seconds <= WORTH * than}

@@ -1,0 +1,37 @@
+"""How fast a model is: measured on it, without a trace."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.engine.pace import pace
+from falsefloor.subjects.subject import ModelSubject
+
+
+class Cut(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.detach().flatten(1)[:, :3]
+
+
+class Raising(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        raise ValueError("no")
+
+
+def subject(module: nn.Module) -> ModelSubject:
+    return ModelSubject(module.eval(), classes=3)
+
+
+def test_a_pace_is_of_positive_seconds_and_leaves_the_generator_alone() -> None:
+    modules = (nn.Linear(8, 3), Cut())
+    before = torch.random.get_rng_state()
+    for module in modules:
+        found = pace(subject(module), torch.rand(1, 8, generator=torch.Generator()), rows=64)
+        assert set(found) == {"call", "forward", "backward", "element"}
+        assert all(0 < seconds < 1 for seconds in found.values())
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_no_pace_is_measured_of_a_model_that_raises() -> None:
+    assert pace(subject(Raising()), torch.zeros(1, 8), rows=64) == {}
