@@ -1,8 +1,16 @@
 # Every target does the set-up it needs; the environment is made again when pyproject.toml or constraints.txt change.
+# Nothing but a POSIX shell and a Python is taken for granted: a name counts only if that Python runs and is new enough.
 VENV ?= .venv
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+OLDEST := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for one in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	if "$$one" -c '$(OLDEST)' >/dev/null 2>&1; then echo "$$one"; break; fi; done)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := $(VENV)/.ready-demo
+SET_UP = @if "$(PYTHON)" -c '$(OLDEST)' >/dev/null 2>&1; then exec "$(PYTHON)" set_up.py $(VENV) $(1); \
+	elif uv --version >/dev/null 2>&1; then exec uv run -q --no-project --python '>=3.11' set_up.py $(VENV) $(1); \
+	else echo "error: falsefloor needs Python 3.11 or newer, and there is $$(python3 --version 2>/dev/null || echo no python3)." \
+	"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; fi
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test _read _run test-slow lint types imports docs clean
@@ -11,12 +19,12 @@ help:  ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
-	@touch $@
+	$(call SET_UP,dev)
+$(DEMO): pyproject.toml constraints.txt
+	$(call SET_UP)
 
-demo: $(READY)  ## the paper's counterexample, refuted live
-	$(BIN)/falsefloor demo
+demo: $(if $(wildcard $(READY)),$(READY),$(DEMO))  ## the note's counterexample, refuted live
+	@$(BIN)/falsefloor demo
 
 # One thread for each of the two workers: with torch's own two each, a fifth more processor time. What reads
 # the code runs beside what runs it, in the time that the tests spend waiting for processes.
@@ -42,7 +50,6 @@ imports: $(READY)  ## import contracts
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## the documentation, into docs/_build
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -W -q docs docs/_build
 
 clean:  ## remove the environment and caches
