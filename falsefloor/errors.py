@@ -14,7 +14,7 @@ Each message says what was asked, what exists, and what to do next. `did_you_mea
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class FalsefloorError(Exception):
@@ -64,11 +64,46 @@ class WorkerError(FalsefloorError):
     exit_code = 5
 
 
+ELSEWHERE: Mapping[str, str] = {
+    # what other tools, papers and torch call it
+    **dict.fromkeys(("pgd", "apgd", "fgsm", "fab", "cw", "deepfool", "autoattack"), "attack"),
+    "empirical-robustness": "attack",
+    **dict.fromkeys(("fd", "numerical", "central-difference"), "finite-difference"),
+    **dict.fromkeys(("clever-u", "clever-t", "lipschitz"), "clever"),
+    **dict.fromkeys(("mip", "mipverify", "exact"), "milp"),
+    **dict.fromkeys(("quantise", "quantize", "round", "ceil", "floor", "bit-depth"), "staircase"),
+    **dict.fromkeys(("cast", "half", "float16", "fp16", "uint8", "precision"), "dtype"),
+    **dict.fromkeys(("clean", "identity", "bare"), "none"),
+    **dict.fromkeys(("inf", "infinity", "max", "chebyshev"), "linf"),
+    **dict.fromkeys(("2", "2.0", "euclidean"), "l2"),
+    **dict.fromkeys(("1", "1.0", "manhattan"), "l1"),
+    **dict.fromkeys(("eps", "epsilon", "r", "max-radius"), "radius"),
+    **dict.fromkeys(("levels", "bins"), "c"),
+    **dict.fromkeys(("n-samples", "num-samples", "batch-size", "pool-factor"), "samples"),
+    **dict.fromkeys(("nb-batches", "n-batches", "num-batches"), "batches"),
+    **dict.fromkeys(("max-iter", "iterations", "n-iter", "num-steps"), "steps"),
+    **dict.fromkeys(("clip-values", "clip", "range"), "bounds"),
+    "gpu": "cuda",
+    "bpda": "straight-through",
+    "report": "export",
+}
+
+
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word and lists what exists; for the end of an error message."""
+    """A sentence that names the nearest known word and lists what exists; for the end of an error message.
+
+    Letters' case, and _ for -, make no difference; a word that other tools use for one of ours is known.
+    """
     words = sorted(known)
     if not words:
         return "There is none."
-    near = difflib.get_close_matches(asked, words, n=1, cutoff=0.5)
+    plain = {_plain(word): word for word in words}
+    meant = ELSEWHERE.get(_plain(asked), "")
+    near = [] if meant else difflib.get_close_matches(_plain(asked), plain, n=1, cutoff=0.5)
+    found = meant if meant in words else plain[near[0]] if near else ""
     listed = ", ".join(words[:20]) + (f" and {len(words) - 20} more" if len(words) > 20 else "")
-    return (f"Did you mean {near[0]!r}? " if near else "") + f"There are: {listed}."
+    return (f"Did you mean {found!r}? " if found else "") + f"There are: {listed}."
+
+
+def _plain(word: str) -> str:
+    return word.strip().lower().replace("_", "-").replace("l-", "l")

@@ -31,7 +31,7 @@ _NOUNS = {
     "int": "an integer",
     "float": "a number",
     "str": "a text",
-    "numbers": "numbers joined by commas",
+    "numbers": "numbers joined by commas, such as 0,1",
 }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
 from falsefloor.cli.ending import EPILOG, INTERRUPTED
 from falsefloor.cli.terminal import OPENED, interactive, say
-from falsefloor.errors import FalsefloorError
+from falsefloor.errors import FalsefloorError, did_you_mean
 
 USAGE = 2
 ANYWHERE = {"--store": True, "--no-plugins": False}
@@ -110,10 +110,33 @@ def run_command(arguments: Sequence[str]) -> int:
                 raise
             say(f"error: {said}")
             return USAGE
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context is not None else "falsefloor"
-        say(f"error: {str(describe()).strip()}\nhelp:  {where} --help")
+        say(f"error: {_told(error, str(describe()))}\nhelp:  {_command_of(error, arguments)} --help")
         return USAGE
+
+
+def _told(error: Any, message: str) -> str:
+    """A usage error of click's with what there is instead, where click does not say it."""
+    said = message.strip().replace("Value error, ", "")
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if parameter is not None and (words := getattr(parameter, "help", None)):
+        named = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
+        said += f"{'' if said.endswith('.') else '.'} {named}: {words}"
+    elif context is not None and "ossible option" not in said and "No such option" in said:
+        names = [name for one in context.command.params for name in one.opts if name.startswith("--")]
+        said += f". There are: {', '.join(names)}."
+    elif context is not None and "No such command" in said and "Did you mean" not in said:
+        asked = said.partition("'")[2].partition("'")[0]
+        alone = f" `{context.command_path}` alone works too." * context.command.invoke_without_command
+        said += f" {did_you_mean(asked, context.command.commands)}{alone}"
+    return said
+
+
+def _command_of(error: Any, arguments: Sequence[str]) -> str:
+    """The command that an error is about, as far as it was understood."""
+    if (context := getattr(error, "ctx", None)) is not None:
+        return str(context.command_path)
+    commands = {one.name for one in app.registered_commands}
+    return " ".join(("falsefloor", *(word for word in arguments[:1] if word in commands)))
 
 
 def _damaged() -> str | None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.ending import Ending, ending, leave
-from falsefloor.cli.run import Norm
-from falsefloor.cli.settings import with_settings
+from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned
+from falsefloor.cli.settings import NormNames, with_settings
 from falsefloor.cli.terminal import AsJson, say, show, show_document
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def diagnose(
     masker: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Maskers to put on it first, to try this out.")
     ] = None,
-    norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
+    norm: NormNames = None,
     as_json: AsJson = False,
     **settings: str | bool | None,
 ) -> None:
@@ -44,7 +43,7 @@ def diagnose(
         models=[model],
         maskers=masker or ["none"],
         estimators=["clever", "finite-difference", "attack"],
-        norms=[one.value for one in norm or ()],
+        norms=norm or (),
         tag="diagnose",
         **settings,
     )
@@ -66,6 +65,7 @@ def conclude(run: RunDir, *, as_json: bool) -> Ending:
     from falsefloor.store.reader import RunReader
 
     interrupted = follow(run, owner=True)
+    refuse_unplanned(run)
     with RunReader(run) as reader:
         found, error = read(reader), reader.info().error
     if error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from falsefloor.errors import FalsefloorError, WorkerError
+from falsefloor.errors import FalsefloorError, UsageError, WorkerError
 
 if TYPE_CHECKING:
     from falsefloor.store.reader import RunReader
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 GATE = 3
+LOADING = 30.0
+"""Seconds that a detached run's models may take to load before the command returns all the same."""
+LEAVING = 10.0
+"""Seconds that a worker whose run has ended may take to go."""
+WRITTEN = 20
+"""Lines of what a model's own code wrote that are shown where it could not be loaded."""
 OUTRANKED = (INTERRUPTED, 5, 4, 2, 1, GATE)
 """Exit codes, highest first: the highest that applies wins. 5, 4, 2 and 1 are also those of `errors`."""
 EPILOG = (
@@ -51,6 +58,41 @@ def ending(run: RunDir, *, interrupted: bool = False, fail_on: str | None = None
             found[GATE] = why
     code = next((code for code in OUTRANKED if code in found), 0)
     return Ending(code, found.get(code, ""))
+
+
+def wait_planned(run: RunDir) -> None:
+    """Wait until a run's models are loaded and its units planned, or it has ended; not for ever."""
+    from falsefloor.store.reader import ENDED, reading
+
+    deadline = time.monotonic() + LOADING
+    while time.monotonic() < deadline:
+        with reading(run) as reader:
+            info = reader.info()
+        if info.units_total or info.status in ENDED:
+            return
+        time.sleep(0.05)
+
+
+def refuse_unplanned(run: RunDir) -> None:
+    """A slip is no run: where models, inputs or places could not be used and nothing was planned, the run is
+    deleted again.
+
+    Raises `UsageError` with what was wrong, after the last that the model's own code wrote.
+    """
+    from falsefloor.cli.terminal import say
+    from falsefloor.store.reader import reading
+
+    with reading(run) as reader:
+        info, code = reader.info(), int(reader.meta().get("exit_code") or 0)
+    if info.status != "failed" or info.units_total or code != UsageError.exit_code:
+        return
+    deadline = time.monotonic() + LEAVING
+    while run.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines()[-WRITTEN:]:
+        say(f"  {line}")
+    run.delete()
+    raise UsageError(info.error or "nothing could be planned.")
 
 
 def _failed(reader: RunReader) -> str | None:

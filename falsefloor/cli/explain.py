@@ -62,6 +62,9 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     from falsefloor.checks.catalogue import CATALOGUE
     from falsefloor.checks.catalogue import explain as find
 
+    # as it is copied from a sentence
+    code = code.strip().rstrip(":.,;)")
+    code = f"FF{code}" if code.isdigit() else code
     entry = find(code)
     if entry is not None:
         page = {"measured": entry.measured, "cause": entry.cause, "blind_spot": entry.blind_spot}
@@ -72,7 +75,9 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     others = {name: info for row in rows for name, info in row.codes.items() if name not in CATALOGUE}
     if code in others:
         return code, others[code], {}
-    raise UsageError(f"no warning {code!r}. {did_you_mean(code.upper(), [*CATALOGUE, *others])}")
+    named = [c for c, known in CATALOGUE.items() if code.lower() in known.info.name]
+    found = f"{', '.join(f'{c} is {CATALOGUE[c].info.name!r}' for c in named)}. " if named else ""
+    raise UsageError(f"no warning {code!r}. {found}{did_you_mean(code.upper(), [*CATALOGUE, *others])}")
 
 
 def _list_codes(*, as_json: bool) -> None:
@@ -109,10 +114,15 @@ def inputs(
     **settings: Any,
 ) -> None:
     """Show inputs as pictures, each with its label and the model's answer; wrong answers are marked."""
+    from falsefloor.plugins import catalogue
     from falsefloor.plugins.process import ask
     from falsefloor.report.pictures import Gallery
     from falsefloor.study.study import ModelSpec
+    from falsefloor.worker.launch import find_ref
 
+    installed = catalogue()
+    find_ref(installed, "model", model)
+    find_ref(installed, "input", ref)
     domain = ModelSpec(model, **settings).bounds
     request = {"model": model, "inputs": ref, "limit": limit, "bounds": domain}
     (answer,) = ask("falsefloor.engine.glimpse", request, doing=f"loading {model} and {ref}")

@@ -43,11 +43,11 @@ class Screen(Protocol):
     def say(self, message: str) -> None: ...
 
 
-def follow(run: RunDir, *, owner: bool, why: bool = False) -> bool:
+def follow(run: RunDir, *, owner: bool) -> bool:
     """Show a run until it ends. Returns whether it was interrupted here.
 
     owner: Ctrl-C cancels the run and a second one kills it; for others it only stops looking and raises
-    KeyboardInterrupt. why: say what made it fail; not where what is printed afterwards says so.
+    KeyboardInterrupt. What made it fail is said by what is printed afterwards.
     """
     with _reader(run) as reader, _screen() as screen, _presses() as presses:
         seen, asked, event, killed = 0.0, 0, 0, 0.0
@@ -64,7 +64,7 @@ def follow(run: RunDir, *, owner: bool, why: bool = False) -> bool:
                 info, seen = reader.info(), time.monotonic()
                 for row in reader.events(after=event):
                     event = row["id"]
-                    if why or row["kind"] != "failed":
+                    if row["kind"] != "failed":
                         screen.say(f"{row['kind']}: {_plain(row['message'])}")
                 screen.update(reader, info)
                 if info.status in ENDED or (killed and time.monotonic() - killed > LAST_WORDS):

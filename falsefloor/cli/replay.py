@@ -13,7 +13,7 @@ def replay(
     ctx: typer.Context,
     run: RunName,
     finding: Annotated[
-        str, typer.Argument(metavar="FINDING", help="The beginning of a warning's id, as in `show --json`.")
+        str, typer.Argument(metavar="FINDING", help="The beginning of a warning's id, or its code: FF201.")
     ],
     trust: Trust = False,
     as_json: AsJson = False,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.ending import Ending, ending, leave
-from falsefloor.cli.settings import BEHAVIOUR, with_settings
+from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned, wait_planned
+from falsefloor.cli.settings import BEHAVIOUR, NormNames, with_settings
 from falsefloor.cli.terminal import AsJson, complete_run, find, interactive, say, show_document, show_text
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ class FailOn(enum.StrEnum):
 
     refuted = "refuted"
     suspect = "suspect"
-
-
-class Norm(enum.StrEnum):
-    """Norms of the perturbation."""
-
-    l1 = "l1"
-    l2 = "l2"
-    linf = "linf"
 
 
 @with_settings()
@@ -64,7 +56,7 @@ def run(
             help="clever:samples=100; repeatable. Default: clever, finite-difference, attack.",
         ),
     ] = None,
-    norm: Annotated[list[Norm] | None, typer.Option(help="Repeatable. Default: linf.")] = None,
+    norm: NormNames = None,
     on: Annotated[
         str,
         typer.Option(metavar="EXECUTOR", help="local, dask, or dask:ADDRESS.", rich_help_panel=BEHAVIOUR),
@@ -104,18 +96,20 @@ def run(
         models=model or (),
         maskers=masker or (),
         estimators=estimator or (),
-        norms=[one.value for one in norm or ()],
+        norms=norm or (),
         **settings,
     )
     started = _start(ctx, built, on=on, reuse=reuse)
     if detach:
+        wait_planned(started)
+        refuse_unplanned(started)
         if as_json:
             show_document({"schema": "falsefloor.started/1", "id": started.id, "path": str(started.path)})
         else:
             show_text(started.id)
             say(f"follow it: falsefloor watch {started.id}")
         return
-    leave(conclude(started, as_json=as_json, fail_on=fail_on.value if fail_on else None))
+    leave(conclude(started, as_json=as_json, fail_on=fail_on.value if fail_on else None, fresh=True))
 
 
 def demo(
@@ -124,9 +118,9 @@ def demo(
     table: Annotated[bool, typer.Option("--table", help="The table, also on a terminal.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """See CLEVER fooled: a digits model behind seven maskers, each number checked.
+    """See CLEVER fooled: a digits model behind six masks and behind none, each number checked.
 
-    Opens the app on that run; prints the table where there is no terminal. Takes under a minute.
+    Opens the app on that run; prints the table where there is no terminal. Takes about a minute.
     """
     from falsefloor.study.demo import STORY, demo_study
 
@@ -150,12 +144,17 @@ def tui(
     leave(_app(ctx, run))
 
 
-def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None) -> Ending:
-    """Follow a run that was started here, print it, and say how the command ends."""
+def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None, fresh: bool = False) -> Ending:
+    """Follow a run that was started here, print it, and say how the command ends.
+
+    fresh: it was made by this command, and is deleted where nothing of it could be planned.
+    """
     from falsefloor.cli.follow import follow
     from falsefloor.cli.show import print_run
 
-    interrupted = follow(run, owner=True, why=as_json)
+    interrupted = follow(run, owner=True)
+    if fresh:
+        refuse_unplanned(run)
     print_run(run, as_json=as_json)
     return ending(run, interrupted=interrupted, fail_on=fail_on)
 

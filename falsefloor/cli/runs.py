@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.terminal import AsJson, RunName, Trust, find, say, show, show_document
+from falsefloor.cli.terminal import AsJson, RunName, Trust, find, in_store, say, show, show_document
 from falsefloor.errors import FalsefloorError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def collect(
     if not doomed:
         say(f"nothing to delete: no untagged run beyond the newest {keep} is older than {older:g} days")
     elif not yes:
-        say("delete them: falsefloor runs gc --yes")
+        say(f"delete them: falsefloor runs gc --older {older:g} --keep {keep} --yes{in_store(ctx)}")
 
 
 def cancel(ctx: typer.Context, run: RunName) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from falsefloor.api import NORMS
 from falsefloor.options import Option
 from falsefloor.study.grammar import show_option
 from falsefloor.study.study import DOMAIN, SETTINGS
@@ -16,6 +17,13 @@ Command = TypeVar("Command", bound=Callable[..., None])
 SHORT = {"inputs": ["-i"]}
 METAVARS = {"int": "N", "float": "X", "str": "TEXT", "numbers": "N,N,…"}
 BEHAVIOUR = "How it runs"
+NormNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--norm", metavar="|".join(NORMS), help="Repeatable. Default: linf.", autocompletion=lambda: [*NORMS]
+    ),
+]
+"""Checked by the study, which knows what else a norm is called."""
 PANELS = {"inputs": None, "seed": None, **{one.name: "The model's inputs and outputs" for one in DOMAIN}}
 """Where a flag stands in the help, if not under `BEHAVIOUR`."""
 

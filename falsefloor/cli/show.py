@@ -31,7 +31,7 @@ def watch(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) ->
 
     found = find(ctx, run)
     try:
-        follow(found, owner=False, why=as_json)
+        follow(found, owner=False)
     except KeyboardInterrupt:
         say(f"stopped watching; the run goes on: falsefloor watch {found.id}")
         raise typer.Exit(INTERRUPTED) from None
@@ -46,6 +46,8 @@ def print_run(run: RunDir, *, as_json: bool) -> None:
     with RunReader(run) as reader:
         if as_json:
             show_document(reader.document())
+            if error := reader.info().error:
+                say(f"error: {error}")
         else:
             _print_table(reader)
 

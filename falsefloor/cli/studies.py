@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from falsefloor.errors import UsageError
+from falsefloor.errors import UsageError, did_you_mean
+from falsefloor.models.kinds import kind_of_file
 
 if TYPE_CHECKING:
     from falsefloor.study.study import Study
@@ -39,7 +40,7 @@ def build_study(
     if not data.get("models"):
         raise UsageError(f"what is to be judged? Give --model or a study file, for example: {EXAMPLE}")
     given = {
-        one.name: read_option(one, value, owner=f"--{one.name}") if isinstance(value, str) else value
+        one.name: read_option(one, value, owner=_flag(one.name)) if isinstance(value, str) else value
         for one in (*SETTINGS, *DOMAIN)
         if (value := settings.get(one.name)) is not None
     }
@@ -49,6 +50,10 @@ def build_study(
     return study_from(data | given)
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _table(model: str | dict[str, Any]) -> dict[str, Any]:
     return {"use": model} if isinstance(model, str) else dict(model)
 
@@ -56,8 +61,10 @@ def _table(model: str | dict[str, Any]) -> dict[str, Any]:
 def _study_path(file: Path) -> Path:
     if not file.exists() and ":" in str(file):
         raise UsageError(f"no study file {str(file)!r}. A model is given by --model {file}.")
+    if file.suffix != ".toml" and (said := kind_of_file(str(file))):
+        raise UsageError(f"{file} is no study file. {said}")
     if not file.exists():
         near = sorted(str(path) for path in Path().glob("*.toml"))[:10]
-        known = f" Here are: {', '.join(near)}." if near else ""
+        known = f" {did_you_mean(str(file), near)}" if near else ""
         raise UsageError(f"no study file {str(file)!r}.{known} Or give flags, for example: {EXAMPLE}")
     return file

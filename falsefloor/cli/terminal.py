@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -113,6 +114,13 @@ def find(ctx: typer.Context, ref: str) -> RunDir:
     found = find_run(root, ref)
     OPENED.append(found)
     return found
+
+
+def in_store(ctx: typer.Context) -> str:
+    """What a suggested command needs to mean the same runs: " --store DIR", where that was said here."""
+    from falsefloor.store.run_dir import store_root
+
+    return "" if ctx.obj == store_root() else f" --store {shlex.quote(str(ctx.obj))}"
 
 
 RunName = Annotated[

@@ -92,6 +92,8 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
 def _find(reader: RunReader, name: str) -> dict[str, Any]:
     found = list(reader.findings())
     matches = [f for f in found if f["id"].startswith(name)]
+    # a code stands for the gravest finding of that kind that has something to replay
+    matches = matches or [f for f in found if f["code"] == name.upper() and f["witness"] is not None][:1]
     if len(matches) == 1:
         return matches[0]
     if matches and name:

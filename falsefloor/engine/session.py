@@ -15,7 +15,7 @@ from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
 from falsefloor.engine.context import ROWS
 from falsefloor.engine.pace import pace
 from falsefloor.engine.prepare import Prepared, load, prepare
-from falsefloor.errors import FalsefloorError, UsageError
+from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
 from falsefloor.study.units import canonical, digest, estimator_of
@@ -157,7 +157,12 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"the device {name!r} cannot be used here: {error}") from error
+        known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+        known += ["mps"] * torch.backends.mps.is_available()
+        raise UsageError(
+            f"the device {name!r} cannot be used here. {did_you_mean(name, ['auto', *known])}"
+            f" torch says: {str(error).splitlines()[0][:200]}"
+        ) from error
     return device
 
 

@@ -1,4 +1,7 @@
-"""What a reference names: a file, or some of a numbered collection; or an error that says what there is."""
+"""What a reference names: a file, or some of a numbered collection; or an error that says what there is.
+
+Without torch, so that a reference can be looked at before anything is started.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,51 @@ def existing_file(ref: str, /, *, kind: str, form: str) -> Path:
     siblings = [each.name for each in folder.iterdir() if each.suffix == path.suffix and each.is_file()]
     nearby = did_you_mean(path.name, siblings) if siblings else f"No {path.suffix or 'such'} file is there."
     raise UsageError(f"There is no {kind} {path.name!r} in {folder.resolve()}. {nearby}")
+
+
+EMBEDDED = 500
+"""Digits that are held out."""
+
+
+def embedded() -> list[str]:
+    """Names of the embedded models."""
+    return sorted(path.stem for path in (Path(__file__).parent / "data").glob("*.safetensors"))
+
+
+def look(kind: str, scheme: str, rest: str, /) -> None:
+    """What can be known of a reference to our own sources, before a process loads it. Raises `UsageError`."""
+    place = rest.rpartition(":")[0] if not rest.endswith(".py") and ":" in rest else rest
+    if (kind, scheme) == ("model", "digits") and rest not in embedded():
+        raise UsageError(f"There is no embedded model {rest!r}. {did_you_mean(rest, embedded())}")
+    if (kind, scheme) == ("input", "digits"):
+        select(rest, count=EMBEDDED, what="digits (held-out images)")
+    elif (kind, scheme) == ("model", "export"):
+        existing_file(rest, kind="exported program", form="export:FILE.pt2")
+    elif (kind, scheme) == ("model", "python") and place.endswith(".py"):
+        existing_file(place, kind="Python file", form="python:FILE.py:factory")
+    elif (kind, scheme) == ("model", "python") and Path(f"{place}.py").is_file():
+        factory = rest[len(place) + 1 :] or "build"
+        raise UsageError(f"python:{rest} is a module's; did you mean the file, python:{place}.py:{factory}?")
+
+
+def meant(kind: str, ref: str, /) -> str:
+    """ "Did you mean python:net.py:build?" for a reference whose scheme is missing or unknown, or empty."""
+    file = re.match(r"(.+?\.(?:py|pt2|npz|npy))(:.*)?$", ref)
+    found = ""
+    if file is not None:
+        scheme = {"py": "python", "pt2": "export"}.get(file[1].rpartition(".")[2], "npz")
+        found = f"{scheme}:{ref}" + ":build" * (scheme == "python" and file[2] is None)
+    elif kind == "model" and ref.lower() in embedded():
+        found = f"digits:{ref.lower()}"
+    elif kind == "model" and ref.lower().startswith("digits"):
+        found = "digits:mlp"
+    elif kind == "input" and (PART.match(ref) or ref.lower().startswith("digit")):
+        found = f"digits:{ref}" if PART.match(ref) else "digits:0-9"
+    elif kind == "input" and ref.split(":")[0].lower() in ("images", "folder"):
+        found = "images:FOLDER:resize=256,crop=224"
+    elif kind == "model":
+        return (
+            "A model of torchvision, timm or transformers is returned by a function of yours:"
+            " python:FILE.py:build, see docs/your-model.md."
+        )
+    return f"Did you mean {found}?" if found else ""

@@ -270,6 +270,8 @@ def find_run(root: Path, ref: str) -> RunDir:
     if matches:
         ids = ", ".join(run.id for run in matches)
         raise StoreError(f"{ref!r} is the beginning of {len(matches)} runs: {ids}; give more of it.")
+    if not runs:
+        raise StoreError(f"no run {ref!r}: there are none in {root} yet; start one: falsefloor demo")
     raise StoreError(f"no run {ref!r} in {root}. {did_you_mean(ref, ['last', *(run.id for run in runs)])}")
 
 

@@ -32,7 +32,8 @@ def read_study(path: Path) -> Study:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         at = re.search(r"line (\d+)", str(error))
         line = int(at[1]) if at else len(text.splitlines()) if "end of document" in str(error) else None
-        raise StudyError(f"not TOML: {error}.", file=str(path), line=line) from error
+        cure = ' Text stands in quotes: inputs = "digits:0-9".' if "Invalid value" in str(error) else ""
+        raise StudyError(f"not TOML: {error}.{cure}", file=str(path), line=line) from error
     return study_from(data, file=str(path), text=text)
 
 
@@ -48,7 +49,7 @@ def study_from(data: Mapping[str, Any], *, file: str | None = None, text: str = 
             raise fail(f"no key {key!r} in a study. {did_you_mean(key, KEYS)}", key)
         if key in LISTS:
             if not isinstance(value, list):
-                raise fail(f"{key} takes a list; not {value!r}.", key)
+                raise fail(f"{key} takes a list, as {key} = [{value!r}]; not {value!r}.", key)
             places = (partial(fail, table=key, index=at) for at in range(len(value)))
             given[key] = tuple(map(partial(_each, LISTS[key]), value, places))
     if "models" not in given:

@@ -48,14 +48,21 @@ def parse_spec(text: str) -> Spec:
     """One spec. Raises `UsageError`."""
     name, colon, rest = text.strip().partition(":")
     if not _NAME.match(name):
-        raise UsageError(f"{text!r} does not start with a name. A spec looks like {EXAMPLE!r}.")
+        first = re.split(r"[=,\s]", name, maxsplit=1)[0]
+        cure = f" After the name stands a colon: {first}:KEY=VALUE." if "=" in name else ""
+        if re.fullmatch(r"[\w-]+(,[\w-]+)+", name):
+            cure = f" Several are joined by +, as {name.replace(',', '+')}."
+        raise UsageError(f"{text!r} does not start with a name.{cure} A spec looks like {EXAMPLE!r}.")
     params: dict[str, Scalar] = {}
     for pair in _split(rest, ",") if colon else ():
         key, equals, value = (piece.strip() for piece in pair.partition("="))
         if not equals or not _KEY.match(key) or not value:
-            raise UsageError(f"{pair!r} in {text!r} is not KEY=VALUE. A spec looks like {EXAMPLE!r}.")
+            listed = f"`falsefloor plugins show {name}` lists the keys."
+            raise UsageError(
+                f"{pair!r} in {text!r} is not KEY=VALUE, as in {name}:KEY={pair.strip() or 'VALUE'}. {listed}"
+            )
         if key in params:
-            raise UsageError(f"{key!r} is given twice in {text!r}.")
+            raise UsageError(f"{key!r} is given twice in {text!r}; two maskers are joined by +.")
         params[key] = parse_value(value)
     return Spec(name, params)
 
@@ -71,7 +78,10 @@ def parse_value(text: str) -> Scalar:
     if isinstance(value, bool | int | float | str):
         return value
     if not _BARE.match(text):
-        raise UsageError(f"{text!r} is neither a number, true, false nor a word; quote it like '…'.")
+        raise UsageError(
+            f"{text!r} is neither a number, true, false nor a word; keys are separated by commas, and"
+            " anything else is quoted like '…'."
+        )
     return text
 
 

@@ -33,6 +33,8 @@ class ModelSpec:
             if value is not None:
                 known = one.check(value, owner=self.name)
                 object.__setattr__(self, one.name, known if one.kinds == ("str",) else numbers(known) or None)
+        if self.std is not None and not all(part > 0 for part in self.std):
+            raise UsageError(f"std is divided by, so it is above 0; not {list(self.std)}.", key="std")
         if self.bounds is not None and (len(self.bounds) != 2 or not self.bounds[0] < self.bounds[1]):
             raise UsageError(f"bounds are two numbers, low then high; not {self.bounds}.", key="bounds")
 
@@ -146,7 +148,8 @@ class Study:
                 raise UsageError(f"a study needs at least one of {what}; none was given.", key=what)
         for norm in self.norms:
             if norm not in NORMS:
-                raise UsageError(f"no norm {norm!r}. {did_you_mean(norm, NORMS)}", key="norms")
+                several = "Give each by itself, as --norm linf --norm l2. " if "," in norm else ""
+                raise UsageError(f"no norm {norm!r}. {several}{did_you_mean(norm, NORMS)}", key="norms")
         for one in SETTINGS:
             object.__setattr__(self, one.name, one.check(getattr(self, one.name), owner="a study"))
         _unique("model", "models", [model.name for model in self.models])

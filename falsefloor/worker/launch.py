@@ -12,7 +12,9 @@ from pathlib import Path
 
 from falsefloor import __version__
 from falsefloor.errors import StoreError, UsageError, WorkerError, did_you_mean
-from falsefloor.plugins import catalogue
+from falsefloor.models.kinds import kind_of_file
+from falsefloor.models.refs import look, meant
+from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import ENDED, RunReader
@@ -49,16 +51,27 @@ def check(study: Study) -> tuple[list[Series], list[str]]:
     `UsageError` and `PluginError`.
     """
     installed = catalogue()
-    for model in study.models:
-        installed.find("model", split_ref(model.use)[0])
-    if study.inputs:
-        installed.find("input", split_ref(study.inputs)[0])
+    for kind, ref in [*(("model", model.use) for model in study.models), ("input", study.inputs)]:
+        if ref:
+            find_ref(installed, kind, ref)
     series = series_of(study, installed)
     added = dict.fromkeys(one.label for one in series if not one.asked)
     return series, [
         f"added the estimator {name}: without an upper bound nothing could be refuted (--no-ceiling)"
         for name in added
     ]
+
+
+def find_ref(installed: Catalogue, kind: str, ref: str) -> None:
+    """Raises `UsageError` for a reference that nothing can load, with the one that was meant."""
+    try:
+        scheme, rest = split_ref(ref)
+        found = installed.find(kind, scheme)
+    except UsageError as error:
+        said = "Did you mean" in str(error) or str(error).endswith(kind_of_file(ref) or "\n")
+        raise UsageError(str(error) if said else f"{error} {meant(kind, ref)}".strip()) from error
+    if found.plugin.own:
+        look(kind, found.name, rest)
 
 
 def start(

@@ -258,7 +258,7 @@ def test_an_unknown_command_or_option_names_the_nearest(command: Command) -> Non
     ("words", "told"),
     [
         (("--masker", "stair"), "staircase"),
-        (("--masker", "staircase:levels=3"), "no parameter 'levels'. There are: c, mode"),
+        (("--masker", "staircase:levels=3"), "no parameter 'levels'. Did you mean 'c'? There are: c, mode"),
         (("--masker", "staircase:c=-1"), "above 0"),
         (("--estimator", "clever:radius=-1"), "radius"),
         (("--estimator", "clevr"), "clever"),
