@@ -3,7 +3,8 @@
     import falsefloor as ff
     results = ff.evaluate(model, inputs, labels, maskers=["none", "staircase:c=255"])
 
-Importing the package imports nothing heavy; `evaluate` and `Results` load torch when they are first touched.
+Importing the package imports nothing heavy; `evaluate`, `load` and `Results` load torch when they are first
+touched, `ff.estimators.Clever` and its like what they need.
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from falsefloor.evaluate import Results, evaluate
+    from falsefloor import estimators, maskers
+    from falsefloor.evaluate import Results, evaluate, load
 
 __version__ = "0.1.0"
-__all__ = ["Results", "__version__", "evaluate"]
+__all__ = ["Results", "__version__", "estimators", "evaluate", "load", "maskers"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Results", "evaluate"):
+    if name not in __all__:
         raise AttributeError(f"module 'falsefloor' has no attribute {name!r}; it has {', '.join(__all__)}")
     import importlib
 
+    if name in ("estimators", "maskers"):
+        return importlib.import_module(f"falsefloor.{name}")
     module = importlib.import_module("falsefloor.evaluate")
     # importing the submodule binds its name here, and the function of that name must win the next time too
-    globals().update(Results=module.Results, evaluate=module.evaluate)
+    globals().update(Results=module.Results, evaluate=module.evaluate, load=module.load)
     return globals()[name]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from falsefloor.errors import PluginError
 from falsefloor.options import fill, read_options
 from falsefloor.plugins.contract import inspect_plugin
-from falsefloor.plugins.names import ALLOW, KINDS, Plugin, discover, resolve, trace
+from falsefloor.plugins.names import ALLOW, KINDS, LIVE, Plugin, discover, resolve, trace
 
 
 def load(kind: str, name: str) -> Any:
@@ -26,6 +26,9 @@ def load(kind: str, name: str) -> Any:
     Raises `UsageError` for an unknown name and `PluginError`, from the plugin's own error, for one that
     cannot be loaded, is made for another version of the contract or lacks something.
     """
+    for plugin, found in LIVE.items():
+        if plugin.kind == kind and name in (plugin.name, plugin.spec):
+            return found
     return _loaded(kind, name, os.environ.get(ALLOW), tuple(sys.path))
 
 

@@ -66,12 +66,16 @@ class Plugin:
         return bool(_NAME.match(self.name))
 
 
+LIVE: dict[Plugin, object] = {}
+"""Handed over as objects, while this process judges with them: see `falsefloor.plugins.live`."""
+
+
 def discover() -> tuple[Plugin, ...]:
     """All plugins allowed, by kind, ours first. Never raises: unreadable metadata is traced and passed by."""
     # Once each: a file of entry points may repeat a line, and a package may be installed twice (an
     # environment upon another): the first on the path is the one that is imported.
     offered = [p for dist in importlib.metadata.distributions() for p in _offers(dist)]
-    found = list({(p.kind, p.spec, p.target): p for p in reversed(offered)}.values())
+    found = list({(p.kind, p.spec, p.target): p for p in reversed([*offered, *LIVE])}.values())
     order = list(KINDS)
     found.sort(key=lambda p: (order.index(p.kind), not p.own, p.name, p.dist))
     return tuple(found)
