@@ -23,6 +23,7 @@ class Format(enum.StrEnum):
     csv = "csv"
     md = "md"
     html = "html"
+    tex = "tex"
     svg = "svg"
     png = "png"
     run = "run"
@@ -39,7 +40,7 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="Default: stdout; else a name from the id."),
     ] = None,
 ) -> None:
-    """Export a run: for programs (json, csv), people (md, html), papers (svg, png), or as a copy (run)."""
+    """Export a run: for programs (json, csv), people (md, html), papers (tex, svg, png), or a copy (run)."""
     found = find(ctx, run)
     if format_ is Format.run:
         from falsefloor.store.files import copy_folder
@@ -86,6 +87,11 @@ def _text(reader: RunReader, format_: Format) -> str:
         from falsefloor.report.markdown import markdown
 
         return markdown(reader)
+    if format_ is Format.tex:
+        from falsefloor.report.citing import latex
+        from falsefloor.report.comparison import read_comparison
+
+        return latex(read_comparison(reader))
     from falsefloor.report.page import page
 
     return page(reader)

@@ -16,6 +16,8 @@ COLOURS = {
     "held": "#1b6e3a",
     "failed": "#b00020",
 }
+WIDE = 9
+"""Columns beyond which a printed page sets each row as a block."""
 
 
 def text(words: object) -> str:
@@ -30,41 +32,51 @@ def verdict_html(verdict: str, shown: str = "") -> str:
 
 
 def table_html(comparison: Comparison) -> str:
-    """A table: subject × norm in rows, estimators in columns, the verdict beside with its reason below it."""
+    """A table: subject × norm in rows, the verdict with its reason beside it, then the estimators.
+
+    The verdict stands before the numbers, which a narrow window may cut off; every cell carries its heading,
+    for pages that set a row as a block.
+    """
     agreement = any(row.agreement for row in comparison.rows)
-    heads = ["model", "masker", "norm", *comparison.columns]
+    heads = ["model", "masker", "norm", "verdict", *comparison.columns]
     heads += [f"{UNICODE.times} none"] * comparison.ratios
-    heads += ["same class"] * agreement + ["verdict"]
+    heads += ["same class"] * agreement
     lines = [f"<p><strong>{text(one)}</strong></p>" for one in comparison.said]
-    lines += ['<table class="falsefloor" style="border-collapse:collapse">', "<thead><tr>"]
+    wide = " wide" if len(heads) > WIDE else ""
+    lines += [f'<table class="falsefloor{wide}" style="border-collapse:collapse">', "<thead><tr>"]
     lines += [f'<th style="text-align:left;padding:2px 10px">{text(head)}</th>' for head in heads]
     lines.append("</tr></thead><tbody>")
     for row in comparison.rows:
-        lines += ["<tr>", *_cells(comparison, row, agreement=agreement), "</tr>"]
+        cells = _cells(comparison, row, agreement=agreement)
+        lines.append("<tr>")
+        lines += [_td(inner, head) for (inner, head) in zip(cells, heads, strict=True)]
+        lines.append("</tr>")
     signs = f" {UNICODE.dot} ".join(legend(comparison, UNICODE))
     return "\n".join([*lines, "</tbody></table>", f"<p><small>{text(signs)}</small></p>"])
 
 
 def _cells(comparison: Comparison, row: Row, *, agreement: bool) -> list[str]:
-    made = [_td(text(word)) for word in row.subject[:3]]
-    made += [_td(_number(entry), right=True) for entry in row.entries]
+    made = [text(word) for word in row.subject[:3]]
+    why = f"<br><small>{text(said)}</small>" if (said := row.why(UNICODE)) else ""
+    made += [verdict_html(row.verdict, row.words) + why, *map(_number, row.entries)]
     if comparison.ratios:
-        made.append(_td(text(UNICODE.ratio(row.ratio)), right=True))
+        made.append(text(UNICODE.ratio(row.ratio)))
     if agreement:
         same, of = row.agreement or (0, 0)
-        made.append(_td(f"{same}/{of}" if of else "", right=True))
-    # a column of its own would be the one that a narrow window cuts off
-    why = f"<br><small>{text(said)}</small>" if (said := row.why(UNICODE)) else ""
-    return [*made, _td(verdict_html(row.verdict, row.words) + why)]
+        made.append(f"{same}/{of}" if of else "")
+    return made
 
 
-def _td(inner: str, *, right: bool = False) -> str:
-    return f'<td style="padding:2px 10px;text-align:{"right" if right else "left"}">{inner}</td>'
+def _td(inner: str, head: str) -> str:
+    return f'<td data-head="{text(head)}" style="padding:2px 10px">{inner}</td>'
 
 
 def _number(entry: Entry | None) -> str:
+    """A number with its verdict in a word below it: a colour alone says nothing in print."""
     if entry is None:
         return ""
     said = entry.said(UNICODE)
     colour, shown = COLOURS.get(said.tone), text(said.text + said.mark)
-    return f'<span style="color:{colour}" title="{text(entry.word)}">{shown}</span>' if colour else shown
+    shown = f'<span style="color:{colour}">{shown}</span>' if colour else shown
+    word = "" if entry.word in ("", said.text) else f"<br><small>{text(entry.word)}</small>"
+    return shown + word

@@ -27,7 +27,8 @@ def markdown(reader: RunReader) -> str:
     found = read_refutations(reader)
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
-        lines.append(f"- **{escaped(name)}** {escaped(sentence(one))}")
+        again = f"  \n  `{command}`" if (command := one.replay(info.id)) else ""
+        lines.append(f"- **{escaped(name)}** {escaped(sentence(one))}{again}")
     versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
     lines += [""] * bool(found)
     return "\n".join(

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
+from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
 from falsefloor.report.figure import FIGURES, Figure
 from falsefloor.report.html import COLOURS, table_html
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url
-from falsefloor.report.radii import comparison
+from falsefloor.report.radii import accuracy, comparison, intervals
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
 from falsefloor.report.text import UNICODE, clean, fact, number, share, tallied, verdict_word
@@ -35,8 +36,6 @@ ROWS = 5000
 """Estimates listed one by one, and points in the comparison; all are in the CSV and JSON forms."""
 LARGEST_DRAWN = 1_500_000
 """Letters that all pictures may add to the page."""
-OPENED = 6
-"""Estimates whose pictures are seen without asking."""
 LARGEST = 512
 """Pixels a side: a larger input is no picture for a page."""
 
@@ -53,15 +52,20 @@ def page(reader: RunReader) -> str:
         colours=COLOURS,
         worded=verdict_word,
         table=_markup(table_html(read_comparison(reader))),
-        radii=_shown(comparison(chain.from_iterable(listed.values()), more=more)),
+        figures=[
+            _shown(comparison(chain.from_iterable(listed.values()), more=more)),
+            _shown(intervals(chain.from_iterable(listed.values()))),
+            _shown(accuracy(chain.from_iterable(listed.values()))),
+        ],
         units=list(_units(reader)),
-        refuted=[(one.series, one.count, sentence(one), suspicions(one)) for one in read_refutations(reader)],
+        refuted=[(one, sentence(one), suspicions(one)) for one in read_refutations(reader)],
         drawn=list(_drawn(reader)),
-        opened=OPENED,
         series=[(one, [_row(record) for record in listed[one.id]]) for one in reader.series()],
         more=more,
         origins=list(_origins(reader, info)),
         command=shlex.join(study_from(info.study).command()),
+        methods=methods(info, reader.series()),
+        bibtex=bibtex(info),
     )
 
 
@@ -154,19 +158,17 @@ def _images(detail: Detail) -> Iterator[tuple[str, str]]:
 def _evidence(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and values, without those that do not apply."""
     for name, value in facts.items():
-        if value == value:  # NaN: does not apply here
-            yield name, fact(value)
+        if value is not None and value == value and value != "nan":  # NaN: does not apply here
+            yield name.replace("_", " "), fact(value)
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     ends = [as_number(end) for end in record["interval"] or ()]
     return {
-        "numbers": (
-            record["input"],
-            _or_dash(record["label"]),
-            _or_dash(record["predicted"]),
-            _radius(record),
-        ),
+        "input": record["input"],
+        "label": _or_dash(record["label"]),
+        "predicted": _or_dash(record["predicted"]),
+        "radius": _radius(record),
         "interval": " to ".join(number(end) for end in ends if end is not None),
         "verdict": _verdict(record),
         "warnings": record["warnings"],
@@ -194,5 +196,5 @@ def _origins(reader: RunReader, info: RunInfo) -> Iterator[tuple[str, object]]:
         yield label, f"{plugin.get('dist', '')} {plugin.get('version', '')}"
     for name, digests in reader.fingerprints().items():
         for part, digest in digests.items():
-            yield f"{name} {part}", digest
+            yield f"{name}: digest of its {part}", digest
     yield "queries", f"{info.forward:,} forward, {info.backward:,} backward"

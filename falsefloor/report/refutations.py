@@ -33,6 +33,18 @@ class Refutation:
     suspicions: tuple[str, ...] = ()
     located: str = ""
     """what hides the gradient there, in words, where it was located"""
+    finding: str = ""
+
+    def replay(self, run: str) -> str:
+        """The command that evaluates its witness again; empty where there is none to evaluate."""
+        live = run == IN_PROCESS
+        return (
+            "" if live or self.distance is None else f"falsefloor replay {clean(run)} {clean(self.finding)}"
+        )
+
+
+IN_PROCESS = "in-process"
+"""The id of a run of live objects: nobody can load them again."""
 
 
 def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any]]) -> list[Refutation]:
@@ -89,6 +101,7 @@ def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Count
         as_number(witness.get("distance")),
         witness.get("predicted"),
         tuple(sorted(suspect, key=lambda code: (-suspect[code], code))),
+        finding=str(found.get("id", "")),
     )
 
 

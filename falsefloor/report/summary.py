@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Summary:
         if self.info.error:
             yield from _fold(Text(f"error: {clean(self.info.error)}", style="bold red"), width)
         if not self.live:
-            yield from _refuted(self.refuted, self.comparison, width=width, glyphs=glyphs)
+            yield from _refuted(self.refuted, self.comparison, self.info.id, width=width, glyphs=glyphs)
             yield from _onwards(self.info, self.comparison, self.refuted)
 
 
@@ -52,7 +53,7 @@ def head(info: RunInfo, comparison: Comparison, *, glyphs: Glyphs) -> Text:
 
 
 def _refuted(
-    refuted: tuple[Refutation, ...], comparison: Comparison, *, width: int, glyphs: Glyphs
+    refuted: tuple[Refutation, ...], comparison: Comparison, run: str, *, width: int, glyphs: Glyphs
 ) -> Iterator[Text]:
     if not refuted:
         return
@@ -67,6 +68,8 @@ def _refuted(
         located = f"the gradient is lost at {one.located}" if one.located else ""
         yield from (Text(f"  {piece}") for piece in wrapped(located, width - 2))
         yield from (Text(f"  {piece}", style="dim") for piece in wrapped(suspicions(one), width - 2))
+        if command := one.replay(run):
+            yield Text(f"  {command}", style="dim")
     if len(refuted) > SHOWN:
         yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")
 
@@ -76,9 +79,9 @@ def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, .
         # nothing was planned: there is nothing to resume, open or export, and the error says what to mend
         return
     codes = [one.code for one in refuted] + [
-        word
+        code[0]
         for row in comparison.rows
-        if row.told is not None and (word := row.told.cell.reason.split(" ")[0]).startswith("FF")
+        if row.told is not None and (code := re.match(r"FF\d{3}", row.told.cell.reason))
     ]
     run = clean(info.id)
     words = [f"falsefloor tui {run}", f"falsefloor export {run} --format html"]

@@ -65,3 +65,45 @@ def test_the_page_prints(report: Path) -> None:
     pdf = report.with_suffix(".pdf")
     _, console = browse(report, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
     assert console == [] and pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 20_000
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="no pdftotext here: apt-get install poppler-utils")
+def test_print_cuts_no_verdict_and_folds_nothing_away(tmp_path: Path) -> None:
+    run = sample(tmp_path)
+    with RunReader(run) as reader:
+        (tmp_path / "report.html").write_text(page(reader), encoding="utf-8")
+    browse(tmp_path / "report.html", f"--print-to-pdf={tmp_path / 'report.pdf'}")
+    command = ["pdftotext", "-layout", str(tmp_path / "report.pdf"), "-"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    words = " ".join(told.split())
+    for said in (
+        "REFUTED",
+        "FF201 floor above ceiling",
+        f"falsefloor replay {run.id} ",
+        "Evidence:",
+        "To cite",
+    ):
+        assert said in words
+    # every estimate is there, with its verdict in a word
+    assert words.count(" held ") >= 6 and "@software{falsefloor" in words
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen_but_what_scrolls(report: Path) -> None:
+    """A page that measures itself in a frame of 375 pixels: what sticks out of no box that scrolls."""
+    text = report.read_text(encoding="utf-8")
+    measure = """<script>addEventListener("load", () => {
+      const wide = [...document.querySelectorAll("body *")].filter(
+        one => one.getBoundingClientRect().right > 376 && !one.closest(".scroll, svg"));
+      document.title = "sticks out: " + wide.map(one => one.tagName + "." + one.className).join(" ");
+    })</script></body>"""
+    probe = text.replace("default-src 'none';", "").replace("</body>", measure)
+    phone = report.with_name("phone.html")
+    phone.write_text(probe, encoding="utf-8")
+    frame = report.with_name("frame.html")
+    frame.write_text(
+        '<body style="margin:0"><iframe src="phone.html" style="width:375px;height:9999px;border:0"'
+        ' onload="document.title = this.contentDocument.title"></iframe>',
+        encoding="utf-8",
+    )
+    dom, _ = browse(frame, "--dump-dom", "--allow-file-access-from-files")
+    assert "<title>sticks out: </title>" in dom, dom[:300]

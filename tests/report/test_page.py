@@ -164,3 +164,19 @@ def test_nothing_that_makes_pages_is_loaded_before_one_is_asked_for() -> None:
     program = "import sys, falsefloor.report.page; print('jinja2' in sys.modules, 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_nothing_is_folded_away_in_print_and_no_verdict_is_a_colour_alone(tmp_path: Path) -> None:
+    text = made(tmp_path)
+    assert len(re.findall(r"<details[^>]*>", text)) == len(re.findall(r"<details[^>]* open>", text)) > 9
+    (table,) = re.findall(r'<table class="falsefloor.*?</table>', text, re.DOTALL)
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", table)
+    assert heads[3] == "verdict" and set(re.findall(r'data-head="([^"]*)"', table)) == set(heads)
+    for number in re.findall(r"<span style=[^>]*>[≥≳][^<]*</span>(.*?)</td>", table):
+        assert re.match(r"<br><small>(refuted|suspect|vacuous)</small>", number)
+
+
+def test_no_fact_is_told_that_does_not_apply(tmp_path: Path) -> None:
+    words = " ".join(Tags(made(tmp_path)).words)
+    assert not re.search(r"\b(nan|None|fit_shape|frozenset|array\()\b", words)
+    assert "digest of its bounds" in words

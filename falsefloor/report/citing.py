@@ -1,0 +1,102 @@
+"""What a paper says of a run: the methods in a paragraph, the entries to cite, the table in LaTeX."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from falsefloor.report.comparison import Comparison
+from falsefloor.report.text import UNICODE, clean
+from falsefloor.store.forms import RunInfo
+from falsefloor.store.rows import SeriesRow
+
+PAPERS = {
+    "clever": """@inproceedings{weng2018clever,
+  title = {Evaluating the Robustness of Neural Networks: An Extreme Value Theory Approach},
+  author = {Weng, Tsui-Wei and Zhang, Huan and Chen, Pin-Yu and Yi, Jinfeng and Su, Dong and Gao, Yupeng and
+            Hsieh, Cho-Jui and Daniel, Luca},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+  url = {https://arxiv.org/abs/1801.10578}
+}""",
+    "milp": """@inproceedings{tjeng2019mip,
+  title = {Evaluating Robustness of Neural Networks with Mixed Integer Programming},
+  author = {Tjeng, Vincent and Xiao, Kai and Tedrake, Russ},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+  url = {https://arxiv.org/abs/1711.07356}
+}""",
+}
+"""By estimator."""
+NOTE = """@misc{goodfellow2018masking,
+  title = {Gradient Masking Causes {CLEVER} to Overestimate Adversarial Perturbation Size},
+  author = {Goodfellow, Ian},
+  year = {2018},
+  url = {https://arxiv.org/abs/1804.07870}
+}"""
+_NORMS = {"l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞"}
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≳": r"$\gtrsim$", "≥": r"$\geq$",
+    "≤": r"$\leq$", "×": r"$\times$", "✗": r"$^\times$", "⊢": r"$\vdash$", "∞": r"$\infty$", "·": r"$\cdot$",
+    "–": "--", "…": r"\ldots{}",
+}  # fmt: skip
+
+
+def methods(info: RunInfo, series: Sequence[SeriesRow]) -> str:
+    """One paragraph: what was estimated, with what, and what a verdict means."""
+    asked = [one for one in series if one.recovers is None]
+    names = dict.fromkeys(
+        f"{clean(one.estimator)} ({', '.join(f'{clean(k)} {clean(str(v))}' for k, v in one.params.items())})"
+        for one in asked
+    )
+    norms = " and ".join(_NORMS.get(norm, norm) for norm in dict.fromkeys(one.norm for one in asked))
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
+    return (
+        f"Robustness was estimated in {norms} with {versions} (seed {info.seed}, {clean(info.device)}) by"
+        f" {'; '.join(names)}. Each number was checked against what the function shows: an estimate is called"
+        " refuted where a stored point of another class lies nearer than it claims, suspect where statistical"
+        " evidence speaks against it, vacuous where it is far below the nearest point known, unchecked where"
+        " nothing could contradict it, and held where no failure was found; held is no proof. Witnesses were"
+        " evaluated again, alone and in their batch, before they counted."
+    )
+
+
+def bibtex(info: RunInfo) -> str:
+    """The entries of this software and of the papers whose estimators were used."""
+    year = time.gmtime(info.started).tm_year
+    used = [entry for name, entry in PAPERS.items() if name in str(info.study)]
+    version = info.versions.get("falsefloor", "")
+    own = (
+        "@software{falsefloor,\n  title = {falsefloor: robustness estimates that say whether they stand},\n"
+        f"  author = {{{{The falsefloor maintainers}}}},\n  version = {{{version}}},\n  year = {{{year}}}\n}}"
+    )
+    return "\n\n".join([own, NOTE, *used])
+
+
+def latex(comparison: Comparison) -> str:
+    """The comparison as a table for a paper (packages booktabs and amssymb)."""
+    heads = ["masker", *comparison.columns, "verdict"]
+    heads = ["model"] * (len(comparison.models) > 1) + heads
+    heads[1:1] = ["norm"] * (len(comparison.norms) > 1)
+    numbers = len(comparison.columns)
+    lines = [
+        r"% \usepackage{booktabs,amssymb}",
+        rf"\begin{{tabular}}{{{'l' * (len(heads) - numbers - 1)}{'r' * numbers}l}}",
+        r"\toprule",
+        " & ".join(map(escaped_latex, heads)) + r" \\",
+        r"\midrule",
+    ]
+    for row in comparison.rows:
+        at = row.subject
+        cells = [at.model] * (len(comparison.models) > 1) + [at.masker]
+        cells[1:1] = [at.norm] * (len(comparison.norms) > 1)
+        cells += ["".join(e.said(UNICODE)[:2]) if e is not None else "" for e in row.entries]
+        cells.append(" ".join(part for part in (row.words.lower(), row.reason.split(" ")[0]) if part))
+        lines.append(" & ".join(map(escaped_latex, cells)) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escaped_latex(words: str) -> str:
+    """Other people's words in LaTeX: no command, and the signs that its fonts lack as mathematics."""
+    return "".join(_LATEX.get(char, char) for char in clean(words))
