@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
+from falsefloor.engine.reproduce_claims import misdirection, overestimates
 from falsefloor.estimators.clever import Clever
 from falsefloor.estimators.finite_difference.scale import choose_scale
 from falsefloor.estimators.slopes.view import View
@@ -40,6 +41,8 @@ SAMPLES = (10, 100)
 DELTAS = tuple(10 ** (-k / 2) for k in range(15))
 """1 down to 1e-7."""
 CASTS = ("none", "float16", "bfloat16", "float8_e4m3fn", "uint8")
+EDGES = (-709.79, -709.78, -88.73, -88.72, 16.63, 16.64, 36.73, 36.74)
+"""About where a sigmoid's derivative becomes exactly 0 in float32 and float64, in hundredths."""
 POINTS = 16
 BINS = 2048
 
@@ -169,13 +172,13 @@ def _predicted(margin: float, tail: Tail, *, count: int) -> float:
 def underflow() -> Table:
     """The sigmoid's derivative as autograd gives it in float32 and float64, beside exp(-|t|), its size."""
     rows: list[Row] = []
-    for t in [k / 2 for k in range(-1600, 261)]:
+    for t in [*(k / 2 for k in range(-1600, 261)), *EDGES]:
         slopes = [
             float(_with_slope(torch.sigmoid, torch.tensor([t], dtype=kind))[1])
             for kind in (torch.float32, torch.float64)
         ]
         rows.append((t, *slopes, math.exp(-abs(t)) / (1 + math.exp(-abs(t))) ** 2))
-    return Table("underflow", ("t", "float32", "float64", "exact"), rows)
+    return Table("underflow", ("t", "float32", "float64", "exact"), sorted(rows))
 
 
 def casts(norm: Norm = "linf") -> Table:
@@ -209,11 +212,24 @@ def _autograd_level(subject: ModelSubject, x: Tensor, label: int, rival: int) ->
     return float(slope.flatten(1).abs().sum(1).median())
 
 
+def claims() -> Table:
+    """§3, the main result: CLEVER over the exact distance, without a mask and behind a staircase."""
+    columns = ("digit", "exact", "clever", "clever_masked", "attack_masked", "radius")
+    return Table("claims", columns, overestimates())
+
+
+def directions() -> Table:
+    """§6: gradients that are noisy, or point the wrong way, and what a score makes of them."""
+    return Table("directions", ("mask", "digit", "correlation", "clever", "attack"), misdirection())
+
+
 TABLES: dict[str, Callable[[], Table]] = {
+    "claims": claims,
     "steps": steps,
     "regimes": regimes,
     "underflow": underflow,
     "casts": casts,
+    "directions": directions,
 }
 
 

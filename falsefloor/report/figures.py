@@ -9,7 +9,7 @@ from pathlib import Path
 
 from falsefloor.report.figure import MARKERS, Curve, Figure, Level
 from falsefloor.report.paint_plot import KINDS, LOOK, save, sheet
-from falsefloor.report.scale import Scale, linear, logarithmic
+from falsefloor.report.scale import Scale, linear, logarithmic, named
 
 Rows = Sequence[Mapping[str, str]]
 HUES = ("red", "blue", "green", "purple", "quiet")
@@ -82,6 +82,38 @@ def _casts(rows: Rows) -> list[Figure]:
     return [_figure(title, side, logarithmic, "median slope", curves, levels)]
 
 
+def _claims(rows: Rows) -> list[Figure]:
+    names = {
+        "exact": "exact distance",
+        "attack_masked": "attack, behind the staircase",
+        "clever": "CLEVER",
+        "clever_masked": "CLEVER, behind the staircase",
+    }
+    return [_by_digit("what CLEVER claims, and the distance", rows, names)]
+
+
+def _directions(rows: Rows) -> list[Figure]:
+    names = {"attack": "nearest point known", "clever": "CLEVER"}
+    made = []
+    for mask in dict.fromkeys(row["mask"] for row in rows):
+        mine = [row for row in rows if row["mask"] == mask]
+        told = sum(_column(mine, "correlation")) / len(mine)
+        made.append(_by_digit(f"gradient: {mask}, correlation {told:.2f}", mine, names))
+    return made
+
+
+def _by_digit(title: str, rows: Rows, names: Mapping[str, str]) -> Figure:
+    """Radii: a row a digit, a marker a column."""
+    digits = [f"digit {row['digit']}" for row in rows]
+    places = [-float(n) for n in range(len(rows))]
+    curves = [
+        Curve(told, _column(rows, name), places, hue, marker, line=False)
+        for (name, told), hue, marker in zip(names.items(), HUES, MARKERS, strict=False)
+    ]
+    side = logarithmic("radius", [x for curve in curves for x in curve.x])
+    return Figure(title, side, named("", digits), tuple(curves), rows=len(rows))
+
+
 def _figure(
     title: str,
     x: Scale,
@@ -104,4 +136,6 @@ FIGURES: Mapping[str, Callable[[Rows], list[Figure]]] = {
     "regimes": _regimes,
     "underflow": _underflow,
     "casts": _casts,
+    "claims": _claims,
+    "directions": _directions,
 }

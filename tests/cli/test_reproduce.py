@@ -86,6 +86,24 @@ def test_casts_hide_their_steps_from_autograd_and_not_from_differences() -> None
         assert levels[name] == pytest.approx(float(levels["none"]), rel=0.02)
 
 
+def test_a_staircase_makes_clever_claim_its_radius_and_leaves_the_distance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("falsefloor.engine.reproduce_claims.DIGITS", 1)
+    ((_, exact, clever, masked, attack, radius),) = measured.overestimates()
+    assert float(clever) < float(exact) < float(masked) == float(radius) == measured.RADIUS
+    assert abs(float(attack) - float(exact)) <= 1 / 255 + 1e-3
+
+
+def test_a_gradient_may_be_noise_or_point_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falsefloor.engine.reproduce_claims.DIGITS", 1)
+    rows = {str(row[0]): row for row in measured.misdirection()}
+    told = {mask: float(row[2]) for mask, row in rows.items()}
+    assert told["none"] > 0.95 and abs(told["noisy"]) < 0.5 and told["misdirected"] < -0.9
+    assert float(rows["noisy"][3]) < float(rows["none"][3]) / 10
+    assert float(rows["misdirected"][3]) == measured.RADIUS > float(rows["misdirected"][4])
+
+
 @pytest.fixture
 def small_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The two tables that take no time, and a folder that does not exist yet."""

@@ -38,7 +38,9 @@ class First(Page):
         yield VerticalScroll(
             Static(styled(self._words()), id="welcome"),
             OptionList(
-                Option("d  See the demo: a digit classifier behind seven maskers; under a minute", id="demo"),
+                Option(
+                    "d  See the demo: a digit classifier behind six masks and none; about a minute", id="demo"
+                ),
                 Option("n  Compose a new run with your own model", id="new_run"),
                 Option("?  Help", id="help"),
                 Option("q  Quit", id="quit"),
