@@ -17,8 +17,8 @@ import falsefloor  # noqa: E402
 project = "falsefloor"
 author = "The falsefloor maintainers"
 version = release = falsefloor.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
-myst_enable_extensions = ["colon_fence", "deflist"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 smartquotes = False
 exclude_patterns = ["_build", "**/*.py"]

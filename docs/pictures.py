@@ -1,6 +1,6 @@
 """The documentation's pictures of the app, from a real run: the demo's, computed here where there is none.
 
-    python docs/pictures.py             # computes the demo into a temporary store, under a minute
+    python docs/pictures.py             # computes the demo into a temporary store, in about a minute
     python docs/pictures.py STORE       # takes the newest run of a store
 
 Writes docs/pictures/*.svg: what Textual exports of the screens, at 140 × 40 and 80 × 24.

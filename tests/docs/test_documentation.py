@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sample_run import sample
 from typer.main import get_command
 
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.cli.app import ANYWHERE, app
+from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
 from falsefloor.tui.actions import ACTIONS
 
@@ -71,10 +73,10 @@ def spoken_commands() -> list[Any]:
 def test_every_command_and_option_that_a_page_shows_exists(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     command: Any = get_command(app)
-    options = {name for one in command.params for name in one.opts}
+    options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     while words and not words[0].startswith("-") and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
-        options |= {name for one in command.params for name in one.opts}
+        options |= {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     known = options | set(ANYWHERE) | {"--help", "-h"}
     for word in words:
         if word.startswith("-") and not re.match(r"-\d", word):
@@ -140,3 +142,29 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("study", sorted(ROOT.glob("benchmarks/**/*.toml")), ids=lambda path: path.name)
 def test_every_study_of_the_benchmarks_can_be_read(study: Path) -> None:
     assert study_from(tomllib.loads(study.read_text(encoding="utf-8"))).models
+
+
+def test_the_readme_is_read_in_a_minute_and_the_results_are_one_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = re.sub(r"\(\S+\)|[│─|`]", " ", readme).split()
+    assert len(words) < 700
+    # 240 words are a minute
+    assert len(readme[: readme.index("$ make test")].split()) < 240
+    assert len((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split()) <= 1500
+
+
+def test_every_key_of_a_runs_document_is_explained(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        document = reader.document()
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    known = {*document, *document["run"], *document["estimates"][0], *document["observations"][0]}
+    assert not [key for key in sorted(known) if f"`{key}`" not in page]
+
+
+def test_the_plan_is_what_its_script_prints() -> None:
+    script = ROOT / "benchmarks" / "plan.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    first, *rows = done.stdout.splitlines()
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert "\n".join(rows) in page
+    assert all(number in page for number in re.findall(r"\d[\d,]+", first))

@@ -1,0 +1,35 @@
+"""The ImageNet plan of docs/scaling.md: passes by the counts of cost.py, days on cards that nobody tried.
+
+python benchmarks/plan.py
+"""
+
+from __future__ import annotations
+
+TARGETS = 10
+PASSES = {"clever": 8_006 + 7_901 * TARGETS, "finite-difference": 51_239, "attack": 22_511 + 3_227}
+"""Rows forwards and backwards, of 784 coordinates and ten classes; see cost.py."""
+OBSERVATION = 2_932 + 443
+MASKERS, CARDS = 10, 64
+FLOP, PEAK, SHARE = 8.2e9, 67e12, 0.4
+"""Of a forward of ResNet-50; of an H100-class card in float32; of which we assume so much to be reached."""
+
+
+def main() -> None:
+    each = sum(PASSES.values()) + OBSERVATION
+    rate = PEAK * SHARE / FLOP
+    print(f"{each:,} passes an input and masker, {rate:,.0f} passes a second")
+    for inputs in (50_000, 1_000, 100):
+        seconds = inputs * MASKERS * each / rate
+        print(f"| {inputs:,} inputs | {_time(seconds)} | {_time(seconds / CARDS)} |")
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * unit:
+            value = seconds / unit
+            return f"{value:.0f} {name}" if value >= 10 else f"{value:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    main()
