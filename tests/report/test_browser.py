@@ -48,7 +48,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_thousand_estimates_are_drawn_without_a_word_on_the_console(report: Path) -> None:
     dom, console = browse(report, "--dump-dom")
     assert console == []
-    assert dom.count('<tr><td class="n">') == 112 * 9 and dom.rstrip().endswith("</html>")
+    assert dom.count('<tr><td class="n" data-head="input">') == 112 * 9 and dom.rstrip().endswith("</html>")
     assert "REFUTED" in dom and "<svg" in dom
 
 

@@ -148,7 +148,7 @@ def test_the_template_escapes_everything_and_guesses_nothing() -> None:
 def test_a_page_of_a_thousand_estimates_stays_small(tmp_path: Path) -> None:
     text = made(tmp_path, inputs=112)
     assert len(text.encode()) < 5_000_000
-    assert text.count('<tr><td class="n">') == 112 * 9
+    assert text.count('<tr><td class="n" data-head="input">') == 112 * 9
 
 
 def test_of_a_large_run_the_first_inputs_of_every_series_are_listed(
@@ -156,7 +156,7 @@ def test_of_a_large_run_the_first_inputs_of_every_series_are_listed(
 ) -> None:
     monkeypatch.setattr(page_module, "ROWS", 18)
     text = made(tmp_path)
-    assert text.count('<tr><td class="n">') == 18
+    assert text.count('<tr><td class="n" data-head="input">') == 18
     assert "9 more are not drawn" in text and "9 more estimates: <code>falsefloor export" in text
 
 
