@@ -48,6 +48,6 @@ def test_the_judge_of_a_run_loads_nothing_heavy() -> None:
 def test_public_names_are_few_and_listed() -> None:
     import falsefloor
 
-    assert falsefloor.__all__ == ["Results", "__version__", "evaluate"]
+    assert falsefloor.__all__ == ["Results", "__version__", "estimators", "evaluate", "load", "maskers"]
     with pytest.raises(AttributeError, match="it has Results"):
         _ = falsefloor.evaluat  # type: ignore[attr-defined]

@@ -106,4 +106,4 @@ def test_on_a_phone_nothing_is_wider_than_the_screen_but_what_scrolls(report: Pa
         encoding="utf-8",
     )
     dom, _ = browse(frame, "--dump-dom", "--allow-file-access-from-files")
-    assert "<title>sticks out: </title>" in dom, dom[:300]
+    assert "<title>sticks out:</title>" in dom, dom[:300]
