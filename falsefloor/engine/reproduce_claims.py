@@ -79,7 +79,7 @@ def overestimates() -> list[Row]:
         ModelSubject(compose(body, stack), classes=10) for stack in ([], [(Staircase(c=LEVELS), "input")])
     )
     asked: list[tuple[ModelSubject, Estimator]] = [
-        (plain, Milp()),
+        (plain, Milp(time_limit=600.0)),
         (plain, PUBLISHED),
         (stairs, PUBLISHED),
         (stairs, Attack()),

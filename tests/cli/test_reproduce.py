@@ -86,6 +86,7 @@ def test_casts_hide_their_steps_from_autograd_and_not_from_differences() -> None
         assert levels[name] == pytest.approx(float(levels["none"]), rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_staircase_makes_clever_claim_its_radius_and_leaves_the_distance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
