@@ -112,10 +112,12 @@ class AskExport(ModalScreen[tuple[str, str] | None]):
         return f"falsefloor-{self._run}" + ("" if form == "run" else f".{form}")
 
     def on_mount(self) -> None:
-        self.query_one(OptionList).focus()
+        for options in self.query(OptionList):
+            options.focus()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        self.query_one(Input).value = self._path(event.option.id or "json")
+        for field in self.query(Input):
+            field.value = self._path(event.option.id or "json")
 
     def on_option_list_option_selected(self) -> None:
         self.query_one(Input).focus()

@@ -79,7 +79,7 @@ class NewRun(Page):
     """One form from top to bottom; ctrl+r reviews and starts."""
 
     WHERE = "new"
-    PARTS = ("form", "hint")
+    PARTS = ("form", "hint", "model", "inputs", "maskers", "estimators", "norms", "o-output", "domains")
     TITLE_TEXT = "new run"
     AUTO_FOCUS: ClassVar[str] = "#model"
     BINDINGS: ClassVar[list[BindingType]] = bindings("new")
@@ -191,7 +191,7 @@ class NewRun(Page):
         target = event.control
 
         def edited(text: str | None) -> None:
-            if text is not None:
+            if text is not None and self.standing:
                 target.put(event.index, text)
             target.focus()
 
@@ -224,7 +224,7 @@ class NewRun(Page):
         field = self.query_one(f"#{name}", Input)
 
         def chosen(value: str | None) -> None:
-            if value is not None:
+            if value is not None and self.standing:
                 field.value = value
                 field.focus()
 
@@ -251,6 +251,8 @@ class NewRun(Page):
         self.app.push_screen(AskPath("Load a study from"), given)
 
     def _loaded(self, found: tuple[Study, str]) -> None:
+        if not self.standing:
+            return
         study, self._file = found
         self._fill(study)
 

@@ -114,6 +114,8 @@ class Page(Screen[None]):
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
+        if not self.standing:
+            return  # it was closed while it was put up
         self.bindings_updated_signal.subscribe(self, lambda _: self.tell_keys())
         self.tell_keys()
         self.head()

@@ -43,8 +43,13 @@ class Picker(ModalScreen[str | None]):
             yield Static("Reading.", id="said", markup=False, classes="hint")
 
     def on_mount(self) -> None:
-        self.query_one(Input).focus()
-        self._read()
+        if self._standing:
+            self.query_one(Input).focus()
+            self._read()
+
+    @property
+    def _standing(self) -> bool:
+        return self.is_attached and bool(self.query(Input) and self.query(OptionList) and self.query("#said"))
 
     def _read(self) -> None:
         level, app = self._levels[-1], self.app
@@ -63,7 +68,7 @@ class Picker(ModalScreen[str | None]):
 
     def _know(self, level: Level, found: Sequence[Choice], problem: str) -> None:
         # It may have been left, or another level asked for meanwhile.
-        if not self.is_attached or level is not self._levels[-1]:
+        if not self._standing or level is not self._levels[-1]:
             return
         self._found = found
         deeper = (

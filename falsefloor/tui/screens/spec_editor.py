@@ -63,8 +63,16 @@ class SpecEditor(ModalScreen[str | None]):
             yield Static(f"enter or ^r done  tab to the fields  esc leaves{more}", classes="hint")
 
     async def on_mount(self) -> None:
-        self.query_one("#spec", Input).focus()
-        await self._read(self._text)
+        if self._standing:
+            self.query_one("#spec", Input).focus()
+            await self._read(self._text)
+
+    @property
+    def _standing(self) -> bool:
+        """Whether it is whole: it may be closed while it is put up, or while a form in it is."""
+        return self.is_attached and all(
+            self.query(f"#{n}") for n in ("spec", "names", "forms", "problem-line")
+        )
 
     # The text decides; the forms write into it
 
@@ -77,6 +85,8 @@ class SpecEditor(ModalScreen[str | None]):
 
     async def _read(self, text: str) -> None:
         """Show the names that fit, and forms for the specs that are complete."""
+        if not self._standing:
+            return
         last = text.rpartition("+")[2] if self._kind == "masker" else text
         self._offer(last.partition(":")[0].strip() if ":" not in last else "", complete=":" in last)
         try:
@@ -100,6 +110,8 @@ class SpecEditor(ModalScreen[str | None]):
                 form = OptionForm(self._options(row), spec.params, owner=spec.name, title=_title(row, n))
                 self._made[n, spec.name] = form
                 await stand.mount(form)
+                if not self._standing:
+                    return
             self._forms.append(self._made[n, spec.name])
         for form in self._made.values():
             form.display = form in self._forms
@@ -141,6 +153,8 @@ class SpecEditor(ModalScreen[str | None]):
         return ""
 
     def _say(self, problem: str) -> None:
+        if not self._standing:
+            return
         line = self.query_one("#problem-line", Static)
         text = self.query_one("#spec", Input).value
         line.display = (

@@ -125,7 +125,8 @@ class Tour(ModalScreen[None]):
             yield Static(id="step", markup=False)
 
     def on_mount(self) -> None:
-        self._show()
+        if self.query("#step"):
+            self._show()
 
     def _show(self) -> None:
         step = self._steps[self._at]

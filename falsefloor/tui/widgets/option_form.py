@@ -57,7 +57,9 @@ class OptionForm(Vertical):
             self._enter(option, text)
 
     def _enter(self, option: Option, text: str) -> None:
-        field = self.query_one(f"#o-{option.name}")
+        if not (found := self.query(f"#o-{option.name}")):
+            return  # it is being put up, from the same texts, or taken down
+        field = found.first()
         with self.prevent(Input.Changed, Checkbox.Changed, Select.Changed):
             if isinstance(field, Select):
                 field.set_options(_choices(option, text))
@@ -113,6 +115,8 @@ class OptionForm(Vertical):
 
     def _judge(self, option: Option) -> None:
         """Say beside the field what it is for, or what it must be."""
+        if not self.query(f"#o-{option.name}") or not self.query(f"#h-{option.name}"):
+            return
         wrong = self._problem_of(option) is not None
         self.query_one(f"#o-{option.name}").set_class(wrong, "-wrong")
         told = self.query_one(f"#h-{option.name}", Static)
