@@ -30,7 +30,7 @@ PAUSE, SHARE = 1.0, 30.0
 """Seconds between two looks at a live run, and how many times longer than a look itself: 3 % of a core."""
 MODES = ("cells", "codes", "single")
 """How warnings stand together: by code and cell, by code, not at all."""
-Found = tuple[dict[str, dict[str, Any]], list[Row], dict[str, int], tuple[Column, ...]]
+Found = tuple[dict[str, dict[str, Any]], list[Row], dict[str, int]]
 
 
 class Warnings(ListPage[Mapping[str, Any]]):
@@ -96,13 +96,13 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._columns = self._heads(single=within is not None or mode == "single")
         rows = self.rows(by_key)
         self._cost = time.monotonic() - began
-        return by_key, rows, dict(counts), self._columns
+        return by_key, rows, dict(counts)
 
     def _show(self, read: Found) -> None:
         self._reading = False
         if not self.standing:
             return
-        found, rows, counts, _ = read
+        found, rows, counts = read
         began = time.monotonic()
         self.show(found, rows)
         self._next = time.monotonic() + SHARE * (self._cost + time.monotonic() - began)
