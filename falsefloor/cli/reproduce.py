@@ -24,8 +24,7 @@ def reproduce(
     CLEVER against exact distances, without and behind a staircase; the
     staircase and its ramp (Figure 1); the two regimes of a ramp against N·D·δ
     with a prediction; the sigmoid's underflow; what casts do to a model's
-    slopes; noisy and misdirected gradients. Takes about half a minute;
-    prints the files it wrote.
+    slopes; noisy and misdirected gradients. Prints the files it wrote.
     Pictures need matplotlib: pip install "falsefloor[report]".
     """
     from falsefloor.plugins.process import ask
