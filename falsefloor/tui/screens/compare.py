@@ -79,7 +79,7 @@ class Compare(Page):
         width, height = event.size
         side = width >= HUGE and height >= 28
         self.set_class(side, "-huge")
-        if side:
+        if side and self.standing:
             self.query_one(Side).styles.height = "1fr"
         self.view = replace(self.view, wide=width - side * SIDE >= 110)
         if self.bench.snapshot is not None and self.standing:
