@@ -6,7 +6,7 @@ version and prints: recall on over-claims and on useless under-claims, false ala
 share of each check, the same for two published sets of rules (detection_rules.py), and what the checks cost
 (detection_costs.py). Families whose name is marked `frozen` had no part in the choice of any threshold.
 
-    python benchmarks/detection.py --quick                     # about 150 estimates
+    python benchmarks/detection.py --quick                     # about 300 estimates
     python benchmarks/detection.py --store DIR                 # hours; interrupt it and go on any time
     python benchmarks/detection.py --store DIR --table-only    # of what is there
 """
@@ -59,7 +59,7 @@ Flags = dict[tuple[str, str, str], dict[str, list[str]]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="about 150 estimates, three minutes on one core")
+    parser.add_argument("--quick", action="store_true", help="about 300 estimates, six minutes on one core")
     parser.add_argument("--store", type=Path, help="where the runs are kept; a temporary one with --quick")
     parser.add_argument("--norms", default=",".join(NORMS), help="of the full benchmark")
     parser.add_argument("--table-only", action="store_true", help="compute nothing that is not there")

@@ -13,8 +13,8 @@ from falsefloor.observed import MoreSamples
 STABLE = 0.01
 """A score that moves by less than this share stays, in words."""
 CALM = 0.1
-"""A score that moves by less than this share with four times the samples did not depend on luck: recurrent
-nets' move by up to 0.09 where it is sound, and by 0.5 where it was refuted."""
+"""A score that falls by less than this share with four times the samples was not luck: recurrent nets' fall
+by up to 0.09 where they are sound, and by 0.5 where one was refuted. One that rises was on the safe side."""
 UNSEEN = 3.0
 """Hits to be expected, at most, where none was met: by the rule of three, with 95 % confidence."""
 
@@ -51,8 +51,8 @@ class Resampled:
 
     @property
     def calm(self) -> bool:
-        """Whether the score is the same, but for a sample's luck. One at its cap has nowhere to go."""
-        return abs(self.moved) < CALM and not self.capped
+        """Whether the score does not fall, but for a sample's luck. One at its cap has nowhere to go."""
+        return self.moved > -CALM and not self.capped
 
     def sentence(self) -> str:
         """What became of the score, to stand behind a semicolon."""
