@@ -98,6 +98,11 @@ class Evidence:
     batch_only: float | None = None
     """Flag of the core, beside ``unsettled``: the point changes class in a batch and not alone. FF504."""
 
+    repeat_shift: float | None = None
+    """By the core: how far logits moved, relative, where a point around the claim was asked again. FF105."""
+    batch_shift: float | None = None
+    """The same between a batch and another, or none. FF105."""
+
     gradient_source: str | None = None
     """Of a repaired estimate, by the core: the gradient source that was chosen."""
     gradient_step: float | None = None

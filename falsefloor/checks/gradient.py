@@ -185,6 +185,10 @@ def non_deterministic(facts: Facts) -> list[Finding] | None:
     moved, mixed = repeats.shift, batch.shift
     if moved is None or mixed is None:
         return None
+    # and around every claim about this input
+    told = [said(record) for record in (facts.judged, *facts.others)]
+    moved = max(moved, *(one.repeat_shift or 0.0 for one in told))
+    mixed = max(mixed, *(one.batch_shift or 0.0 for one in told))
     limit = 0.0 if seen(facts).device == "cpu" else SHIFT
     if moved > limit or repeats.label:
         message = f"asked again, the model answers differently: logits move by {moved:.2g}, relative"

@@ -14,7 +14,7 @@ from typing import Any
 from falsefloor.api import Cancelled, NotApplicable
 from falsefloor.engine import estimate, observe, resample, trap
 from falsefloor.engine.context import Sink
-from falsefloor.engine.met import noted, sightings
+from falsefloor.engine.met import asked_around, noted, sightings
 from falsefloor.engine.session import Session, Task, declined, describe_error
 from falsefloor.errors import FalsefloorError
 from falsefloor.store.records import EstimateResult, UnitResult
@@ -45,7 +45,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         task = Task(spec, prepared, subject, range(*spec["chunk"]))
         numbers, seen = sightings(task)
         with subject.shown_to(seen):
-            result = KINDS[kind_of(spec)](task, session, sink)
+            result = asked_around(task, session, KINDS[kind_of(spec)](task, session, sink))
         result = replace(
             noted(task, session, result, numbers, seen),
             fingerprint=fingerprint(spec, prepared.fingerprint),

@@ -1,0 +1,137 @@
+"""Around a claim and its witness, once they are known: shells nobody aimed at, and the same answer twice.
+
+What an input answers alone, in company, in another order or later is asked at the input by
+`falsefloor.subjects.observe.repeats`; a subject may be faithful there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from falsefloor.numerics.balls import directions, fold
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.sightings import Sightings
+from falsefloor.subjects.subject import ModelSubject
+
+SHELLS = (1.0, 0.95, 0.85, 0.7, 0.5)
+"""Shares of a claim at which points lie, as many at each: most of a ball's volume is near its surface."""
+EACH = 24
+TWICE = 3
+"""Points of the outermost shells that are asked in other ways."""
+INSIDE = (1.0, 0.9)
+"""And points on the way to a witness, as shares."""
+MOVED = 1e-4
+"""Relative to the largest logit: less is another order of sums."""
+ROUNDINGS = 8.0
+"""Units of eps that the same may take in half precision, where 1e-4 is less than one."""
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Of N inputs: how far a point's logits moved at most, relative, between repeats and between batches; 0
+    for what may be rounding."""
+
+    repeats: Tensor
+    batch: Tensor
+
+    def and_then(self, other: Moves) -> Moves:
+        return Moves(torch.maximum(self.repeats, other.repeats), torch.maximum(self.batch, other.batch))
+
+
+def around(
+    subject: ModelSubject,
+    inputs: Tensor,
+    *,
+    radius: Tensor,
+    witness: Tensor | None,
+    norm: str,
+    generators: Sequence[Generator],
+    rows: int,
+) -> Moves:
+    """Ask points on shells inside ``radius`` (N,) around inputs (N, *input); some of them, and some towards
+    ``witness`` (N, *input), again: alone, in another order and at last as at first."""
+    guard = Guarded(subject, rows=rows)
+    lo, hi = subject.bounds
+    shape = tuple(inputs.shape[1:])
+    ways = torch.stack(
+        [directions(shape, norm=norm, count=EACH * len(SHELLS), generator=drawn) for drawn in generators]
+    ).to(inputs.device)
+    if norm == "linf":
+        # every second one anywhere on a face of the cube, and not in a corner
+        inner = torch.stack([torch.rand(EACH * len(SHELLS), *shape, generator=g) for g in generators])
+        faces = (ways * inner.to(ways))[:, 1::2]
+        longest = faces.flatten(2).abs().amax(2)
+        ways[:, 1::2] = faces / longest.reshape(*longest.shape, *([1] * len(shape)))
+    shares = torch.tensor(SHELLS, device=inputs.device).repeat(EACH)
+    wide = (-1, 1, *([1] * len(shape)))
+    step = radius.to(ways).reshape(wide) * shares.reshape(1, -1, *([1] * len(shape))) * ways
+    points = fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
+    guard(points)
+    picked = [points[:, :TWICE]]
+    if witness is not None:
+        picked += [(inputs + share * (witness - inputs)).unsqueeze(1) for share in INSIDE]
+    return _twice(guard, torch.cat(picked, 1))
+
+
+def _twice(guard: Guarded, points: Tensor) -> Moves:
+    """Points (N, P, *input) asked together, alone, in reverse, and together again."""
+    count, each = points.shape[:2]
+    flat = points.flatten(0, 1)
+    first = guard(flat[None])[0]
+    company = guard(flat.flip(0)[None])[0].flip(0)
+    alone = guard.alone(flat)
+    again = guard(flat[None])[0]
+    batch = torch.maximum(_moved(first, company), _moved(first, alone))
+    return Moves(
+        _moved(first, again).reshape(count, each).amax(1), _beyond(batch, guard).reshape(count, each).amax(1)
+    )
+
+
+def forgotten(subject: ModelSubject, seen: Sightings, *, of: Sequence[int], rows: int) -> Moves:
+    """What the subject was seen to answer and does not answer now: of sightings of another class around
+    inputs ``of``, none of which stands, by how much the label leads now, alone and in company."""
+    guard = Guarded(subject, rows=rows)
+    count = len(seen.inputs)
+    repeats = torch.zeros(count, dtype=torch.float64, device=seen.inputs.device)
+    batch = repeats.clone()
+    for at in of:
+        known = seen.changed.distance[at] < torch.inf
+        points = seen.changed.points[at][known].reshape(-1, *seen.inputs.shape[1:])
+        if not len(points):
+            continue
+        label = seen.labels[at : at + 1].expand(len(points))
+        together, alone = (_lead(logits, label) for logits in (guard(points[None])[0], guard.alone(points)))
+        # by so much the label leads now in every way, where another class led
+        lost = _beyond(torch.minimum(together, alone), guard)
+        repeats[at] = lost.amin()
+        apart = torch.minimum(_beyond(together, guard), _beyond(-alone, guard))
+        apart = torch.maximum(apart, torch.minimum(_beyond(-together, guard), _beyond(alone, guard)))
+        batch[at] = apart.amax()
+    return Moves(repeats, batch)
+
+
+def _beyond(moved: Tensor, guard: Guarded) -> Tensor:
+    kind = torch.finfo(guard.subject.resolution)
+    limit = MOVED if kind.bits > 16 else ROUNDINGS * kind.eps
+    return torch.where(moved > limit, moved, 0.0)
+
+
+def _lead(logits: Tensor, labels: Tensor) -> Tensor:
+    """(R,): by how much the label leads, relative to the largest logit; NaN says nothing."""
+    exact = logits.double()
+    own = exact.gather(1, labels[:, None])
+    rest = exact.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
+    return ((own - rest).squeeze(1) / exact.abs().amax(1)).nan_to_num(0.0, 0.0, 0.0)
+
+
+def _moved(first: Tensor, other: Tensor) -> Tensor:
+    """(R,): how far logits (R, K) moved, relative to the largest; infinite where one has no answer."""
+    one, two = first.double(), other.double()
+    same = ((one == two) | (one.isnan() & two.isnan())).all(1)
+    scale = one.abs().amax(1)
+    moved = ((one - two).abs().amax(1) / scale).nan_to_num(torch.inf, torch.inf)
+    return torch.where(same, 0.0, moved)

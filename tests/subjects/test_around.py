@@ -1,0 +1,96 @@
+"""Points around a claim asked in several ways, and answers that a subject gave and does not give any more."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.subjects.observe.around import SHELLS, Moves, around, forgotten
+from falsefloor.subjects.observe.met import met
+from falsefloor.subjects.sightings import Sightings
+from falsefloor.subjects.subject import ModelSubject
+
+X = torch.full((2, 6), 0.5)
+LABELS = torch.tensor([0, 0])
+RADIUS = torch.tensor([0.2, 0.1])
+
+
+class Plane(nn.Module):
+    """Class 1 above 0.9 in the first coordinate."""
+
+    def lead(self, x: Tensor) -> Tensor:
+        return 0.9 - x[:, 0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = self.lead(x)
+        return torch.stack([lead, torch.zeros_like(lead)], 1)
+
+
+class Company(Plane):
+    """What is asked alone answers otherwise beyond 0.15 in the largest coordinate."""
+
+    def lead(self, x: Tensor) -> Tensor:
+        far = (x - 0.5).abs().amax(1) > 0.15
+        return super().lead(x) + 0.1 * (far & (len(x) == 1))
+
+
+class Forgetful(Plane):
+    """Answered another class at first."""
+
+    early = True
+
+    def lead(self, x: Tensor) -> Tensor:
+        return super().lead(x) - 2.0 * (self.early and len(x) > 1)
+
+
+def moves(module: nn.Module, norm: str = "linf", witness: Tensor | None = None) -> Moves:
+    drawn = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    subject = ModelSubject(module, classes=2)
+    return around(subject, X, radius=RADIUS, witness=witness, norm=norm, generators=drawn, rows=512)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_shells_lie_inside_the_claim_and_a_faithful_subject_does_not_move(norm: str) -> None:
+    asked: list[Tensor] = []
+
+    class Seen(Plane):
+        def lead(self, x: Tensor) -> Tensor:
+            asked.append(x)
+            return super().lead(x)
+
+    found = moves(Seen(), norm)
+    assert found.repeats.tolist() == found.batch.tolist() == [0.0, 0.0]
+    away = vector_norm(torch.cat(asked) - X[0], norm)
+    assert float(away.max()) == pytest.approx(0.2, rel=1e-4)
+    assert float(away.min()) == pytest.approx(0.1 * min(SHELLS), rel=1e-4)
+
+
+def test_what_answers_otherwise_alone_moves_where_the_claim_reaches_there() -> None:
+    found = moves(Company())
+    assert found.batch[0] > 0.01 and found.batch[1] == 0
+    assert found.repeats.tolist() == [0.0, 0.0]
+    near = moves(Company(), witness=X + torch.tensor([[0.0] * 5 + [0.16]]))
+    assert bool((near.batch > 0.01).all()), "and where a witness lies there"
+
+
+def test_an_answer_that_is_not_given_any_more_is_told() -> None:
+    module = Forgetful()
+    subject = ModelSubject(module, classes=2)
+    seen = Sightings(X[:1], LABELS[:1], norm="linf", bounds=subject.bounds)
+    with subject.shown_to(seen):
+        subject(X[:1] + torch.tensor([[0.1], [0.2]]))
+        subject.module.early = False
+        assert met(subject, seen, rows=64) == [{}], "none of them stands"
+        found = forgotten(subject, seen, of=[0], rows=64)
+    assert found.repeats[0] > 0.1 and found.batch[0] == 0
+
+
+def test_an_answer_that_is_still_given_is_none_of_these() -> None:
+    subject = ModelSubject(Plane(), classes=2)
+    seen = Sightings(X[:1], LABELS[:1], norm="linf", bounds=subject.bounds)
+    with subject.shown_to(seen):
+        subject(X[:1] + 0.45)
+        found = forgotten(subject, seen, of=[0], rows=64)
+    assert found.repeats.tolist() == found.batch.tolist() == [0.0]
