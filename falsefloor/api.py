@@ -172,6 +172,8 @@ class LoadedModel:
 
     module: (N, *input_shape) to logits (N, classes). bounds: the domain of every coordinate, numbers or
     tensors broadcastable to one input. units: what one unit of input is, in words ("pixel, 0 to 1").
+    scale, step, immutable: for each feature, what counts as a distance of 1, the grid of its values (0 for
+    none), and the numbers of those that may not change.
     inputs: the reference of the inputs to use when none are named. files: source files that were read and
     belong to the model's identity. output: which of several values the module returns are its logits, by name
     or number.
@@ -185,6 +187,9 @@ class LoadedModel:
     inputs: str | None = None
     files: tuple[str, ...] = ()
     output: str | int | None = None
+    scale: Any = None
+    step: Any = None
+    immutable: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def evaluate(
     inputs: Array,
     labels: Array | None = None,
     *,
-    bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0),
+    bounds: tuple[Any, Any] = (0.0, 1.0),
     norm: Order | Sequence[Order] = "linf",
     maskers: Given | Sequence[Given] = ("none",),
     estimators: Given | Sequence[Given] = ("clever", "finite-difference", "attack"),
@@ -71,6 +72,9 @@ def evaluate(
     trap: bool = Study.trap,
     effort: str = Study.effort,
     output: str | int | None = None,
+    scale: Any = None,
+    step: Any = None,
+    immutable: Any = None,
     progress: bool | None = None,
 ) -> Results:
     """Estimate and judge radii for live models.
@@ -83,6 +87,9 @@ def evaluate(
     "clever:radius=0.3"), or an object (`falsefloor.estimators.Clever(radius=0.3)`), a class, or a study
     file's table ({"use": …, "label": "mine"}). A masker may also be a function from a part to what wraps it,
     a module that comes behind the input, or a list: a stack.
+    bounds: lowest and highest, each a number or one for each feature or channel. scale: for each, what counts
+    as a distance of 1; step: for each, the grid of discrete values, 0 for none; immutable: the numbers of
+    those that may not change, or a mask.
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
     budgets of what is not set. output: which of several values that the model returns are its logits, by name
@@ -118,6 +125,7 @@ def evaluate(
     session = Session(device=used)
     for name, module in named.items():
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=domain)
+        loaded = replace(loaded, scale=scale, step=step, immutable=immutable)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
     run = RunDir(folder)

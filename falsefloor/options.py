@@ -89,7 +89,7 @@ class Option:
     def _typed(self, value: object) -> Scalar | None:
         if "numbers" in self.kinds:
             found = numbers(value)
-            return None if found is None else ",".join(repr(number).removesuffix(".0") for number in found)
+            return None if found is None else ",".join(map(_written, found))
         for word in self.words:
             if type(word) is type(value) and word == value:
                 return word
@@ -178,18 +178,43 @@ def settings(cls: type) -> tuple[Option, ...]:
     return tuple(_read(cls, field, ours=True) for field in made)
 
 
-def numbers(value: object) -> tuple[float, ...] | None:
-    """The numbers of "0,1", [0, 1] or 0.5; None where it is something else. Fractions are not read."""
+Number = float | str | tuple[float, float]
+"""A number, a pair, or the name of a NumPy file of them."""
+
+
+def numbers(value: object) -> tuple[Number, ...] | None:
+    """The numbers of "0,1", [0, 1] or 0.5, the pairs of "0:1,-5:5" or [[0, 1], [-5, 5]], the files of
+    "lo.npy,hi.npy"; None where it is something else. Fractions are not read."""
     parts = [value] if isinstance(value, bool | int | float) else value
     if isinstance(value, str):
         parts = value.split(",") if value else []
-    if not isinstance(parts, list | tuple) or any(isinstance(part, bool) for part in parts):
+    if not isinstance(parts, list | tuple):
         return None
+    found = tuple(map(_part, parts))
+    return None if None in found else found  # type: ignore[return-value]
+
+
+def _part(value: object) -> Number | None:
+    ends = value
+    if isinstance(value, str):
+        if value.strip().endswith(".npy"):
+            return value.strip()
+        ends = value.split(":") if ":" in value else value
+    if isinstance(ends, list | tuple):
+        pair = [_part(end) for end in ends if not isinstance(end, list | tuple)]
+        both = len(ends) == len(pair) == 2 and all(isinstance(end, float) for end in pair)
+        return (pair[0], pair[1]) if both else None  # type: ignore[return-value]
     try:
-        found = tuple(float(part) + 0.0 for part in parts)
+        found = math.nan if isinstance(ends, bool) else float(ends) + 0.0  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if any(map(math.isnan, found)) else found
+    return None if math.isnan(found) else found
+
+
+def _written(part: Number) -> str:
+    if isinstance(part, tuple):
+        return ":".join(map(_written, part))
+    return part if isinstance(part, str) else repr(part).removesuffix(".0")
 
 
 def fill(

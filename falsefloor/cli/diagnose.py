@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
 
 
-@with_settings("inputs", "seed", "device", "bounds", "mean", "std", "output")
+@with_settings("inputs", "seed", "device", "bounds", "scale", "step", "immutable", "mean", "std", "output")
 def diagnose(
     ctx: typer.Context,
     model: Annotated[

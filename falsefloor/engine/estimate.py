@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -197,7 +197,8 @@ def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estim
     ]
     if estimate.witness is not None:
         settled = settle(subject, kept, labels, estimate.witness, norm=norm, rows=session.rows)
-        rows = [_settled(row, settled, at, claim=estimator.claim) for at, row in enumerate(rows)]
+        own = task.prepared.own
+        rows = [_settled(row, settled, at, claim=estimator.claim, own=own) for at, row in enumerate(rows)]
     return dict(zip(ready, rows, strict=True))
 
 
@@ -216,12 +217,15 @@ def _told(task: Task, number: int, estimate: Estimate, at: int) -> EstimateResul
     )
 
 
-def _settled(row: EstimateResult, settled: Settled, at: int, *, claim: str) -> EstimateResult:
-    """With its witness where that settled; an upper bound without one found nothing."""
+def _settled(
+    row: EstimateResult, settled: Settled, at: int, *, claim: str, own: Callable[[Tensor], Tensor]
+) -> EstimateResult:
+    """With its witness where that settled, in the inputs' ``own`` units; an upper bound without one found
+    nothing."""
     if bool(settled.ok[at]):
         distance = float(settled.radius[at])
         facts = {"distance": distance, "predicted": int(settled.predicted[at])}
-        arrays = {"witness": pack_tensor(settled.points[at], facts), **row.arrays}
+        arrays = {"witness": pack_tensor(own(settled.points[at]), facts), **row.arrays}
         return replace(row, arrays=arrays, radius=distance if claim == "upper_bound" else row.radius)
     claimed = float("inf") if row.radius is None else row.radius
     if claim != "upper_bound" or claimed == float("inf"):

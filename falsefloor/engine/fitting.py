@@ -136,22 +136,6 @@ def _one_answer(module: nn.Module, point: Tensor) -> Any:
     raise DomainError(f"the model fails on inputs of shape {tuple(point.shape)}: {said}{hint}")
 
 
-def check_bounds(bounds: Any, shape: tuple[int, ...]) -> None:
-    """Raises `DomainError` where bounds are not two corners of a box for inputs of this shape."""
-    try:
-        low, high = (torch.as_tensor(corner).double() for corner in bounds)
-        widths = (high - low).expand(shape)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DomainError(
-            "bounds are (lowest, highest), two numbers or two tensors that broadcast to an input"
-            f" {shape}; these are {bounds!r:.200}."
-        ) from error
-    if not bool((high >= low).all()) or not bool((widths > 0).any()):
-        raise DomainError(
-            f"the lowest value of the bounds must lie below the highest; these are {bounds!r:.200}."
-        )
-
-
 def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor) -> list[str]:
     """How many inputs lie outside the domain, what their values are, and what that looks like."""
     if bool(inside.all()):

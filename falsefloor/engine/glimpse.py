@@ -9,19 +9,17 @@ LONGEST = 112
 """Pixels a side: more than a terminal shows; larger pictures are thinned out."""
 
 
-def glimpse(
-    model: str, inputs: str, *, limit: int, bounds: tuple[float, float] | None = None
-) -> dict[str, Any]:
+def glimpse(model: str, inputs: str, *, limit: int, bounds: Any = None) -> dict[str, Any]:
     """Facts of a model's inputs with the first ``limit`` as nested lists, scaled to [0, 1] by the bounds.
 
     Raises `FalsefloorError` as a run would.
     """
     from falsefloor.engine.session import Session
 
-    spec: dict[str, Any] = {"use": model} | ({"bounds": list(bounds)} if bounds else {})
+    spec: dict[str, Any] = {"use": model} | ({"bounds": bounds} if bounds else {})
     found = Session().prepared(spec, inputs)
     low, high = found.facts["bounds"]
-    shown = found.inputs[:limit].float()
+    shown = found.own(found.inputs)[:limit].float()
     pictures: list[list[list[list[float]]] | None] = []
     for one in shown:
         image = one if one.ndim == 3 else one[None] if one.ndim == 2 else None
@@ -38,7 +36,4 @@ def glimpse(
 
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """In a process of its own: the glimpse of what a request names."""
-    bounds = request["bounds"]
-    yield glimpse(
-        request["model"], request["inputs"], limit=request["limit"], bounds=tuple(bounds) if bounds else None
-    )
+    yield glimpse(request["model"], request["inputs"], limit=request["limit"], bounds=request["bounds"])

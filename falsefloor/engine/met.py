@@ -51,7 +51,11 @@ def noted(
     finder = _finder(task)
     for number, points in zip(numbers, found, strict=True):
         if points:
-            result = _with(result, number, {MET[name]: _packed(one, finder) for name, one in points.items()})
+            arrays = {
+                MET[name]: pack_tensor(task.prepared.own(one.point), {**one.facts, "finder": finder})
+                for name, one in points.items()
+            }
+            result = _with(result, number, arrays)
     return result
 
 
@@ -64,7 +68,7 @@ def asked_around(task: Task, session: Session, result: UnitResult) -> UnitResult
     witness = inputs.clone()
     for at, row in enumerate(rows.values()):
         if "witness" in row.arrays:
-            witness[at] = unpack_tensor(row.arrays["witness"]).to(inputs)
+            witness[at] = task.prepared.judged(unpack_tensor(row.arrays["witness"]))
     radius = torch.tensor([row.radius for row in rows.values()], device=inputs.device)
 
     def look() -> Moves:
@@ -118,10 +122,6 @@ def _finder(task: Task) -> str:
         return "the observation"
     use = str(task.estimator["use"])
     return f"the trap of {use}" if kind == "trap" else use
-
-
-def _packed(one: Met, finder: str) -> Array:
-    return pack_tensor(one.point, {**one.facts, "finder": finder})
 
 
 def _with(result: UnitResult, number: int, arrays: dict[str, Array]) -> UnitResult:

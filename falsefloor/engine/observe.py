@@ -82,8 +82,9 @@ def _observed(task: Task, number: int, seen: Observation) -> ObservationResult:
     if (grey := grey_level(known["units"], known["bounds"])) is not None:
         facts["grey_level"] = grey
     facts |= located_facts(task.subject, point, int(label), facts, norm=spec["norm"], seed=spec["seed"])
-    arrays = {role: pack_tensor(tensor, _described(facts, role)) for role, tensor in seen.arrays.items()}
-    arrays["input"] = pack_tensor(point, {"distance": 0.0})
+    own = task.prepared.own
+    arrays = {role: pack_tensor(own(points), _described(facts, role)) for role, points in seen.arrays.items()}
+    arrays["input"] = pack_tensor(own(point), {"distance": 0.0})
     return ObservationResult(number, facts.get("agreement"), facts, arrays)
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.engine.domain import domain_of, mixed_units
 from falsefloor.engine.fitting import (
     as_it_takes,
     as_logits,
     as_points,
-    check_bounds,
     coarsest,
     outside_said,
     rows_that_fit,
@@ -29,7 +29,7 @@ from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import bare, check_initialised
-from falsefloor.subjects.fronts import Normalise
+from falsefloor.subjects.fronts import Normalise, Scaled
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
@@ -45,7 +45,8 @@ class Prepared:
     """A model with its inputs on the device.
 
     inside: (N,) bool; labels: given, or the model's own answers; rows: how many one forward may take;
-    resolution: the half precision that its logits went through, if any.
+    resolution: the half precision that its logits went through, if any. inputs and bounds are in units of
+    ``scale``, where there is one; grid, fixed: see `falsefloor.engine.domain.Domain`.
     """
 
     module: nn.Module
@@ -59,6 +60,34 @@ class Prepared:
     resolution: torch.dtype | None
     facts: Mapping[str, Any]
     fingerprint: Mapping[str, Any]
+    scale: Tensor | None = None
+    grid: Tensor | None = None
+    fixed: Tensor | None = None
+
+    def own(self, points: Tensor) -> Tensor:
+        """Points of judged coordinates in the inputs' own units."""
+        return points if self.scale is None else points * self.scale.to(points)
+
+    def judged(self, points: Tensor) -> Tensor:
+        """The inverse of `own`, in the inputs' number type."""
+        points = points.to(self.inputs)
+        return points if self.scale is None else points / self.scale
+
+    def subject(self, module: nn.Module, *, at: int | None = None) -> ModelSubject:
+        """What is judged of a module with maskers; in the domain of input ``at`` where features are fixed."""
+        bounds: tuple[float | Tensor, float | Tensor] = self.bounds
+        if at is not None and self.fixed is not None:
+            fixed, here = self.fixed.to(self.inputs.device), self.inputs[at]
+            low, high = (torch.as_tensor(end).to(here) for end in bounds)
+            bounds = (torch.where(fixed, here, low), torch.where(fixed, here, high))
+        return ModelSubject(
+            module,
+            classes=self.classes,
+            bounds=bounds,
+            dtype=self.inputs.dtype,
+            resolution=self.resolution,
+            grid=self.grid,
+        )
 
 
 def load(model: Mapping[str, Any], inputs: str) -> tuple[LoadedModel, LabelledInputs]:
@@ -92,16 +121,19 @@ def prepare(
     )
     check_initialised(loaded.module)
     module = bare(loaded.module).to(device)
-    bounds: tuple[float | Tensor, float | Tensor] = loaded.bounds
-    if "bounds" in model:
-        low, high = model["bounds"]
-        bounds = (float(low), float(high))
     given = torch.as_tensor(labelled.inputs)
-    if given.ndim < 2 or not len(given):
+    if given.ndim < 2 or not given.numel():
         raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(given.shape)}.")
-    check_bounds(bounds, tuple(given.shape[1:]))
+    domain = domain_of(loaded, model, tuple(given.shape[1:]))
     points = as_points(given, module).to(device)
     module, cast = as_it_takes(module, points, given=given.dtype, before=_preprocessing(model))
+    told = [*mixed_units(points.double().cpu(), domain.low, domain.high), *domain.said()]
+    low, high, scale, grid = domain.low, domain.high, domain.scale, domain.step
+    if scale is not None:
+        module = dressed(module, before=[Scaled(scale, points.dtype)]).to(device)
+        points = points.double() / scale.to(device)
+        low, high, grid = low / scale, high / scale, None if grid is None else grid / scale
+    bounds = (low, high)
     output = model.get("output", loaded.output)
     lowest, highest = ModelSubject(module, classes=0, bounds=bounds, dtype=points.dtype).bounds
     behind, found, said = as_logits(
@@ -113,7 +145,8 @@ def prepare(
     subject = ModelSubject(module, classes=classes, bounds=bounds, dtype=points.dtype)
     points = within_rounding(points, lowest, highest)
     inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
-    said = [*outside_said(points, inside, lowest, highest), *said, *cast]
+    own = points if scale is None else points * scale.to(device)
+    said = [*outside_said(own, inside, domain.low, domain.high), *told, *said, *cast]
     rows, resolution = rows_that_fit(module, points[:1]), coarsest(module, points[:1])
     predicted = _predict(subject, points, min(most, rows))
     labels = predicted.clamp(min=0)
@@ -134,20 +167,24 @@ def prepare(
         "inside": inside.tolist(),
         "dtype": str(subject.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in module.parameters()),
-        "bounds": [float(lowest.min()), float(highest.max())],
+        "bounds": [float(domain.low.min()), float(domain.high.max())],
         "training": training,
         "said": said,
     }
     fingerprint = {
         "weights": _digest_state(module),
-        "files": sorted([Path(f).name, _digest_file(Path(f))] for f in loaded.files),
+        "files": sorted([Path(f).name, _digest_file(Path(f))] for f in (*loaded.files, *domain.files)),
         "inputs": _digest_tensors(points, labels),
         "bounds": _digest_tensors(lowest, highest),
         "dtype": str(subject.dtype),
         "device": device.type,
     }
-    if output is not None:  # what was stored before there was a choice stays what it was
+    # what was stored before there was a choice stays what it was
+    if output is not None:
         fingerprint["output"] = str(output)
+    if grid is not None or domain.fixed is not None:
+        parts = (grid, domain.fixed)
+        fingerprint["moves"] = _digest_tensors(*(part for part in parts if part is not None))
     return Prepared(
         module,
         subject.classes,
@@ -160,6 +197,9 @@ def prepare(
         resolution,
         facts,
         fingerprint,
+        None if scale is None else scale.to(device),
+        grid,
+        domain.fixed,
     )
 
 

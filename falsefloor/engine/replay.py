@@ -54,6 +54,7 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
     spec = json.loads(unit["spec"])
     known = session or Session()
     prepared = known.prepared(spec["model"], spec["inputs"])
+    known.at = int(finding["input"])
     subject = known.subject(spec["model"], spec["inputs"], spec["stack"])
     at = int(finding["input"])
     x, label = prepared.inputs[at : at + 1], prepared.labels[at : at + 1]
@@ -64,7 +65,7 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
                 "the trap cannot be planted again: the model or its inputs are not what they were."
             )
         subject = trap.subject
-    witness = unpack_tensor(stored).to(x)
+    witness = prepared.judged(unpack_tensor(stored).to(x))
     told: dict[str, Any] = {
         "finding": finding["id"],
         "code": finding["code"],

@@ -35,6 +35,8 @@ class Session:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     live: dict[str, tuple[LoadedModel, LabelledInputs]] = field(default_factory=dict)
     """Models and inputs handed over in process, by reference."""
+    at: int | None = None
+    """The input whose own domain counts, where a model fixes some of its features."""
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _subjects: dict[str, ModelSubject] = field(default_factory=dict)
     _most: int = ROWS
@@ -64,14 +66,10 @@ class Session:
         if key not in self._subjects:
             maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
             module = compose(prepared.module, maskers).to(self.device)
-            self._subjects[key] = ModelSubject(
-                module,
-                classes=prepared.classes,
-                bounds=prepared.bounds,
-                dtype=prepared.inputs.dtype,
-                resolution=prepared.resolution,
-            )
-        return self._subjects[key]
+            self._subjects[key] = prepared.subject(module)
+        if self.at is None or prepared.fixed is None:
+            return self._subjects[key]
+        return prepared.subject(self._subjects[key].module, at=self.at)
 
     def ready(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[list[dict[str, Any]]]

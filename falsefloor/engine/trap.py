@@ -44,7 +44,7 @@ def run(task: Task, session: Session, sink: Sink) -> UnitResult:
             arrays = {}
             if trap is not None:
                 seen = {"distance": trap.distance, "predicted": trap.predicted, "seed": task.spec["seed"]}
-                arrays[ROLE] = pack_tensor(trap.point, seen)
+                arrays[ROLE] = pack_tensor(task.prepared.own(trap.point), seen)
             found.append(ObservationResult(number, None, {"trap": {asked["label"]: facts}}, arrays))
     return UnitResult(task.key, observations=found)
 

@@ -7,7 +7,7 @@ meanwhile (`falsefloor.engine.met`) ─> UnitResult
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,20 +37,16 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     try:
         prepared = session.prepared(spec["model"], spec["inputs"])
         try:
-            subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+            session.subject(spec["model"], spec["inputs"], spec["stack"])
         except NotApplicable as error:
             skipped = _declined(spec, declined(error, who="a masker"))
             return replace(skipped, fingerprint=fingerprint(spec, prepared.fingerprint))
-        before = subject.forward_queries, subject.backward_queries
-        task = Task(spec, prepared, subject, range(*spec["chunk"]))
-        numbers, seen = sightings(task)
-        with subject.shown_to(seen):
-            result = asked_around(task, session, KINDS[kind_of(spec)](task, session, sink))
+        chunk = range(*spec["chunk"])
+        # where features are fixed, each input has a domain of its own
+        parts = [chunk] if prepared.fixed is None else [range(n, n + 1) for n in chunk]
         result = replace(
-            noted(task, session, result, numbers, seen),
+            _joined([_part(spec, session, sink, numbers) for numbers in parts]),
             fingerprint=fingerprint(spec, prepared.fingerprint),
-            forward=subject.forward_queries - before[0],
-            backward=subject.backward_queries - before[1],
         )
     except Cancelled:
         result = UnitResult(key, "cancelled", "cancelled while it ran")
@@ -59,6 +55,34 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     except (Exception, SystemExit) as error:
         result = UnitResult(key, "failed", describe_error(error))
     return replace(result, seconds=round(time.perf_counter() - start, 4))
+
+
+def _part(spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range) -> UnitResult:
+    """The unit for some of its inputs."""
+    session.at = numbers.start if len(numbers) == 1 else None
+    subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+    before = subject.forward_queries, subject.backward_queries
+    task = Task(spec, session.prepared(spec["model"], spec["inputs"]), subject, numbers)
+    inside, seen = sightings(task)
+    with subject.shown_to(seen):
+        result = asked_around(task, session, KINDS[kind_of(spec)](task, session, sink))
+    return replace(
+        noted(task, session, result, inside, seen),
+        forward=subject.forward_queries - before[0],
+        backward=subject.backward_queries - before[1],
+    )
+
+
+def _joined(parts: Sequence[UnitResult]) -> UnitResult:
+    """One result of several for parts of the inputs: the first that is not ok speaks for its status."""
+    first = next((part for part in parts if part.status != "ok"), parts[0])
+    return replace(
+        first,
+        forward=sum(part.forward for part in parts),
+        backward=sum(part.backward for part in parts),
+        estimates=[one for part in parts for one in part.estimates],
+        observations=[one for part in parts for one in part.observations],
+    )
 
 
 def _declined(spec: Mapping[str, Any], said: str) -> UnitResult:

@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError
+
+VALUES = ("bounds", "scale", "step", "immutable")
+"""May be tensors, which other names are buffers of the model."""
 
 
 def described(
@@ -18,8 +22,9 @@ def described(
     """``made`` with what it declares, else with what ``names`` holds under the same name.
 
     ``input_shape``: sizes of one input, () if unknown. ``classes``: their number, or a list of their names;
-    0 if unknown. ``bounds``: (lowest, highest) of the domain. ``units``: words. ``inputs``: a reference.
-    ``output``: the name or number of the logits among several values.
+    0 if unknown. ``bounds``: (lowest, highest) of the domain, each a number or one for each feature.
+    ``units``: words. ``inputs``: a reference. ``output``: the name or number of the logits among several
+    values. ``scale``, ``step``, ``immutable``: see `LoadedModel`.
     Layers and methods that happen to have such a name are no declarations. Raises DomainError.
     """
     if isinstance(made, LoadedModel):
@@ -27,7 +32,8 @@ def described(
 
     def declared(name: str, unknown: Any) -> Any:
         for value in (getattr(made, name, None), names.get(name)):
-            if value is not None and not isinstance(value, Tensor) and not callable(value):
+            plain = name in VALUES or not isinstance(value, Tensor)
+            if value is not None and plain and not callable(value):
                 return value
         return unknown
 
@@ -41,6 +47,7 @@ def described(
         inputs=inputs if isinstance(inputs, str) else None,
         files=files,
         output=output if isinstance(output, str | int) and not isinstance(output, bool) else None,
+        **{name: _values(name, declared(name, None)) for name in ("scale", "step", "immutable")},
     )
 
 
@@ -61,9 +68,23 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _bounds(value: Any) -> tuple[float | Tensor, float | Tensor]:
-    pair = isinstance(value, Sequence) and len(value) == 2
-    if pair and all(isinstance(end, float | int | Tensor) and not isinstance(end, bool) for end in value):
-        return value[0], value[1]
+    pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
+    if pair and not any(isinstance(end, bool) for end in value):
+        low, high = (end if isinstance(end, float | int) else _values("bounds", end) for end in value)
+        return low, high
     raise DomainError(
-        f"The model declares bounds = {value!r}; expected (lowest, highest): numbers or tensors."
+        f"The model declares bounds = {value!r}; expected (lowest, highest): two numbers, or two lists or"
+        " tensors with one for each feature."
     )
+
+
+def _values(name: str, value: Any) -> Any:
+    """Numbers as they stand or, of a list or an array, as a tensor; the name of a file is kept."""
+    if value is None or isinstance(value, float | int | str | Tensor):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DomainError(
+            f"The model declares {name} = {value!r:.200}; expected numbers, one for all or for each feature."
+        ) from error

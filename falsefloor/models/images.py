@@ -184,7 +184,7 @@ def _fitted(path: Path, declared: Declared, model: LoadedModel) -> Tensor:
     channels = shape[0] if len(shape) == 3 else (1 if len(shape) == 2 else 3)
     if channels not in MODES or len(shape) not in (0, 2, 3):
         raise DomainError(f"The model takes inputs of shape {shape}, which is no picture of 1 or 3 channels.")
-    picture = _open(path, MODES[channels])
+    picture, white = _open(path, MODES[channels])
     if declared.resize is not None:
         scale = declared.resize / min(picture.size)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
@@ -202,13 +202,16 @@ def _fitted(path: Path, declared: Declared, model: LoadedModel) -> Tensor:
             f"{path} is {picture.width}×{picture.height} pixels, the model takes {shape[-1]}×{shape[-2]}. "
             f"Declare how to fit it: images:FOLDER:resize={min(shape[-2:])},crop={min(shape[-2:])}."
         )
-    pixels = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
+    pixels = torch.from_numpy(np.array(picture, dtype=np.float32) / white)
+    if pixels.ndim == 2 and channels == 3:
+        pixels = pixels[..., None].expand(-1, -1, 3)
     if len(shape) == 2:
         return pixels
     return pixels.permute(2, 0, 1).contiguous() if channels == 3 else pixels[None]
 
 
-def _open(path: Path, mode: str) -> Image:
+def _open(path: Path, mode: str) -> tuple[Image, float]:
+    """The picture and the value of white in it; one of more than 8 bits is grey and keeps its values."""
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ModuleNotFoundError as error:
@@ -219,8 +222,31 @@ def _open(path: Path, mode: str) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
-                return ImageOps.exif_transpose(picture).convert(mode)
+                upright = ImageOps.exif_transpose(picture)
+                if upright.mode.startswith(("I", "F")):
+                    return _deep(upright, path)
+                return upright.convert(mode), 255.0
+    except DomainError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} is too large to be opened safely: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UsageError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _deep(picture: Image, path: Path) -> tuple[Image, float]:
+    """One channel of more than 8 bits as it stands, by its range: conversion to 8 bits would clip it."""
+    from PIL import Image
+
+    values = np.asarray(picture, dtype=np.float32)
+    low, high = float(values.min()), float(values.max())
+    whole = picture.mode.startswith("I")
+    white = 65535.0 if whole else 1.0
+    if not (low >= 0 and high <= white):
+        kind = "whole numbers" if whole else "fractions"
+        raise DomainError(
+            f"{path} holds {kind} from {low:g} to {high:g}; pictures of more than 8 bits are read as"
+            f" 0 to {white:g}. Scale it, or give the array: --inputs npz:FILE.npz with"
+            f" --bounds {low:g},{high:g}."
+        )
+    return Image.fromarray(values, mode="F"), white

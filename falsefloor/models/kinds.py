@@ -31,8 +31,7 @@ def kind_of_file(ref: str) -> str:
 
 def _folder(path: Path) -> str:
     if (path / "config.json").is_file():
-        how = _FACTORY.format(f" with transformers' from_pretrained({str(path)!r})")
-        return f"a Hugging Face checkpoint: give {how}, and output = 'logits' in it"
+        return f"a Hugging Face checkpoint: as a model, hf:{path}"
     if any(each.suffix.lower() in PICTURES for each in [*path.glob("*"), *path.glob("*/*")][:1000]):
         return f"a folder of pictures: as inputs, --inputs images:{path}"
     return ""
@@ -49,18 +48,16 @@ def _file(path: Path) -> str:
     if suffix == ".py":
         return f"Python code: as a model, python:{path}:build"
     if suffix == ".safetensors":
-        load = f"model.load_state_dict(safetensors.torch.load_file({str(path)!r}))"
-        return f"weights without a model: give {_FACTORY.format(f' and calls {load}')}"
+        return f"weights without a model: give {_FACTORY.format('')}:weights={path}"
     if suffix == ".onnx":
-        return f"an ONNX model: give {_FACTORY.format(f', for example onnx2torch.convert({str(path)!r})')}"
+        return f"an ONNX model: as a model, onnx:{path}"
     if suffix in (".h5", ".hdf5", ".keras", ".pb", ".tflite"):
         return "a TensorFlow or Keras model: build the same layers in torch and load its weights into them"
     if suffix in PICTURES:
         return f"a picture: put it into a folder, --inputs images:{path.parent}"
     if suffix in (".csv", ".tsv", ".parquet"):
-        return (
-            "a table: write its columns with numpy.savez('batch.npz', x=…, y=…), then --inputs npz:batch.npz"
-        )
+        scheme = "parquet" if suffix == ".parquet" else "csv"
+        return f"a table: as inputs, --inputs {scheme}:{path}:label=COLUMN"
     if suffix == ".toml":
         return f"a study file: falsefloor run {path}"
     if first[:1] == b"\x80":
@@ -85,8 +82,7 @@ def _archive(path: Path) -> str:
     if any(name.startswith("models/") and name.endswith(".json") for name in inner):
         return f"an exported program: as a model, export:{path}"
     if "data.pkl" in inner:
-        load = f"model.load_state_dict(torch.load({str(path)!r}, weights_only=True))"
-        return f"what torch.save wrote, weights without a model: give {_FACTORY.format(f' and calls {load}')}"
+        return f"what torch.save wrote, weights without a model: give {_FACTORY.format('')}:weights={path}"
     return ""
 
 

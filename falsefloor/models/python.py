@@ -24,6 +24,7 @@ from falsefloor.errors import DomainError, UsageError, did_you_mean
 from falsefloor.models.declaration import described
 from falsefloor.models.kinds import refusal
 from falsefloor.models.refs import existing_file
+from falsefloor.models.weights import with_weights
 
 FORM = "python:FILE.py:factory or python:package.module:factory"
 DEFAULT_FACTORY = "build"
@@ -37,6 +38,8 @@ class PythonModel:
     """`python:FILE.py:factory`, `python:package.module:factory`: what the factory returns, or a model itself.
 
     The factory is called without arguments and returns an `nn.Module` or a `LoadedModel`; it may be a class.
+    ``weights=FILE`` behind it loads a state dictionary into what it returns: a safetensors file, or what
+    torch.save wrote, of which tensors alone are read.
     It may be left out where the code has one called ``build``, or a single candidate. What a bare module says
     of itself is read as in `falsefloor.models.declaration`, from its attributes, then from the code's names.
     A file's folder is on the import path while it loads. Raises UsageError for what cannot be found or run,
@@ -46,6 +49,11 @@ class PythonModel:
     api_version: ClassVar[int] = 1
 
     def __call__(self, ref: str, /) -> LoadedModel:
+        ref, weights = _with_weights(ref)
+        made = self._made(ref)
+        return made if weights is None else with_weights(made, weights)
+
+    def _made(self, ref: str) -> LoadedModel:
         place, factory = _split(ref)
         if place.endswith(".py"):
             path = existing_file(place, kind="Python file", form=FORM).resolve()
@@ -57,6 +65,27 @@ class PythonModel:
             raise refusal(f"{place} is no Python file; write {FORM}.", place)
         code = _import(place)
         return described(_make(code, factory, place), vars(code), files=_files(code, None))
+
+
+def made_by(ref: str) -> Any:
+    """What the factory that ``ref`` names returns, whatever it is. Raises `UsageError`."""
+    place, factory = _split(ref)
+    if not place.endswith(".py"):
+        return _called(_import(place), factory, place)
+    path = existing_file(place, kind="Python file", form=FORM).resolve()
+    with _beside(path):
+        return _called(_run_file(path, place), factory, place)
+
+
+def _with_weights(ref: str) -> tuple[str, Path | None]:
+    """The reference without its options, and the file of weights that they name."""
+    head, found, name = ref.partition(":weights=")
+    if found:
+        return head, existing_file(name, kind="file of weights", form=f"{FORM}:weights=FILE")
+    option = ref.rpartition(":")[2].partition("=")
+    if option[1] and option[0].isidentifier():
+        raise UsageError(f"python: there is no option {option[0]!r}. {did_you_mean(option[0], ['weights'])}")
+    return ref, None
 
 
 def _split(ref: str) -> tuple[str, str]:
@@ -139,7 +168,18 @@ def _failure(what: str, error: BaseException) -> str:
 
 
 def _make(code: ModuleType, factory: str, place: str) -> nn.Module | LoadedModel:
-    """What the factory of that name returns, or the model of that name itself."""
+    """The model that `_called` gives. Raises `DomainError` for anything else."""
+    made = _called(code, factory, place)
+    if isinstance(made, nn.Module | LoadedModel):
+        return made
+    raise DomainError(
+        f"{factory or DEFAULT_FACTORY!r} of {place} gives {type(made).__name__}; expected a torch.nn.Module"
+        " or a falsefloor.api.LoadedModel, or a function without arguments that returns one."
+    )
+
+
+def _called(code: ModuleType, factory: str, place: str) -> Any:
+    """What the factory of that name returns, or what has that name and is no factory."""
     candidates = _candidates(code)
     if not factory:
         # whatever it is, a function of another module or a partial: a name that says so is called
@@ -157,17 +197,12 @@ def _make(code: ModuleType, factory: str, place: str) -> nn.Module | LoadedModel
         made = getattr(made, part)
     if callable(made) and not isinstance(made, nn.Module):
         try:
-            made = made()
+            return made()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # code of a stranger may call sys.exit
             raise UsageError(_failure(f"Calling {factory}() of {place}", error)) from error
-    if isinstance(made, nn.Module | LoadedModel):
-        return made
-    raise DomainError(
-        f"{factory!r} of {place} gives {type(made).__name__}; expected a torch.nn.Module or a "
-        "falsefloor.api.LoadedModel, or a function without arguments that returns one."
-    )
+    return made
 
 
 def _candidates(code: ModuleType) -> list[str]:

@@ -9,20 +9,34 @@ from typing import Any, Literal
 
 from falsefloor.api import NORMS, Norm, Scalar, option
 from falsefloor.errors import UsageError, did_you_mean
-from falsefloor.options import Option, numbers, settings
+from falsefloor.options import Number, Option, numbers, settings
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack, show_option
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model reference with its domain. ``mean`` and ``std`` are applied after the domain, per channel."""
+    """A model reference with its domain. ``mean`` and ``std`` are applied after the domain, per channel.
+
+    bounds: two numbers, a pair for each feature or channel, or two files of NumPy arrays.
+    """
 
     use: str
     label: str = ""
-    bounds: tuple[float, float] | None = option(None, help="Lowest and highest value of every coordinate.")
+    bounds: tuple[Number, ...] | None = option(
+        None, help="LO,HI; for each feature or channel LO:HI,LO:HI,…; or LO.npy,HI.npy."
+    )
     mean: tuple[float, ...] | None = option(None, help="Per channel, subtracted before the model.")
     std: tuple[float, ...] | None = option(None, help="Per channel, divided by before the model.")
     output: str = option("", help="Which of several outputs are the logits: a name or a number.")
+    scale: tuple[Number, ...] | None = option(
+        None, help="Per feature or channel, what counts as a distance of 1; or FILE.npy."
+    )
+    step: tuple[Number, ...] | None = option(
+        None, help="Per feature or channel, the grid of discrete values, 0 for none; or FILE.npy."
+    )
+    immutable: tuple[Number, ...] | None = option(
+        None, help="The numbers of features or channels that may not change; or FILE.npy, 1 where fixed."
+    )
 
     def __post_init__(self) -> None:
         output: object = self.output  # a number is written as such, and None by a form that was emptied
@@ -33,10 +47,20 @@ class ModelSpec:
             if value is not None:
                 known = one.check(value, owner=self.name)
                 object.__setattr__(self, one.name, known if one.kinds == ("str",) else numbers(known) or None)
-        if self.std is not None and not all(part > 0 for part in self.std):
+        if self.bounds is not None and not _is_box(self.bounds):
+            raise UsageError(
+                "bounds are two numbers, low then high; or LO:HI for each feature or channel, joined by"
+                f" commas; or two files, LO.npy,HI.npy; not {self.bounds}.",
+                key="bounds",
+            )
+        for key in ("scale", "step", "immutable", "mean", "std"):
+            parts: tuple[Number, ...] = getattr(self, key) or ()
+            alone = len(parts) == 1 and isinstance(parts[0], str) and key not in ("mean", "std")
+            if not alone and not all(isinstance(part, float) for part in parts):
+                files = "" if key in ("mean", "std") else ", or one file .npy"
+                raise UsageError(f"{key} takes numbers joined by commas{files}; not {parts}.", key=key)
+        if self.std is not None and not all(isinstance(part, float) and part > 0 for part in self.std):
             raise UsageError(f"std is divided by, so it is above 0; not {list(self.std)}.", key="std")
-        if self.bounds is not None and (len(self.bounds) != 2 or not self.bounds[0] < self.bounds[1]):
-            raise UsageError(f"bounds are two numbers, low then high; not {self.bounds}.", key="bounds")
 
     @property
     def name(self) -> str:
@@ -44,6 +68,17 @@ class ModelSpec:
 
 
 DOMAIN = settings(ModelSpec)
+
+
+def _is_box(bounds: tuple[Number, ...]) -> bool:
+    """Whether these are two numbers, pairs, or two files, and low lies below high."""
+    if all(isinstance(part, tuple) for part in bounds):
+        pairs = [part for part in bounds if isinstance(part, tuple)]
+        return all(low <= high for low, high in pairs) and any(low < high for low, high in pairs)
+    if len(bounds) != 2 or isinstance(bounds[0], str) != isinstance(bounds[1], str):
+        return False
+    low, high = bounds
+    return isinstance(low, str) or (isinstance(low, float) and isinstance(high, float) and low < high)
 
 
 @dataclass(frozen=True)
@@ -227,4 +262,9 @@ def _unique(what: str, key: str, names: Sequence[str]) -> None:
 
 def _sparse(model: ModelSpec) -> dict[str, Any]:
     named = {f.name: getattr(model, f.name) for f in fields(model)}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in named.items() if v not in (None, "")}
+    return {k: plain(v) for k, v in named.items() if v not in (None, "")}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, as JSON and TOML have them."""
+    return [plain(part) for part in value] if isinstance(value, tuple) else value

@@ -17,7 +17,7 @@ from falsefloor.api import Scalar
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue
-from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study
+from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study, plain
 
 FORMAT = 1
 """Version of what a unit means; a change makes stored units of older versions another key."""
@@ -127,9 +127,9 @@ def estimator_of(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def model_json(model: ModelSpec) -> dict[str, Any]:
     """What decides the model: its label does not."""
     spec: dict[str, Any] = {"use": model.use}
-    for name in ("bounds", "mean", "std"):
+    for name in ("bounds", "scale", "step", "immutable", "mean", "std"):
         if (value := getattr(model, name)) is not None:
-            spec[name] = list(value)
+            spec[name] = plain(value)
     if model.output:
         spec["output"] = model.output
     return spec

@@ -26,6 +26,28 @@ class Cast(nn.Module):
         return str(self.like.dtype).removeprefix("torch.")
 
 
+class Scaled(nn.Module):
+    """Inputs from coordinates in units of ``scale``, in the number type that they were given in."""
+
+    scale: Tensor
+    like: Tensor
+
+    def __init__(self, scale: Tensor, kind: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.register_buffer("like", torch.zeros(0, dtype=kind), persistent=False)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        return (coordinates * self.scale).to(self.like.dtype)
+
+
+class Whole(nn.Module):
+    """Rounded to whole numbers, for a model that takes nothing else; no gradient leads through."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.round().long()
+
+
 class Normalise(nn.Module):
     """(x - mean) / std per channel: radii stay in the inputs' own units."""
 

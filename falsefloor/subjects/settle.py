@@ -21,6 +21,8 @@ from falsefloor.subjects.subject import ModelSubject
 
 FIRST, LAST = 1e-6, 1e-3
 """Relative walks along the ray from the input through its witness: none, then doubling between these."""
+FARTHER = (0.0, 1e-9, 1e-3, 0.1, 0.3, 1.0)
+"""The walks on a grid: to its nearest points, then to those beyond."""
 MARGIN = 64.0
 """Units of eps * max|logit| by which another class must win, unless float64 shows that less is enough."""
 LEAST = 4.0
@@ -80,14 +82,17 @@ def settle(
     queries = torch.zeros(count, dtype=torch.int64, device=inputs.device)
     pending = inside & differs
     exact = _Exact(subject, rows=rows)
-    for step in _steps(subject.answers):
+    for step in _steps(subject.answers) if subject.grid is None else FARTHER:
         active = pending.nonzero().squeeze(1)
         if not len(active):
             break
-        trial = torch.minimum(torch.maximum(inputs[active] + (1.0 + step) * offset[active], lo), hi)
-        if step == 0.0:
+        if subject.grid is not None:
+            trial = on_grid(inputs[active], offset[active], subject.grid, lo, hi, farther=step)
+        elif step == 0.0:
             # x + (w - x) may differ from w in the last bit: the given point itself comes first
             trial = torch.minimum(torch.maximum(given[active], lo), hi)
+        else:
+            trial = torch.minimum(torch.maximum(inputs[active] + (1.0 + step) * offset[active], lo), hi)
         logits = guard.first(trial)[0]
         needed = exact.needed(trial, logits)
         wins, winner = _wins(logits, labels[active], needed)
@@ -116,6 +121,20 @@ def settle(
     )
 
 
+def on_grid(
+    inputs: Tensor, offset: Tensor, grid: Tensor, lo: Tensor, hi: Tensor, *, farther: float
+) -> Tensor:
+    """Inputs (N, *input) moved by ``offset``, in whole steps of ``grid`` where that is not 0: to the nearest
+    ones, or away from the input, by a share ``farther`` of the way; never past a step inside the domain."""
+    size = torch.where(grid > 0, grid, 1.0)
+    steps = offset * (1.0 + farther) / size
+    whole = steps.round() if farther == 0.0 else steps.sign() * steps.abs().ceil()
+    room = torch.where(whole > 0, (hi - inputs) / size, (inputs - lo) / size) + OUTSIDE
+    whole = whole.sign() * torch.minimum(whole.abs(), room.floor().clamp_min(0.0))
+    free = torch.minimum(torch.maximum(inputs + (1.0 + farther) * offset, lo), hi)
+    return torch.where(grid > 0, (inputs + whole * size).to(inputs.dtype), free)
+
+
 def _steps(dtype: torch.dtype) -> list[float]:
     """Half precision needs a margin of 6 % of the logits (bfloat16: 50 %), so it may walk as far for it."""
     last = max(LAST, MARGIN * torch.finfo(dtype).eps)
@@ -131,7 +150,9 @@ def in_double(subject: ModelSubject) -> ModelSubject:
     """
     module = copied(subject.module).double()
     low, high = (bound.to(torch.float64) for bound in subject.bounds)
-    return ModelSubject(module, classes=subject.classes, bounds=(low, high), dtype=torch.float64)
+    return ModelSubject(
+        module, classes=subject.classes, bounds=(low, high), dtype=torch.float64, grid=subject.grid
+    )
 
 
 class _Exact:

@@ -45,7 +45,8 @@ class ModelSubject(nn.Module):
 
     bounds are the domain's corners, numbers or tensors that broadcast to one input; dtype is that of the
     inputs, which the module may turn into another, and else that of its first weights; resolution is the
-    coarsest type on the way to its logits, if that is not their own. Calling it maps (N, *input) to logits
+    coarsest type on the way to its logits, if that is not their own; grid is the steps in which discrete
+    coordinates move from an input, 0 for the others. Calling it maps (N, *input) to logits
     (N, K). Raises `DomainError` where the module returns anything else.
     """
 
@@ -61,6 +62,7 @@ class ModelSubject(nn.Module):
         bounds: tuple[float | Tensor, float | Tensor] = (0.0, 1.0),
         dtype: torch.dtype | None = None,
         resolution: torch.dtype | None = None,
+        grid: Tensor | None = None,
     ) -> None:
         super().__init__()
         keep_freed_memory()
@@ -76,6 +78,7 @@ class ModelSubject(nn.Module):
         lower, upper = (torch.as_tensor(b).to(self.device, self.dtype) for b in bounds)
         self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("upper", upper, persistent=False)
+        self.grid = None if grid is None else grid.to(lower)
         self.forward_queries = 0
         self.backward_queries = 0
         self._reaches: dict[tuple[type, ...], bool] = {}

@@ -140,6 +140,7 @@ def _compose(
         bounds=subject.bounds,
         dtype=subject.dtype,
         resolution=subject.resolution,
+        grid=subject.grid,
     )
     copied = next(part for part in module.modules() if isinstance(part, Planted))
     copied.recording = True

@@ -35,7 +35,7 @@ def exported(path: Path) -> None:
 FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "state.pt": (
         lambda path: torch.save(LAYER.state_dict(), path),
-        r"weights_only=True.*python:FILE\.py:build",
+        r"python:FILE\.py:build:weights=",
     ),
     "script.pt": (scripted, "TorchScript, which is code: export"),
     "program.bin": (exported, "an exported program: as a model, export:"),
@@ -45,10 +45,10 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "batch.npz": (lambda path: np.savez(path, x=np.zeros((2, 4))), "as inputs, --inputs npz:.*batch.npz"),
     "net.py": (lambda path: path.write_text(""), "as a model, python:.*net.py:build"),
-    "w.safetensors": (lambda path: path.write_bytes(b"12345678"), r"load_file.*python:FILE\.py:build"),
-    "net.onnx": (lambda path: path.write_bytes(b"onnx"), "onnx2torch"),
+    "w.safetensors": (lambda path: path.write_bytes(b"12345678"), r"python:FILE\.py:build:weights="),
+    "net.onnx": (lambda path: path.write_bytes(b"onnx"), "as a model, onnx:"),
     "net.h5": (lambda path: path.write_bytes(b"\x89HDF"), "Keras"),
-    "table.csv": (lambda path: path.write_text("a,b"), "numpy.savez"),
+    "table.csv": (lambda path: path.write_text("a,b"), "csv:.*:label=COLUMN"),
     "old.pkl": (lambda path: path.write_bytes(b"\x80\x04."), "a pickle, which is never read"),
     "broken.pt": (lambda path: path.write_bytes(b"PK\x03\x04half"), "truncated"),
     "study.toml": (lambda path: path.write_text(""), "falsefloor run .*study.toml"),

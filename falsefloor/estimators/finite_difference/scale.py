@@ -19,6 +19,10 @@ from falsefloor.numerics.spectrum import Plateau, Spectrum, measure, plateau
 POINTS = 6
 """Points whose median slope makes the spectrum."""
 
+FAR = 20.0
+"""Without steps, scales this many times as long as the ball in question say nothing about it: where one range
+covers features of different units, a median width is none of the smaller ones'."""
+
 _FIRST = 0.05
 """Share of the domain that the very first, coarse look at the input itself steps by."""
 
@@ -48,11 +52,12 @@ def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Ge
     subset = None if chosen is None else _thinned(chosen[0], max(2, most // 4)).to(centre.device)
     fewer = None if subset is None else _thinned(subset, max(2, most // 8)).unsqueeze(0)
     probe = Probe(view, _FIRST * width, subset)
-    ball = cap
+    ball = near = cap
     if auto:
         coarse = probe.gradients(centre.unsqueeze(0))[:, 0].nan_to_num(0.0, 0.0, 0.0)
+        near = 2 * crossing(probe, coarse)
         # a ball around a tied input would be a point, where a spectrum shows nothing
-        ball = min(max(2 * crossing(probe, coarse), 1e-3 * cap), cap)
+        ball = min(max(near, 1e-3 * cap), cap)
     points = view.sample(ball, POINTS, generator).unsqueeze(0)
     half = getattr(subject, "resolution", None) == torch.float16
     eps = 2.0**-11 if half else torch.finfo(working(centre.dtype)).eps
@@ -84,6 +89,9 @@ def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Ge
         coordinates=fewer,
     )
     scale = float(spectrum.scales[0, flat.index[0]])
+    if auto and scale > FAR * near and float(levels.levels[0]) == 0:
+        flat = plateau(spectrum, limit=torch.tensor([near]), eps=eps)
+        scale = float(spectrum.scales[0, flat.index[0]])
     return Scales(Probe(view, scale, subset), spectrum, flat, levels, ball)
 
 
