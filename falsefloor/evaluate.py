@@ -105,7 +105,6 @@ def evaluate(
     points = _tensor(inputs, "inputs")
     if points.ndim < 2:
         raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
-    domain = (bounds[0], bounds[1])
     truth = None if labels is None else _tensor(labels, "labels")
     chosen = {} if output is None else {"output": given["output"]}
     objects = HandedOver(catalogue())
@@ -124,7 +123,7 @@ def evaluate(
     used = usable_device(study.device)
     session = Session(device=used)
     for name, module in named.items():
-        loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=domain)
+        loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
         loaded = replace(loaded, scale=scale, step=step, immutable=immutable)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
