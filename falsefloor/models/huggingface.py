@@ -112,6 +112,8 @@ def _loaded(folder: Path, *, pictures: bool) -> Any:
         raise UsageError(
             "hf: needs the package 'transformers', which is not installed here. Install falsefloor[hf]."
         ) from error
+    except Exception as error:  # one of its own needs does not fit this torch
+        raise UsageError(f"hf: transformers cannot be imported here: {error}") from error
     kind = (
         transformers.AutoModelForImageClassification
         if pictures

@@ -29,6 +29,8 @@ class OnnxModel:
                 f"onnx: needs the package {error.name!r}, which is not installed here. Install"
                 " falsefloor[onnx], or convert the model in a Python file: python:FILE.py:build."
             ) from error
+        except Exception as error:  # one of their own needs does not fit this torch
+            raise UsageError(f"onnx: the converter cannot be imported here: {_first(error)}.") from error
         try:
             program = onnx.load(str(path))
             onnx.checker.check_model(program)
