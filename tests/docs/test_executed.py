@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pages import ANY, Block, blocks, differs
+from PIL import Image
 
 from falsefloor.models.digits import load_split
 from falsefloor.study.file import study_from
@@ -53,6 +54,9 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "net.py").write_text(NET, encoding="utf-8")
     (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
     np.savez(tmp_path / "batch.npz", x=pixels.numpy(), y=labels.numpy())
+    photo = tmp_path / "photos" / "a class" / "photo.png"
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (300, 280), (200, 90, 40)).save(photo)
     return tmp_path
 
 
