@@ -17,6 +17,8 @@ from sample_run import STUDY, StoredRun
 from textual import events
 
 from falsefloor.errors import UsageError
+from falsefloor.options import Option
+from falsefloor.plugins import Catalogue, Described, Plugin
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.study import ModelSpec
 from falsefloor.tui.actions import ACTIONS
@@ -50,6 +52,22 @@ LETTERS = [
     "space",
     "ctrl+u",
 ]
+
+
+def offer(kind: str, name: str, *options: Option) -> Described:
+    return Described(
+        Plugin(kind, name, "falsefloor", "0.1.0", "x:y"), "healthy", options=options, summary="-"
+    )  # type: ignore[arg-type]
+
+
+MODE = Option("mode", ("str",), "ceil", help="how a value is put on a step", choices=("ceil", "floor"))
+INSTALLED = (
+    offer("masker", "staircase", Option("c", ("int", "float"), 255, help="steps per unit", gt=0), MODE),
+    offer("estimator", "clever", Option("radius", ("float",), "auto", help="of the ball", words=("auto",))),
+    offer("estimator", "attack", Option("box", ("bool",), True, help="whether the box is used")),
+    offer("model", "digits"),
+    offer("input", "digits"),
+)
 
 
 def event(key: str) -> events.Key:
@@ -94,6 +112,9 @@ async def test_no_key_and_no_size_crashes_the_app(
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    known = Catalogue(INSTALLED, tuple(row.plugin for row in INSTALLED))
+    for module in ("tui.screens.new_run", "tui.screens.plugins", "worker.launch"):
+        monkeypatch.setattr(f"falsefloor.{module}.catalogue", lambda refresh=False: known)
     for name in ("worker.launch.start", "worker.launch.resume", "plugins.process.ask"):
         monkeypatch.setattr(f"falsefloor.{name}", refuse)
     dice = random.Random(f"{SEED} {make.__name__}")
