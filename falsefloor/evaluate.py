@@ -72,6 +72,7 @@ def evaluate(
     trap: bool = Study.trap,
     effort: str = Study.effort,
     output: str | int | None = None,
+    target: int | None = None,
     scale: Any = None,
     step: Any = None,
     immutable: Any = None,
@@ -93,7 +94,7 @@ def evaluate(
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
     budgets of what is not set. output: which of several values that the model returns are its logits, by name
-    or number; one logit f means the two classes (0, f).
+    or number; one logit f means the two classes (0, f). target: the only class to move to, by number.
     progress: show it on stderr; None shows it on a terminal and in a notebook. Radii are in the inputs' own
     units.
 
@@ -106,7 +107,7 @@ def evaluate(
     if points.ndim < 2:
         raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
     truth = None if labels is None else _tensor(labels, "labels")
-    chosen = {} if output is None else {"output": given["output"]}
+    chosen = {name: given[name] for name in ("output", "target") if given[name] is not None}
     objects = HandedOver(catalogue())
     study = study_from(
         {

@@ -17,9 +17,13 @@ from falsefloor.errors import DomainError
 from falsefloor.models.outputs import Chosen, check_shape, chosen, classes_of
 from falsefloor.numerics.balls import working
 from falsefloor.subjects.compose import dressed
-from falsefloor.subjects.fronts import Cast
-from falsefloor.subjects.subject import FILL, check_numbers
+from falsefloor.subjects.fronts import Cast, Whole
+from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.subject import FILL, ModelSubject, check_numbers
 
+EDGE, JUMP, LOOKED_AT = 2.0**-18, 0.01, 32
+"""A step beside an input, as a share of the domain's width; the share of the largest logit that is a jump
+over it; and at how many inputs it is looked for."""
 SLIGHT = 2.0**-23
 """Relative to the domain's width."""
 BUDGET = 2**30
@@ -47,26 +51,60 @@ def within_rounding(points: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
 
 def as_it_takes(
     module: nn.Module, points: Tensor, *, given: torch.dtype, before: list[nn.Module]
-) -> tuple[nn.Module, list[str]]:
-    """The module behind ``before`` and, where it takes no points of their type, a cast to its own, which is
-    said where the inputs were ``given`` in another."""
+) -> tuple[nn.Module, list[str], bool]:
+    """The module behind ``before`` and, where it takes no points of their type, a cast to what it takes; how
+    that is said, where the inputs were ``given`` in another; and whether it takes whole numbers only."""
     plain = dressed(module, before=before).to(points.device)
+    if _answers(plain, points):
+        return plain, [], False
     kind = _kind(module)
-    if kind is None or kind == points.dtype:
-        return plain, []
-    try:
-        _one_answer(plain, points[:1])
-        return plain, []
-    except DomainError:
+    if kind not in (None, points.dtype):
         behind = dressed(module, before=[*before, Cast(kind)]).to(points.device)
+        if _answers(behind, points):
+            if not given.is_floating_point or given == kind:
+                return behind, [], False
+            mine, its = (str(each).removeprefix("torch.") for each in (given, kind))
+            return behind, [f"the inputs are {mine} and the model {its}: they are cast inside it"], False
+    if not given.is_floating_point:
+        behind = dressed(module, before=[*before, Whole()]).to(points.device)
+        if _answers(behind, points):
+            return behind, ["the model takes whole numbers only: they are rounded inside it"], True
+    return plain, [], False  # whoever asks next tells why
+
+
+def _answers(module: nn.Module, points: Tensor) -> bool:
     try:
-        _one_answer(behind, points[:1])
+        _one_answer(module, points)
     except DomainError:
-        return plain, []  # whoever asks next tells why
-    if not given.is_floating_point or given == kind:
-        return behind, []
-    mine, its = (str(each).removeprefix("torch.") for each in (given, kind))
-    return behind, [f"the inputs are {mine} and the model {its}: they are cast inside it"]
+        return False
+    return True
+
+
+def on_a_step(subject: ModelSubject, points: Tensor, *, rows: int) -> list[str]:
+    """How many of the points (N, *input) sit on an edge of the function, as token ids do where a model cuts
+    off fractions: a ceiling there is a rounding away."""
+    points, guard = points[:LOOKED_AT], Guarded(subject, rows=rows)
+    low, high = subject.bounds
+    reach = torch.maximum(points.abs(), (high - low).abs())
+    here, again = guard.first(points)[0], guard.first(points)[0]
+    if not torch.equal(here.nan_to_num(), again.nan_to_num()):
+        return []
+    edges = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for sign in (-1.0, 1.0):
+        # a slope falls with the step, a jump does not
+        wide, near = (
+            (guard.first((points + sign * share * reach).clamp(low, high))[0] - here).double().abs().amax(1)
+            for share in (EDGE, EDGE / 8)
+        )
+        edges |= (wide > JUMP * here.double().abs().amax(1)) & (near > wide / 2)
+    if not bool(edges.any()):
+        return []
+    size = "1" if bool((points == points.round()).all()) else "SIZE"
+    return [
+        f"{int(edges.sum())} of {len(points)} inputs sit on a step of the model: its answer jumps beside"
+        " them, so that a ceiling is a rounding away. Where features are discrete, declare their grid:"
+        f" step={size} in Python, --step {size}"
+    ]
 
 
 def _kind(module: nn.Module) -> torch.dtype | None:
@@ -81,7 +119,7 @@ def as_logits(
 
     output: which of several values are the logits. Raises `DomainError` for what cannot be read as logits.
     """
-    answer, rows = _one_answer(module, points[:1])
+    answer, rows = _one_answer(module, points)
     logits = chosen(answer, output)
     check_shape(logits, rows)
     check_numbers(logits)
@@ -111,13 +149,14 @@ def _stay_shares(module: nn.Module, points: Tensor, bounds: tuple[Tensor, Tensor
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def _one_answer(module: nn.Module, point: Tensor) -> Any:
-    """What the model returns for ``point`` (1, *input): asked alone or, where it takes no single input, in a
-    filled batch, of which the first row counts.
+def _one_answer(module: nn.Module, points: Tensor) -> tuple[Any, int]:
+    """What the model returns for the first of ``points``, and of how many rows: asked alone or, where it
+    takes no single input, in a filled batch.
 
     Raises `DomainError` with what the model raised.
     """
     first: Exception | None = None
+    point = points[:1]
     for count in (1, FILL):
         try:
             with torch.no_grad():
@@ -127,13 +166,29 @@ def _one_answer(module: nn.Module, point: Tensor) -> Any:
         except Exception as error:
             first = first or error
     assert first is not None
+    said = f"{type(first).__name__}: {str(first)[:300]}"
+    if _takes(module, points):
+        raise DomainError(
+            f"the model answers batches of {len(points)} only ({said}). Let the first size be free:"
+            " x.reshape(len(x), …) or x.flatten(1), so that one input and many are answered."
+        )
     hint = (
         ". Models are asked under torch.no_grad(): a forward that takes gradients needs torch.enable_grad()."
         if "does not require grad" in str(first)
         else ""
     )
-    said = f"{type(first).__name__}: {str(first)[:300]}"
     raise DomainError(f"the model fails on inputs of shape {tuple(point.shape)}: {said}{hint}")
+
+
+def _takes(module: nn.Module, points: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            module(points.clone())
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        return False
+    return len(points) not in (1, FILL)
 
 
 def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor) -> list[str]:

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
 from falsefloor.engine.domain import domain_of, mixed_units
 from falsefloor.engine.fitting import (
     as_it_takes,
     as_logits,
     as_points,
     coarsest,
+    on_a_step,
     outside_said,
     rows_that_fit,
     within_rounding,
@@ -29,10 +30,12 @@ from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import bare, check_initialised
-from falsefloor.subjects.fronts import Normalise, Scaled
+from falsefloor.subjects.fronts import Normalise, Scaled, Towards
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
 
+BELOW = 4.0
+"""Times the largest logit at an input, so that a class that is no target never leads near it."""
 _STATEFUL = (
     nn.modules.dropout._DropoutNd,
     nn.modules.batchnorm._BatchNorm,
@@ -63,6 +66,12 @@ class Prepared:
     scale: Tensor | None = None
     grid: Tensor | None = None
     fixed: Tensor | None = None
+    target: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether each input is judged by a subject of its own."""
+        return self.fixed is not None or self.target is not None
 
     def own(self, points: Tensor) -> Tensor:
         """Points of judged coordinates in the inputs' own units."""
@@ -80,6 +89,15 @@ class Prepared:
             fixed, here = self.fixed.to(self.inputs.device), self.inputs[at]
             low, high = (torch.as_tensor(end).to(here) for end in bounds)
             bounds = (torch.where(fixed, here, low), torch.where(fixed, here, high))
+        if at is not None and self.target is not None:
+            label = int(self.labels[at])
+            if label == self.target:
+                raise NotApplicable(f"the input is of class {label}, which is the target")
+            with torch.no_grad():
+                largest = float(
+                    module(self.inputs[at : at + 1].repeat(FILL, *([1] * (self.inputs.ndim - 1)))).abs().max()
+                )
+            module = nn.Sequential(module, Towards(label, self.target, BELOW * largest + 1.0))
         return ModelSubject(
             module,
             classes=self.classes,
@@ -126,9 +144,11 @@ def prepare(
         raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(given.shape)}.")
     domain = domain_of(loaded, model, tuple(given.shape[1:]))
     points = as_points(given, module).to(device)
-    module, cast = as_it_takes(module, points, given=given.dtype, before=_preprocessing(model))
+    module, cast, whole = as_it_takes(module, points, given=given.dtype, before=_preprocessing(model))
     told = [*mixed_units(points.double().cpu(), domain.low, domain.high), *domain.said()]
     low, high, scale, grid = domain.low, domain.high, domain.scale, domain.step
+    if whole and grid is None:
+        grid = torch.ones(())
     if scale is not None:
         module = dressed(module, before=[Scaled(scale, points.dtype)]).to(device)
         points = points.double() / scale.to(device)
@@ -149,12 +169,21 @@ def prepare(
     said = [*outside_said(own, inside, domain.low, domain.high), *told, *said, *cast]
     rows, resolution = rows_that_fit(module, points[:1]), coarsest(module, points[:1])
     predicted = _predict(subject, points, min(most, rows))
+    if grid is None:
+        said = [*on_a_step(subject, points[inside], rows=min(most, rows)), *said]
     labels = predicted.clamp(min=0)
     if labelled.labels is not None:
         given = torch.as_tensor(labelled.labels).to(predicted.device)
         labels, read = as_classes(given, count=len(points), classes=subject.classes)
         wrong = disagreement(labels.tolist(), predicted.tolist(), subject.classes)
         said = [*filter(None, (wrong, read)), *said]
+    target = int(model["target"]) if "target" in model else None
+    if target is not None and target >= subject.classes:
+        raise DomainError(
+            f"target={target} is no class of this model; they run from 0 to {subject.classes - 1}."
+        )
+    if target is not None:
+        said = [f"distances are to class {target} alone", *said]
     facts = {
         "count": len(points),
         "classes": subject.classes,
@@ -200,6 +229,7 @@ def prepare(
         None if scale is None else scale.to(device),
         grid,
         domain.fixed,
+        target,
     )
 
 

@@ -67,7 +67,7 @@ class Session:
             maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
             module = compose(prepared.module, maskers).to(self.device)
             self._subjects[key] = prepared.subject(module)
-        if self.at is None or prepared.fixed is None:
+        if self.at is None or not prepared.alone:
             return self._subjects[key]
         return prepared.subject(self._subjects[key].module, at=self.at)
 

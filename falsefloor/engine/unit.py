@@ -42,8 +42,8 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
             skipped = _declined(spec, declined(error, who="a masker"))
             return replace(skipped, fingerprint=fingerprint(spec, prepared.fingerprint))
         chunk = range(*spec["chunk"])
-        # where features are fixed, each input has a domain of its own
-        parts = [chunk] if prepared.fixed is None else [range(n, n + 1) for n in chunk]
+        # where features are fixed, or one class is the target, each input has a subject of its own
+        parts = [range(n, n + 1) for n in chunk] if prepared.alone else [chunk]
         result = replace(
             _joined([_part(spec, session, sink, numbers) for numbers in parts]),
             fingerprint=fingerprint(spec, prepared.fingerprint),

@@ -28,6 +28,7 @@ class ModelSpec:
     mean: tuple[float, ...] | None = option(None, help="Per channel, subtracted before the model.")
     std: tuple[float, ...] | None = option(None, help="Per channel, divided by before the model.")
     output: str = option("", help="Which of several outputs are the logits: a name or a number.")
+    target: str = option("", help="The only class to move to, by number; empty: any.")
     scale: tuple[Number, ...] | None = option(
         None, help="Per feature or channel, what counts as a distance of 1; or FILE.npy."
     )
@@ -42,6 +43,13 @@ class ModelSpec:
         output: object = self.output  # a number is written as such, and None by a form that was emptied
         if output is None or (isinstance(output, int) and not isinstance(output, bool)):
             object.__setattr__(self, "output", "" if output is None else str(output))
+        target: object = self.target
+        if target is None or (isinstance(target, int) and not isinstance(target, bool)):
+            object.__setattr__(self, "target", "" if target is None else str(target))
+        if self.target and not self.target.isdigit():
+            raise UsageError(
+                f"target is a class by its number, 0 or above; not {self.target!r}.", key="target"
+            )
         for one in DOMAIN:
             value = getattr(self, one.name)
             if value is not None:

@@ -130,6 +130,8 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
     for name in ("bounds", "scale", "step", "immutable", "mean", "std"):
         if (value := getattr(model, name)) is not None:
             spec[name] = plain(value)
+    if model.target:
+        spec["target"] = model.target
     if model.output:
         spec["output"] = model.output
     return spec

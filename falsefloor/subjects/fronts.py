@@ -1,4 +1,4 @@
-"""What stands between the judged coordinates and a model, and is not of the model's making.
+"""What stands before and behind a model in a subject, and is not of the model's making.
 
 A distance is measured from the input as it was given. So a model that wants another number type, or values
 that were normalised, gets them inside the composition, before its first layer and behind a masker at input.
@@ -46,6 +46,20 @@ class Whole(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs.round().long()
+
+
+class Towards(nn.Module):
+    """Logits in which, beside ``label``, only ``target`` can lead: the others stay ``below`` the label's."""
+
+    def __init__(self, label: int, target: int, below: float) -> None:
+        super().__init__()
+        self.label, self.target, self.below = label, target, below
+
+    def forward(self, logits: Tensor) -> Tensor:
+        others = (logits[:, self.label, None] - self.below).expand_as(logits)
+        kept = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+        kept[[self.label, self.target]] = True
+        return torch.where(kept, logits, others)
 
 
 class Normalise(nn.Module):
