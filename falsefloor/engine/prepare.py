@@ -93,10 +93,9 @@ class Prepared:
             label = int(self.labels[at])
             if label == self.target:
                 raise NotApplicable(f"the input is of class {label}, which is the target")
+            plain = ModelSubject(module, classes=self.classes, dtype=self.inputs.dtype)
             with torch.no_grad():
-                largest = float(
-                    module(self.inputs[at : at + 1].repeat(FILL, *([1] * (self.inputs.ndim - 1)))).abs().max()
-                )
+                largest = float(plain(self.inputs[at : at + 1]).abs().max())
             module = nn.Sequential(module, Towards(label, self.target, BELOW * largest + 1.0))
         return ModelSubject(
             module,

@@ -183,3 +183,19 @@ def test_a_factory_declares_lists_beside_itself(tmp_path: Path) -> None:
     assert (loaded.scale, loaded.step) == (str(tmp_path / "scale.npy"), 1)
     with pytest.raises(UsageError, match="model declares bounds"):
         described(linear(), {"bounds": (0, 1, 2)})
+
+
+def test_one_target_is_the_distance_to_that_class() -> None:
+    points = POINTS[:1]
+    label = int((points @ WEIGHT.T).argmax())
+    for target in {0, 1, 2} - {label}:
+        way = WEIGHT[label] - WEIGHT[target]
+        away = float((points @ way).abs() / way.abs().sum())
+        results = judged(linear(), points, target=target)
+        for name in ("clever", "finite-difference", "attack"):
+            assert radii(results, name) == pytest.approx([away], rel=1e-3)
+        assert {one["verdict"] for one in results.estimates} == {"held"}
+    skipped = judged(linear(), points, target=label).estimates
+    assert {one["status"] for one in skipped} == {"skipped"}
+    with pytest.raises(UsageError, match="no class of this model"):
+        judged(linear(), points, target=3)
