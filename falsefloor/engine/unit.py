@@ -46,6 +46,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         parts = [range(n, n + 1) for n in chunk] if prepared.alone else [chunk]
         result = replace(
             _joined([_part(spec, session, sink, numbers) for numbers in parts]),
+            key=key,
             fingerprint=fingerprint(spec, prepared.fingerprint),
         )
     except Cancelled:
@@ -60,7 +61,11 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
 def _part(spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range) -> UnitResult:
     """The unit for some of its inputs."""
     session.at = numbers.start if len(numbers) == 1 else None
-    subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+    try:
+        subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
+    except NotApplicable as error:
+        chunk = {"chunk": [numbers.start, numbers.stop]}
+        return _declined({**spec, **chunk}, declined(error, who="the question"))
     before = subject.forward_queries, subject.backward_queries
     task = Task(spec, session.prepared(spec["model"], spec["inputs"]), subject, numbers)
     inside, seen = sightings(task)
