@@ -84,6 +84,8 @@ def on_a_step(subject: ModelSubject, points: Tensor, *, rows: int) -> list[str]:
     """How many of the points (N, *input) sit on an edge of the function, as token ids do where a model cuts
     off fractions: a ceiling there is a rounding away."""
     points, guard = points[:LOOKED_AT], Guarded(subject, rows=rows)
+    if not len(points):
+        return []
     low, high = subject.bounds
     reach = torch.maximum(points.abs(), (high - low).abs())
     here, again = guard.first(points)[0], guard.first(points)[0]
