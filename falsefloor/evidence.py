@@ -103,6 +103,13 @@ class Evidence:
     batch_shift: float | None = None
     """The same between a batch and another, or none. FF105."""
 
+    share_points: float | None = None
+    """By the core: uniform points in the ball of a lower claim, inside the domain; 0 where none lay in it."""
+    share_other: float | None = None
+    """Those of them that do not have the input's class."""
+    share_bound: float | None = None
+    """At 95 %, less than this share of that ball answers otherwise (Clopper & Pearson 1934)."""
+
     gradient_source: str | None = None
     """Of a repaired estimate, by the core: the gradient source that was chosen."""
     gradient_step: float | None = None

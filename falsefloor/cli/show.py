@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
 
 
-def show(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) -> None:
+WIDE = 5000
+"""Estimates behind the lines of `--wide` at most."""
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Also what is proved, estimated and found at each input, on one axis."),
+]
+
+
+def show(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False, wide: Wide = False) -> None:
     """Print a run: the table, what was refuted and by which witness.
 
     Works while it runs and long after; `falsefloor show last --json` gives everything for a script.
     """
-    print_run(find(ctx, run), as_json=as_json)
+    found = find(ctx, run)
+    print_run(found, as_json=as_json)
+    if wide and not as_json:
+        _print_wide(found)
 
 
 def watch(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False) -> None:
@@ -60,3 +71,19 @@ def _print_table(reader: RunReader) -> None:
 
     told = tuple(read_refutations(reader))
     display(Summary(reader.info(), read_comparison(reader), told))
+
+
+def _print_wide(run: RunDir) -> None:
+    from itertools import chain
+
+    from rich.text import Text
+
+    from falsefloor.cli.terminal import show as display
+    from falsefloor.report.detail import first_records
+    from falsefloor.report.standing import Lines, by_input
+    from falsefloor.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        known = by_input(chain.from_iterable(first_records(reader, most=WIDE).values()))
+    display(Text(""))
+    display(Lines(known))

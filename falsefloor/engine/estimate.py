@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
+from falsefloor.checks.verdicts import is_lower
 from falsefloor.engine.arrays import curve, pack_tensor, scalar
 from falsefloor.engine.context import RunContext, Sink, generators
 from falsefloor.engine.contract import ACCOUNT, check_estimate, queries
@@ -22,6 +23,7 @@ from falsefloor.plugins.loading import load, make
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.repeats import shift
+from falsefloor.subjects.observe.share import share_of_ball
 from falsefloor.subjects.settle import Settled, settle
 
 SHIFT = 1e-4
@@ -62,6 +64,7 @@ def run(task: Task, session: Session, sink: Sink) -> UnitResult:
     for number, choice in choices.items():
         if rows[number].status == "ok":
             rows[number] = replace(rows[number], evidence={**choice.evidence, **rows[number].evidence})
+    _shares(task, session, rows, claim=work.estimator.claim)
     _ask_again(task, first, rows, together=together)
     seen = [
         ObservationResult(n, None, {"gradients": {asked["gradient"]: list(choice.rows)}})
@@ -242,6 +245,36 @@ def _settled(
         notes=[*row.notes, ("FF504", f"{said}; the ceiling was dropped")],
         evidence={**row.evidence, "unsettled": 1.0, **({"batch_only": 1.0} if alone else {})},
     )
+
+
+def _shares(task: Task, session: Session, rows: dict[int, EstimateResult], *, claim: str) -> None:
+    """What share of the ball of each lower claim answers otherwise, as far as uniform points tell.
+
+    Their generator is of the input and the norm alone, so all claims about it look at the same points, up to
+    their radius.
+    """
+    norm, seed = task.spec["norm"], task.spec["seed"]
+    for number, row in list(rows.items()):
+        if not (is_lower(claim) and row.status == "ok" and row.radius):
+            continue
+        point, label = task.at([number])
+        (drawn,) = generators(point, seed=seed, norm=f"share {norm}")
+        while True:
+            try:
+                found = share_of_ball(
+                    task.subject,
+                    point[0],
+                    label[0],
+                    norm=norm,
+                    radius=row.radius,
+                    generator=drawn,
+                    rows=session.rows,
+                )
+                break
+            except Exception as error:
+                if not session.less_room(error):
+                    raise
+        rows[number] = replace(row, evidence={**row.evidence, **found.evidence()})
 
 
 def _interval(evidence: Mapping[str, Any]) -> tuple[float, float] | None:

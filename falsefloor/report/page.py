@@ -24,7 +24,10 @@ from falsefloor.report.pictures import picture, png_url
 from falsefloor.report.radii import accuracy, comparison, intervals
 from falsefloor.report.refutations import read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
-from falsefloor.report.text import UNICODE, clean, fact, number, share, tallied, verdict_word
+from falsefloor.report.standing import by_input, sentences, share, standing
+from falsefloor.report.standing import picture as picture_of
+from falsefloor.report.text import UNICODE, clean, fact, number, tallied, verdict_word
+from falsefloor.report.text import share as share_done
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
@@ -48,13 +51,14 @@ def page(reader: RunReader) -> str:
         info=info,
         began=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.started)),
         counts=tallied(info.counts),
-        done=share(info.units()),
+        done=share_done(info.units()),
         colours=COLOURS,
         worded=verdict_word,
         table=_markup(table_html(read_comparison(reader))),
         figures=[
             _shown(comparison(chain.from_iterable(listed.values()), more=more)),
             _shown(intervals(chain.from_iterable(listed.values()))),
+            _shown(picture_of(by_input(chain.from_iterable(listed.values())))),
             _shown(accuracy(chain.from_iterable(listed.values()))),
         ],
         units=list(_units(reader)),
@@ -124,7 +128,9 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
     size = 0
     for detail in worst_details(reader):
         record = detail.record
+        known = standing(detail.siblings, of=record, name=f"input {record['input']}")
         figures = [_shown(figure) for make in FIGURES.values() if (figure := make(detail)) is not None]
+        figures.append(_shown(picture_of([known])))
         images = list(_images(detail))
         size += sum(len(one["svg"]) for one in figures) + sum(len(url) for url, _ in images)
         if size > LARGEST_DRAWN:
@@ -136,6 +142,7 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
                 "radius": _radius(record),
                 "figures": figures,
                 "images": images,
+                "stands": list(sentences(record, known)),
                 "evidence": list(_evidence(record["evidence"])),
             }
 
@@ -173,6 +180,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": _verdict(record),
         "warnings": record["warnings"],
         "error": record["error"] or "",
+        "share": "" if (drawn := share(record)) is None else drawn.words(),
         "queries": f"{record['queries']['forward'] + record['queries']['backward']:,}",
         "seconds": f"{record['seconds']:.2f}",
     }

@@ -20,6 +20,7 @@ from falsefloor.report.figure import FIGURES, Curve, Figure, Level
 from falsefloor.report.paint_svg import ink
 from falsefloor.report.radii import comparison
 from falsefloor.report.scale import BREAK
+from falsefloor.report.standing import by_input, picture
 from falsefloor.report.text import clean
 from falsefloor.store.files import write_whole
 from falsefloor.store.reader import RunReader
@@ -168,6 +169,9 @@ def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
 def _sheets(reader: RunReader) -> Iterator[tuple[str, Sheet]]:
     listed = first_records(reader, most=COMPARED)
     more = sum(reader.info().counts.values()) - sum(map(len, listed.values()))
+    known = by_input(chain.from_iterable(listed.values()))
+    if known:
+        yield "floors", sheet([picture(known)])
     yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)])
     for detail in worst_details(reader):
         record = detail.record

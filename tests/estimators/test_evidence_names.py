@@ -9,7 +9,7 @@ from torch import nn
 from falsefloor.api import Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import ACCOUNT
-from falsefloor.estimators import attack, clever, crown, finite_difference, milp
+from falsefloor.estimators import attack, clever, crown, finite_difference, milp, splitting
 from falsefloor.evidence import NAMES, WORDS
 from falsefloor.subjects.subject import ModelSubject
 
@@ -19,6 +19,7 @@ QUICK: list[tuple[Estimator, tuple[str, ...]]] = [
     (attack.Attack(steps=2, restarts=1, rounds=1), attack.OWN),
     (milp.Milp(), milp.OWN),
     (crown.Crown(), crown.OWN),
+    (splitting.Splitting(particles=20, moves=1, levels=2), splitting.OWN),
 ]
 
 

@@ -17,6 +17,8 @@ from textual.widgets import Static
 from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES
+from falsefloor.report.standing import lines, standing
+from falsefloor.report.standing import sentences as sentences_of
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
@@ -155,6 +157,9 @@ class DetailPage(Page):
         record, g = detail.record, self.bench.glyphs
         yield from self._replayed
         yield next(sentences.judged(record, g))
+        known = standing(detail.siblings, of=record)
+        for said in sentences_of(record, known):
+            yield (clean(said), "dim")
         yield ("", "")
         for warning in record["warnings"]:
             style = tone(warning["severity"]) or "dim"
@@ -180,6 +185,11 @@ class DetailPage(Page):
             for said in (located.words, *located.others):
                 yield (f"  {clean(said)}", "")
             yield ("", "")
+        known = standing(detail.siblings, of=record, name=f"input {record['input']}")
+        yield ("Proved, estimated, found", "heading")
+        for said in lines([known], width=max(24, self.size.width - 8), glyphs=g):
+            yield (clean(said.rstrip()), "")
+        yield ("", "")
         yield ("The same input by the other estimators", "heading")
         for other in detail.siblings:
             radius = other["radius"]
