@@ -36,5 +36,13 @@ def test_authors_find_every_name_in_the_reference_and_no_other() -> None:
     first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     told = {name.strip(" `") for cell in first for name in cell.split(",")}
     core = {name for name in NAMES if name.startswith("gradient_") and not name.startswith("gradient_norm")}
-    core |= {"unsettled", "batch_only", "repeat_shift", "batch_shift"}
+    core |= {
+        "unsettled",
+        "batch_only",
+        "repeat_shift",
+        "batch_shift",
+        "share_points",
+        "share_other",
+        "share_bound",
+    }
     assert told - {"queries_forward", "queries_backward"} == set(NAMES) - core

@@ -169,10 +169,9 @@ def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
 def _sheets(reader: RunReader) -> Iterator[tuple[str, Sheet]]:
     listed = first_records(reader, most=COMPARED)
     more = sum(reader.info().counts.values()) - sum(map(len, listed.values()))
-    known = by_input(chain.from_iterable(listed.values()))
-    if known:
-        yield "floors", sheet([picture(known)])
     yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)])
+    if known := by_input(chain.from_iterable(listed.values())):
+        yield "floors", sheet([picture(known)])
     for detail in worst_details(reader):
         record = detail.record
         figures = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]
