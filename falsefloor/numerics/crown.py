@@ -30,6 +30,8 @@ OUTWARD = 1e-10
 """Of the sum of the terms' sizes: sums of 1e5 terms in float64 were 1e-14 of it off at most."""
 FEW = 1e6
 """Rows times numbers on the way up to which an activation's bounds are the better of two mixtures."""
+RATE = 0.3
+"""Adam's, of shares between 0 and 1."""
 ELEMENTS = 1 << 23
 """Numbers of slopes held at once: 64 MB; passes of more rows are cut."""
 
@@ -176,6 +178,35 @@ class Relaxed:
             )
         return made
 
+    def raised(self, at: int, slopes: Tensor, inside: Region, *, steps: int) -> Plane:
+        """The planes of each row's own mixture of lines, raised in the ball ``inside`` by Adam (Kingma & Ba
+        2015) from the nearer lines; the best of ``steps`` mixtures, row by row."""
+
+        def start(first: Tensor) -> Tensor:
+            return first.to(slopes.dtype).expand(len(slopes), -1).clone().requires_grad_()
+
+        shares = {
+            index: (start(form.first_below), start(form.first_above))
+            for index, form in self.forms.items()
+            if index <= at and isinstance(form, Lines)
+        }
+        leaves = [share for pair in shares.values() for share in pair]
+        (best,) = self.planes(at, slopes, ways=(NEARER,))
+        optimiser = torch.optim.Adam(leaves, lr=RATE) if leaves else None
+        for _ in range(steps if optimiser else 0):
+            with torch.enable_grad():
+                (plane,) = self.planes(at, slopes, ways=(Mixed(shares),))
+                gradients = torch.autograd.grad(-plane.least(inside).sum(), leaves, allow_unused=True)
+            best = _higher(best, Plane(plane.slopes.detach(), plane.offset.detach()), inside)
+            for share, gradient in zip(leaves, gradients, strict=True):
+                share.grad = gradient
+            assert optimiser is not None
+            optimiser.step()
+            with torch.no_grad():
+                for share in leaves:
+                    share.clamp_(0, 1)
+        return best
+
     def widest(self, at: int) -> int:
         return max(len(low) for low, _ in self.intervals[: at + 1])
 
@@ -221,6 +252,13 @@ class Plane:
     def least(self, inside: Region) -> Tensor:
         """(m,) over a region."""
         return inside.minimum(self.slopes) + self.offset
+
+
+def _higher(one: Plane, other: Plane, inside: Region) -> Plane:
+    """Row by row, whichever has the higher minimum."""
+    first = one.least(inside) >= other.least(inside)
+    slopes = torch.where(first.unsqueeze(1), one.slopes, other.slopes)
+    return Plane(slopes, torch.where(first, one.offset, other.offset))
 
 
 class Mixture:
@@ -288,11 +326,13 @@ def relax(
     every: bool = False,
     outward: float = 0.0,
     most: float = math.inf,
+    steps: int = 0,
 ) -> Relaxed:
     """Intervals and lines of all nodes over the region, in order.
 
     every: bound neurons backwards that interval arithmetic already fixes, too. most: rows times numbers on
     the way of the backward passes for one activation; neurons beyond it keep what interval arithmetic says.
+    steps: of optimised slopes for the bounds of small activations.
     """
     made = Relaxed(nodes, inside, [(inside.lo, inside.hi)], outward=outward)
     straight = [True]
@@ -308,7 +348,7 @@ def relax(
             continue
         (parent,) = node.parents
         made.intervals[parent] = low, high = _tightened(
-            made, parent, node, every=every, straight=straight[parent], most=most
+            made, parent, node, every=every, straight=straight[parent], most=most, steps=steps
         )
         if isinstance(node, Bend):
             made.forms[index] = node.curve.lines(low, high)
@@ -320,7 +360,7 @@ def relax(
 
 
 def _tightened(
-    made: Relaxed, at: int, node: Bend | Largest, *, every: bool, straight: bool, most: float
+    made: Relaxed, at: int, node: Bend | Largest, *, every: bool, straight: bool, most: float, steps: int
 ) -> Interval:
     """The interval of node ``at`` by backward passes, for those of its numbers whose interval matters."""
     low, high = made.intervals[at]
@@ -337,7 +377,7 @@ def _tightened(
             made.cut += len(which) - len(widest)
             which = which[widest].sort().values
         if len(which) * way > FEW:
-            ways = ways[:1]
+            ways, steps = ways[:1], 0
         if not len(which):
             return low, high
     below, above = low.clone(), high.clone()
@@ -346,6 +386,10 @@ def _tightened(
         rows[torch.arange(len(part)), part] = 1.0
         below[part] = made.below(at, rows, ways=ways)
         above[part] = -made.below(at, -rows, ways=ways)
+        if steps and not straight:
+            both = torch.cat([rows, -rows])
+            down, up = made.raised(at, both, made.inside, steps=steps).least(made.inside).chunk(2)
+            below[part], above[part] = torch.maximum(below[part], down), torch.minimum(above[part], -up)
     if not (every and straight):
         # interval arithmetic is sometimes tighter, and never wrong
         below, above = torch.maximum(below, low), torch.minimum(above, high)

@@ -18,8 +18,7 @@ from torch import Tensor
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
 from falsefloor.estimators.crown.network import read_network
 from falsefloor.numerics.balls import diameter
-from falsefloor.numerics.crown import OUTWARD, Mixed, Node, Plane, Region, Relaxed, region, relax
-from falsefloor.numerics.envelopes import Lines
+from falsefloor.numerics.crown import OUTWARD, Node, Plane, region, relax
 from falsefloor.numerics.margins import margins
 from falsefloor.numerics.support import support
 
@@ -37,8 +36,6 @@ NEAR = 1.5
 """Targets whose planes reach up to this many times as far as the first get slopes of their own."""
 RISES = 40
 """Steps to where a plane meets 0; four to ten come within 1e-5 of it."""
-RATE = 0.2
-"""Adam's, of shares between 0 and 1: ten steps get what forty do, on digits (benchmarks/crown.py)."""
 GUESS = 0.8
 """Of the distance that the linear function there has: what is proved is 0.6 to 0.95 of it."""
 
@@ -154,15 +151,19 @@ def certified(asked: Question, *, cap: float) -> Certified:
 
 
 def _next(points: list[tuple[float, float]]) -> float:
-    """Where radius and what it proves meet, by the last points (R, r), the nearest on both sides if known."""
-    under = max((one for one in points if one[1] >= one[0]), default=None)
-    over = min((one for one in points if one[1] < one[0]), default=None)
-    if under is None or over is None:
-        radius, reached = points[-1]
-        return radius / 8 if reached <= radius / 8 else math.sqrt(radius * reached)
-    gaps = [math.log(max(reached, radius / 64) / radius) for radius, reached in (under, over)]
-    share = gaps[0] / (gaps[0] - gaps[1])
-    return float(under[0] * (over[0] / under[0]) ** min(max(share, 0.02), 0.98))
+    """Where radius and what it proves meet, by the last two points (R, r), and between those around it."""
+    radius, reached = points[-1]
+    if reached <= radius / 8:
+        return radius / 8
+    guess = math.sqrt(radius * reached)
+    if len(points) > 1 and points[-2][1] > 0:
+        # log r falls by ``tilt`` for one of log R; half is usual
+        run, fall = math.log(points[-2][0] / radius), math.log(points[-2][1] / reached)
+        tilt = min(max(-fall / run, 0.0), 4.0) if run else 1.0
+        guess = radius * (reached / radius) ** (1 / (1 + tilt))
+    low = max((one[0] for one in points if one[1] >= one[0]), default=0.0)
+    high = min((one[0] for one in points if one[1] < one[0]), default=math.inf)
+    return min(max(guess, 1.0001 * low), 0.9999 * high) if high > 1.0003 * low else low
 
 
 def _reach(
@@ -171,19 +172,20 @@ def _reach(
     """What a relaxation over the ball of ``radius`` proves: the distance at which its first plane meets 0,
     maybe beyond the radius; which target's that is; each target's; and the neurons that were cut."""
     inside = region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=radius)
-    known = relax(asked.nodes, inside, outward=OUTWARD, most=most)
+    steps = asked.options.steps if most else 0
+    known = relax(asked.nodes, inside, outward=OUTWARD, most=most, steps=steps)
     last = len(asked.nodes) - 1
     slopes = inside.centre.new_zeros(len(targets), len(known.intervals[last][0]))
     slopes[:, asked.label] = 1.0
     slopes[range(len(targets)), targets] = -1.0
     planes = known.planes(last, slopes)
     ahead = _meets(asked, planes, cap=cap)
-    if asked.options.steps and most:
+    if steps:
         near = (ahead <= NEAR * ahead.amin()).nonzero().squeeze(1)
-        better = _optimised(
-            known, slopes[near], asked, at=min(radius, max(float(ahead.amin()), radius / 8)), cap=cap
-        )
-        ahead[near] = torch.maximum(ahead[near], better)
+        within = min(radius, max(float(ahead.amin()), radius / 8))
+        ball = region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=within)
+        better = known.raised(last, slopes[near], ball, steps=steps)
+        ahead[near] = torch.maximum(ahead[near], _meets(asked, [better], cap=cap))
     first = int(ahead.argmin())
     return float(ahead[first]), targets[first], ahead.tolist(), known.cut
 
@@ -209,50 +211,6 @@ def _meets(asked: Question, planes: list[Plane], *, cap: float) -> Tensor:
                 break
         best = torch.maximum(best, torch.where(lead > 0, reached, 0.0))
     return best
-
-
-def _optimised(known: Relaxed, slopes: Tensor, asked: Question, *, at: float, cap: float) -> Tensor:
-    """How far rows (T, K) reach with a mixture of lines of their own, raised by Adam in the ball ``at``."""
-    last = len(asked.nodes) - 1
-
-    def start(first: Tensor) -> Tensor:
-        return first.double().expand(len(slopes), -1).clone().requires_grad_()
-
-    shares = {
-        index: (start(form.first_below), start(form.first_above))
-        for index, form in known.forms.items()
-        if isinstance(form, Lines)
-    }
-    reached = torch.zeros(len(slopes), dtype=torch.float64)
-    leaves = [share for pair in shares.values() for share in pair]
-    if not leaves:
-        return reached
-    ball = region(asked.centre, asked.lo, asked.hi, norm=asked.norm, radius=at)
-    optimiser = torch.optim.Adam(leaves, lr=RATE)
-    best: Plane | None = None
-    for _ in range(asked.options.steps):
-        with torch.enable_grad():
-            (plane,) = known.planes(last, slopes, ways=(Mixed(shares),))
-            lead = plane.least(ball)
-            gradients = torch.autograd.grad(-lead.sum(), leaves, allow_unused=True)
-        for share, gradient in zip(leaves, gradients, strict=True):
-            share.grad = gradient
-        found = Plane(plane.slopes.detach(), plane.offset.detach())
-        best = found if best is None else _better(best, found, ball)
-        optimiser.step()
-        with torch.no_grad():
-            for share in leaves:
-                share.clamp_(0, 1)
-    return reached if best is None else _meets(asked, [best], cap=cap)
-
-
-def _better(one: Plane, other: Plane, ball: Region) -> Plane:
-    """Row by row, whichever is higher in the ball."""
-    first = one.least(ball) >= other.least(ball)
-    return Plane(
-        torch.where(first.unsqueeze(1), one.slopes, other.slopes),
-        torch.where(first, one.offset, other.offset),
-    )
 
 
 def _estimate(found: list[Certified], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:

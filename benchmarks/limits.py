@@ -1,0 +1,172 @@
+"""What share of planted regions is met, against their width or distance and the dimension: docs/limits.md.
+
+A model of two classes whose ordinary boundary lies exactly at 0.1 in linf from near the middle of the box,
+in 64, 784 and 3,072 coordinates, answers otherwise in one region inside that distance. What looks for it is
+what a run has beside any estimator: the observation, an attack (one round, one restart), and uniform points
+of the claimed ball. Met is a region where any call saw a point of it nearer than the claim. Sizes are in
+shares of the claim:
+
+    needle  a cube around a point at half of the claim, by its half width
+    slab    between two parallel planes, the nearer at half of the claim, by its thickness
+    cap     a half-space behind a plane without a gradient, by its distance
+    shell   all points from half of the claim on, by its thickness
+    salt    scattered points of the whole ball, by their share of it
+    unit    a half-space behind one ReLU with a faint random pattern, by its distance
+
+Trials are spread over each family's range; the 50 % point is a logistic fit's, the interval its profile
+likelihood's at 95 %.
+
+    python benchmarks/limits.py [--sizes 64 784 3072] [--trials 12] [--families …] [--json limits.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from falsefloor.engine.context import RunContext, generators
+from falsefloor.estimators.attack import Attack
+from falsefloor.subjects.observe import observe
+from falsefloor.subjects.observe.share import share_of_ball
+from falsefloor.subjects.sightings import Sightings
+from falsefloor.subjects.subject import ModelSubject
+
+CLAIM, AT = 0.1, 0.5
+RANGES = {
+    "needle": (0.003, 1.0),
+    "slab": (1e-6, 1.0),
+    "cap": (0.2, 1.0),
+    "shell": (1e-6, 0.5),
+    "salt": (1e-5, 0.1),
+    "unit": (0.2, 1.0),
+}
+"""Sizes tried, by family: logarithmic, but for those that are distances."""
+DISTANCES = ("cap", "unit")
+LINEAR = 0.999
+"""A point at the ordinary boundary is not the region's."""
+
+
+class Planted(nn.Module):
+    """Two logits with a plane at `CLAIM` from ``centre``, and one region of the other class."""
+
+    def __init__(self, family: str, size: float, centre: Tensor, generator: Generator) -> None:
+        super().__init__()
+        count = len(centre)
+        self.family, self.size, self.centre = family, size, centre
+        self.slope = nn.Parameter(torch.randn(count, generator=generator))
+        self.signs = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0
+        self.normal = torch.randn(count, generator=generator)
+        self.phase = torch.rand(count, generator=generator) * 1e3
+
+    def forward(self, x: Tensor) -> Tensor:
+        move = x - self.centre
+        lead = CLAIM * self.slope.abs().sum() - move @ self.slope
+        if self.family == "unit":
+            # steep enough that 1 % of the claim behind the plane changes the answer
+            behind = (move @ self.normal - self.size * CLAIM * self.normal.abs().sum()).relu()
+            lead = lead - 400 * behind * self.slope.abs().sum() / self.normal.abs().sum()
+        else:
+            lead = torch.where(self.inside(move), -lead.abs() - 0.1, lead)
+        return torch.stack([lead / 2, -lead / 2], 1)
+
+    def inside(self, move: Tensor) -> Tensor:
+        """(P,) whether points at ``move`` from the centre lie in the region."""
+        far = move.abs().amax(1) / CLAIM
+        along = move @ self.normal / (CLAIM * self.normal.abs().sum())
+        if self.family == "needle":
+            return (move - AT * CLAIM * self.signs).abs().amax(1) <= self.size * CLAIM
+        if self.family == "slab":
+            return (along >= AT) & (along <= AT + self.size)
+        if self.family == "cap":
+            return along >= self.size
+        if self.family == "shell":
+            return (far >= AT) & (far <= AT + self.size)
+        mixed = (move.double() * 1e5 * self.phase).sin().sum(1) * 1e4
+        return (far <= 1) & (far > 1e-3) & (mixed.frac().abs() < self.size)
+
+
+def met(family: str, size: float, count: int, seed: int) -> bool:
+    """Whether any call met the planted region."""
+    generator = Generator().manual_seed(seed)
+    centre = torch.full((count,), 0.5) + 0.2 * (torch.rand(count, generator=generator) - 0.5)
+    subject = ModelSubject(Planted(family, size, centre, generator).eval(), classes=2)
+    inputs, labels = centre.unsqueeze(0), torch.zeros(1, dtype=torch.long)
+    seen = Sightings(inputs, labels, norm="linf", bounds=subject.bounds)
+    with subject.shown_to(seen):
+        observe(
+            subject, None, inputs, labels, norm="linf", generators=generators(inputs, seed=seed, norm="o")
+        )
+        context = RunContext(generators(inputs, seed=seed, norm="a"))
+        Attack(restarts=1, rounds=1)(subject, inputs, labels, norm="linf", context=context)
+        (drawn,) = generators(inputs, seed=seed, norm="s")
+        share_of_ball(subject, inputs[0], labels[0], norm="linf", radius=CLAIM, generator=drawn, rows=4096)
+    seen.look()
+    return float(seen.changed.distance[0, 0]) < LINEAR * CLAIM
+
+
+def fitted(sizes: list[float], found: list[bool], *, distance: bool) -> tuple[float, float, float]:
+    """The size that is met in half of the cases, and its 95 % interval: logistic in the (log) size."""
+    at = [size if distance else math.log(size) for size in sizes]
+    low, high = min(at), max(at)
+    wide = high - low
+    middles = [low - 0.1 * wide + 1.2 * wide * n / 240 for n in range(241)]
+    slopes = [factor / wide for factor in (4, 8, 16, 32, 64, 128)]
+    sign = -1.0 if distance else 1.0  # what lies farther is met less often, what is wider more
+
+    def likelihood(middle: float) -> float:
+        best = -math.inf
+        for slope in slopes:
+            told = 0.0
+            for x, hit in zip(at, found, strict=True):
+                z = sign * slope * (x - middle)
+                told -= math.log1p(math.exp(min(-z if hit else z, 50.0)))
+            best = max(best, told)
+        return best
+
+    values = [likelihood(middle) for middle in middles]
+    top = max(values)
+    kept = [middle for middle, value in zip(middles, values, strict=True) if value >= top - 1.92]
+    best = [middle for middle, value in zip(middles, values, strict=True) if value == top]
+    ends = (sum(best) / len(best), kept[0], kept[-1])
+    return tuple(one if distance else math.exp(one) for one in ends)  # type: ignore[return-value]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 784, 3072])
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--families", nargs="*", choices=RANGES, default=list(RANGES))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for count in options.sizes:
+        for family in options.families:
+            start, distance = time.process_time(), family in DISTANCES
+            low, high = RANGES[family]
+            shares = [n / (options.trials - 1) for n in range(options.trials)]
+            sizes = [low + s * (high - low) if distance else low * (high / low) ** s for s in shares]
+            found = [met(family, size, count, seed) for seed, size in enumerate(sizes)]
+            half, least, most = fitted(sizes, found, distance=distance)
+            curve = "".join("#" if hit else "." for hit in found)
+            each = (time.process_time() - start) / len(sizes)
+            print(
+                f"{count:5} {family:7} {half:9.2g} ({least:.2g} to {most:.2g})  {curve}  {each:.1f} s",
+                flush=True,
+            )
+            rows.append(
+                {"size": count, "family": family, "half": half, "low": least, "high": most,
+                 "sizes": sizes, "found": found}
+            )  # fmt: skip
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
