@@ -153,16 +153,16 @@ def certified(asked: Question, *, cap: float) -> Certified:
 def _next(points: list[tuple[float, float]]) -> float:
     """Where radius and what it proves meet, by the last two points (R, r), and between those around it."""
     radius, reached = points[-1]
+    low = max((one[0] for one in points if one[1] >= one[0]), default=0.0)
+    high = min((one[0] for one in points if one[1] < one[0]), default=math.inf)
     if reached <= radius / 8:
-        return radius / 8
+        return math.sqrt(low * radius) if low else radius / 8
     guess = math.sqrt(radius * reached)
     if len(points) > 1 and points[-2][1] > 0:
         # log r falls by ``tilt`` for one of log R; half is usual
         run, fall = math.log(points[-2][0] / radius), math.log(points[-2][1] / reached)
         tilt = min(max(-fall / run, 0.0), 4.0) if run else 1.0
         guess = radius * (reached / radius) ** (1 / (1 + tilt))
-    low = max((one[0] for one in points if one[1] >= one[0]), default=0.0)
-    high = min((one[0] for one in points if one[1] < one[0]), default=math.inf)
     return min(max(guess, 1.0001 * low), 0.9999 * high) if high > 1.0003 * low else low
 
 
