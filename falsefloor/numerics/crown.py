@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.numerics.envelopes import Curve, Line, Lines, relu
-from falsefloor.numerics.support import support
+from falsefloor.numerics.support import support, vertex
 
 Affine = tuple[Tensor, Tensor]
 Interval = tuple[Tensor, Tensor]
@@ -71,6 +71,13 @@ class Region:
             used = torch.minimum((self.budget - (room.cumsum(dim=1) - room)).clamp_min(0), room)
             fall = (size.gather(1, order) * used).sum(dim=1)
         return slopes @ self.centre - fall
+
+    def lowest(self, slopes: Tensor) -> Tensor:
+        """Where slopes (m, n) · x is least over the region, (m, n)."""
+        if math.isinf(self.budget):
+            return torch.where(slopes > 0, self.lo, torch.where(slopes < 0, self.hi, self.centre))
+        centre, lo, hi = (one.unsqueeze(0) for one in (self.centre, self.lo, self.hi))
+        return centre + vertex(slopes, centre, lo, hi, norm=self.norm, rho=self.budget)
 
     def size(self, slopes: Tensor) -> Tensor:
         """The sum of the terms' sizes of slopes (m, n) · x at most, (m,): what rounding is a share of."""
@@ -196,7 +203,11 @@ class Relaxed:
         for _ in range(steps if optimiser else 0):
             with torch.enable_grad():
                 (plane,) = self.planes(at, slopes, ways=(Mixed(shares),))
-                gradients = torch.autograd.grad(-plane.least(inside).sum(), leaves, allow_unused=True)
+                # at the lowest point the minimum has the plane's own gradient; through the search for that
+                # point it would be NaN where nothing is left to spend
+                point = inside.lowest(plane.slopes.detach())
+                lead = (plane.slopes * point).sum() + plane.offset.sum()
+                gradients = torch.autograd.grad(-lead, leaves, allow_unused=True)
             best = _higher(best, Plane(plane.slopes.detach(), plane.offset.detach()), inside)
             for share, gradient in zip(leaves, gradients, strict=True):
                 share.grad = gradient
@@ -255,8 +266,8 @@ class Plane:
 
 
 def _higher(one: Plane, other: Plane, inside: Region) -> Plane:
-    """Row by row, whichever has the higher minimum."""
-    first = one.least(inside) >= other.least(inside)
+    """Row by row, whichever has the higher minimum; never ``other`` where that is NaN."""
+    first = ~(other.least(inside) > one.least(inside))
     slopes = torch.where(first.unsqueeze(1), one.slopes, other.slopes)
     return Plane(slopes, torch.where(first, one.offset, other.offset))
 
@@ -366,6 +377,8 @@ def _tightened(
     low, high = made.intervals[at]
     if at == 0:
         return low, high
+    # NaN (inf - inf) would pass for a fixed neuron: nothing is known of it
+    low, high = torch.where(low.isnan(), -torch.inf, low), torch.where(high.isnan(), torch.inf, high)
     which = torch.arange(len(low))
     ways: tuple[Mixture, ...] = (NEARER, FLAT)
     if not every:
@@ -389,10 +402,12 @@ def _tightened(
         if steps and not straight:
             both = torch.cat([rows, -rows])
             down, up = made.raised(at, both, made.inside, steps=steps).least(made.inside).chunk(2)
-            below[part], above[part] = torch.maximum(below[part], down), torch.minimum(above[part], -up)
+            below[part], above[part] = torch.fmax(below[part], down), torch.fmin(above[part], -up)
     if not (every and straight):
         # interval arithmetic is sometimes tighter, and never wrong
         below, above = torch.maximum(below, low), torch.minimum(above, high)
+    below = torch.where(below.isnan(), -torch.inf, below)
+    above = torch.where(above.isnan(), torch.inf, above)
     return below, torch.maximum(above, below)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from falsefloor.api import Estimate, Norm, NotApplicable
 from falsefloor.engine.context import RunContext, generators
+from falsefloor.estimators.attack import Attack
 from falsefloor.estimators.crown import Crown
 from falsefloor.estimators.crown.network import read_network
 from falsefloor.estimators.milp import Milp
@@ -146,6 +147,20 @@ def test_optimised_slopes_prove_more() -> None:
     fixed, free = (_run(subject, inputs, "linf", steps=steps).radius for steps in (0, 10))
     assert bool((free >= fixed * 0.995).all())
     assert float((free / fixed).max()) > 1.001
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_optimised_slopes_prove_nothing_that_a_descent_contradicts(norm: Norm) -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
+    model = nn.Sequential(*layers, nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 4)).eval()
+    subject = ModelSubject(model, classes=4)
+    inputs = torch.rand(3, 1, 6, 6)
+    context = RunContext(generators(inputs, seed=0, norm=norm))
+    found = Attack(steps=12, restarts=1, rounds=1)(
+        subject, inputs, subject(inputs).argmax(1), norm=norm, context=context
+    )
+    assert bool((_run(subject, inputs, norm, steps=3).radius < found.radius).all())
 
 
 @pytest.mark.parametrize("mode", ["ceil", "floor", "round"])
