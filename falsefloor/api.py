@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
+    import logging
+
     import torch
     from torch import Tensor, nn
 
@@ -67,6 +69,22 @@ def option(
 
 
 @dataclasses.dataclass(frozen=True)
+class Axes:
+    """How a curve of an estimate is drawn: an estimator's ``axes`` maps a curve's name to one of these.
+
+    x, y: what the sides are, with units. along: the name of the curve that holds the places along x; without
+    one they are counted. log_x, log_y: logarithmic sides.
+    """
+
+    title: str
+    x: str = ""
+    y: str = ""
+    along: str = ""
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Estimate:
     """What an estimator returns for N inputs.
 
@@ -74,12 +92,17 @@ class Estimate:
     evidence: (N,) each, numbers or words: facts that checks read (see the evidence names in docs/plugins).
     curves: (N, …) each: stored small (at most 4 kB an estimate), drawn.
     witness: (N, *input), required for an ``upper_bound``: the adversarial inputs. The core settles them.
+    confidence: of a statistical claim, (N,) or one number for all: with what probability an input's claim is
+    right, from 0 to 1, so 1 - alpha. Independent over inputs: reports multiply them.
+    per_target: (N, K) radii to each class alone, NaN or inf where none is told; the smallest is the radius.
     """
 
     radius: Tensor
     evidence: Mapping[str, Tensor | Sequence[str]] = dataclasses.field(default_factory=dict)
     curves: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     witness: Tensor | None = None
+    confidence: Tensor | float | None = None
+    per_target: Tensor | None = None
 
 
 class Context(Protocol):
@@ -101,6 +124,11 @@ class Context(Protocol):
 
     def warn(self, code: str, message: str, *, inputs: Tensor | None = None) -> None:
         """Attach a note or suspicion to the estimates; ``inputs`` is an (N,) boolean mask, None for all."""
+        ...
+
+    @property
+    def logger(self) -> logging.Logger:
+        """For what an author wants to read afterwards: it goes to the run's worker.log, never to stdout."""
         ...
 
 
@@ -133,7 +161,13 @@ class Subject(Protocol):
 
 
 class Estimator(Protocol):
-    """A frozen dataclass: its fields are its parameters, each with a default (see `option`)."""
+    """A frozen dataclass: its fields are its parameters, each with a default (see `option`).
+
+    May offer ``describe_subject() -> str``, in words, where its claims are about another function than the
+    subject; ``memory``, how many times the memory of a plain forward one of its rows needs; ``columns``,
+    evidence name to heading; ``axes``, curve name to `Axes`. Any plugin may offer ``files() ->
+    Iterable[str]``: paths whose content belongs to its identity.
+    """
 
     api_version: ClassVar[int]
     claim: ClassVar[Claim]
@@ -150,7 +184,9 @@ class Masker(Protocol):
     """A frozen dataclass that gets a deep copy of the part at its place and returns it wrapped.
 
     At ``input`` and ``logits`` the part is an `nn.Identity`. May offer ``displacement() -> float | None``,
-    the supremum of |h(t) - t| where the masker is an elementwise map h.
+    the supremum of |h(t) - t| where the masker is an elementwise map h; and ``calibrate(inputs, context) ->
+    Masker`` where it learns from a study's inputs (N, *input), those inside the domain: what that returns is
+    placed instead, and the state of the module it makes of an Identity belongs to the identity.
     """
 
     api_version: ClassVar[int]
@@ -219,13 +255,17 @@ class InputSource(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class CodeInfo:
-    """One row of the catalogue of warnings: what `falsefloor explain CODE` prints."""
+    """One row of the catalogue of warnings: what `falsefloor explain CODE` prints.
+
+    page: more of it, plain text in paragraphs; markup is shown as it is written.
+    """
 
     name: str
     severity: Severity
     summary: str
     cure: str
     source: str
+    page: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +317,7 @@ class Check(Protocol):
 __all__ = [
     "API_VERSION",
     "NORMS",
+    "Axes",
     "Cancelled",
     "Check",
     "Claim",

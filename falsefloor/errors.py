@@ -93,13 +93,15 @@ def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known word and lists what exists; for the end of an error message.
 
     Letters' case, and _ for -, make no difference; a word that other tools use for one of ours is known.
+    Near is what begins alike or shares two thirds of its letters: at a half "everything" was near "python".
     """
     words = sorted(known)
     if not words:
         return "There is none."
     plain = {_plain(word): word for word in words}
     meant = ELSEWHERE.get(_plain(asked), "")
-    near = [] if meant else difflib.get_close_matches(_plain(asked), plain, n=1, cutoff=0.5)
+    begins = [word for word in plain if len(_plain(asked)) > 2 and word.startswith(_plain(asked))]
+    near = [] if meant else difflib.get_close_matches(_plain(asked), plain, n=1, cutoff=2 / 3) or begins[:1]
     found = meant if meant in words else plain[near[0]] if near else ""
     listed = ", ".join(words[:20]) + (f" and {len(words) - 20} more" if len(words) > 20 else "")
     return (f"Did you mean {found!r}? " if found else "") + f"There are: {listed}."

@@ -102,6 +102,10 @@ class Evidence:
     """By the core: how far logits moved, relative, where a point around the claim was asked again. FF105."""
     batch_shift: float | None = None
     """The same between a batch and another, or none. FF105."""
+    confidence: float | None = None
+    """Of a statistical claim: with what probability it is right, from 0 to 1; independent over inputs."""
+    about: str | None = None
+    """In words, by the core: the other function than the subject that the claim is about."""
 
     share_points: float | None = None
     """By the core: uniform points in the ball of a lower claim, inside the domain; 0 where none lay in it."""

@@ -58,6 +58,9 @@ class Recorded:
                 label = self.series[unit["series"]].label if unit["series"] else ""
                 self.results[(label, *stack)] = taken.result(unit["key"])
 
+    def is_own(self, kind: str, name: str) -> bool:
+        return True
+
     def params(
         self, kind: str, name: str, given: Mapping[str, Scalar], *, effort: str = "standard"
     ) -> dict[str, Scalar]:

@@ -26,7 +26,7 @@ def test_what_is_no_fact_says_nothing() -> None:
 
 
 def test_no_number_is_a_word_and_every_name_can_be_read() -> None:
-    assert {"fit", "fit_reason", "step_reason", "gradient_source"} == WORDS
+    assert {"fit", "fit_reason", "step_reason", "gradient_source", "about"} == WORDS
     read = Evidence.read({name: "so" if name in WORDS else 1.5 for name in NAMES})
     assert all(getattr(read, name) == ("so" if name in WORDS else 1.5) for name in NAMES)
 
@@ -45,4 +45,5 @@ def test_authors_find_every_name_in_the_reference_and_no_other() -> None:
         "share_other",
         "share_bound",
     }
+    core |= {"about", "confidence"}
     assert told - {"queries_forward", "queries_backward"} == set(NAMES) - core

@@ -24,7 +24,9 @@ What `falsefloor plugins check NAME` and `falsefloor.testing` run, by kind of pl
 `check_estimator(plugin)` raises with every check that failed, `raises=False` returns the results instead.
 `expected_failures` maps a name to the reason why its failure is accepted; passing is then reported too.
 `parametrize_with_checks(kind, plugins)` makes one pytest test of each. A check that does not apply (no
-accelerator, no displacement offered) is skipped with the reason.
+accelerator, no displacement offered) is skipped with the reason, and so is one whose problems the plugin
+declines; one that declines everything fails, since nothing was checked. [What the kits try, and what
+that cannot see](tried.md) says more.
 """
 SIGNATURES = {
     "estimator": "check_estimator(estimator)",

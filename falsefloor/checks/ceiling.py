@@ -79,5 +79,6 @@ check = family(
         "FF502": wrong_order,
         "FF503": not_converged,
         "FF504": unstable_witness,
-    }
+    },
+    asks="Is the upper bound worth comparing with?",
 )

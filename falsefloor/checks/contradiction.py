@@ -126,5 +126,6 @@ check = family(
         "FF203": counterexample_inside,
         "FF204": sandwich_broken,
         "FF205": trap_missed,
-    }
+    },
+    asks="Does a point, a pair or a planted trap contradict the claim?",
 )

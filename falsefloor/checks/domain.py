@@ -64,4 +64,7 @@ def vacuous(facts: Facts) -> list[Finding] | None:
     return []
 
 
-check = family({"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous})
+check = family(
+    {"FF601": misclassified, "FF602": outside, "FF603": training, "FF701": vacuous},
+    asks="Was the question a sensible one, and does the answer say anything?",
+)

@@ -206,5 +206,6 @@ check = family(
         "FF103": graph_cut,
         "FF104": spiky,
         "FF105": non_deterministic,
-    }
+    },
+    asks="Is what the estimator followed a gradient of the function at all?",
 )

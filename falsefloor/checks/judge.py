@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.catalogue import CATALOGUE
@@ -51,6 +51,7 @@ def judge(
     and never reaches the caller. A refutation without a stored witness counts as suspicion, and so does one
     of a subject whose answers change when it is asked again: its points need not replay.
     """
+    facts, elsewhere = _there(facts)
     gathered: list[Finding] = []
     ran, broken = 0, False
     for check in checks:
@@ -68,15 +69,32 @@ def judge(
     ranked = tuple(unique[key] for key in sorted(unique, key=lambda key: _rank(unique[key])))
     gravest = ranked[0] if ranked else None
     if gravest is not None and gravest.severity != "error" and gravest.severity != "note":
-        return Judgement(gravest.severity, ranked, _phrase(gravest), ran)
+        names = {code: info.name for check in checks for code, info in check.codes.items()}
+        return Judgement(gravest.severity, ranked, _phrase(gravest, names.get(gravest.code, "")), ran)
     stopped = next((f for f in ranked if f.severity == "error" and f.code not in REPAIRED), None)
-    missing = _phrase(stopped) if stopped else _missing(facts, broken=broken)
+    missing = _phrase(stopped) if stopped else elsewhere or _missing(facts, broken=broken)
     if missing:
         return Judgement("unchecked", ranked, missing, ran)
     if seen(facts).misclassified:
         return Judgement("unchecked", ranked, MISCLASSIFIED, ran)  # nothing was estimated, nothing held
     spent = seen(facts).queries
     return Judgement("held", ranked, f"{ran} checks, {spent.forward + spent.backward:,.0f} queries", ran)
+
+
+def _there(facts: Facts) -> tuple[Facts, str]:
+    """The facts that bear on the function that a claim is about, and what is said of it where that is not the
+    subject: points of the subject's refute nothing there, and nothing here checks it."""
+    about = said(facts.judged).about
+    if about is None:
+        return facts, ""
+    others = [record for record in facts.others if said(record).about == about]
+    kept = {name: facts.observed[name] for name in _SUBJECTLESS if name in facts.observed}
+    words = "" if seen(facts).misclassified else f"about another function: {about}"
+    return replace(facts, others=others, observed=kept), words
+
+
+_SUBJECTLESS = ("error", "misclassified", "queries", "classes", "arrays")
+"""What is observed of an input, whichever function of it a claim is about."""
 
 
 def _missing(facts: Facts, *, broken: bool) -> str:
@@ -186,7 +204,8 @@ def _rank(finding: Finding) -> tuple[int, int, str, str, str]:
     return rank(finding.severity), telling, finding.code, finding.message, finding.witness or ""
 
 
-def _phrase(finding: Finding) -> str:
+def _phrase(finding: Finding, name: str = "") -> str:
+    """A finding in a few words: by its code's name, or the beginning of what it says."""
     known = CATALOGUE.get(finding.code)
-    name = known.info.name if known else finding.message.split(":")[0][:40]
+    name = known.info.name if known else name or finding.message.split(":")[0][:40]
     return f"{finding.code} {name}"

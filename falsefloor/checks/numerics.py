@@ -75,4 +75,7 @@ def non_finite(facts: Facts) -> list[Finding] | None:
     return []
 
 
-check = family({"FF401": precision_matters, "FF402": saturated, "FF403": non_finite})
+check = family(
+    {"FF401": precision_matters, "FF402": saturated, "FF403": non_finite},
+    asks="Is it the function that was measured, or its floating-point format?",
+)

@@ -17,14 +17,15 @@ Rule: TypeAlias = Callable[[Facts], Sequence[Finding] | None]
 Rules: TypeAlias = Mapping[str, Rule]
 
 
-def family(rules: Rules) -> Check:
-    """Rules that belong together, as one check: what an entry point names.
+def family(rules: Rules, *, asks: str) -> Check:
+    """Rules that belong together, as one check: what an entry point names. asks: what they ask, in words.
 
     An instance of a class of its own without parameters, as anybody's check is.
     """
     infos = {code: CATALOGUE[code].info for code in rules}
 
     class Family:
+        __doc__ = asks
         api_version: ClassVar[int] = 1
         codes: ClassVar[Mapping[str, CodeInfo]] = infos
 

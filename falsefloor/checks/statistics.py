@@ -108,4 +108,7 @@ def targets_missing(facts: Facts) -> list[Finding] | None:
     return [found("FF305", farther, severity="note", covered=covered, classes=classes, dropped=dropped)]
 
 
-check = family({"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing})
+check = family(
+    {"FF301": fit_replaced, "FF302": unstable, "FF303": capped, "FF305": targets_missing},
+    asks="Does the estimate follow from its own samples?",
+)

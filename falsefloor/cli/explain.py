@@ -37,6 +37,7 @@ def explain(
     if as_json:
         show_document({"schema": "falsefloor.explain/1", "codes": [_json(name, info, page)]})
         return
+    from falsefloor.plugins.described import LONGEST_PAGE
     from falsefloor.report.text import clean
 
     show_text(f"{clean(name)} {clean(info.name)} ({info.severity})")
@@ -48,19 +49,22 @@ def explain(
         "What it cannot see": page.get("blind_spot", ""),
         "Source": info.source,
     }
+    told = [(title, words) for title, words in titles.items() if words]
+    told += [("", words) for words in info.page.split("\n\n") if words.strip()]
     import textwrap
 
-    for title, words in titles.items():
-        if words:
-            show_text(f"\n{title}" if title else "")
-            indent = "  " if title else ""
-            width = min(100, console(sys.stdout).width)
-            show_text(textwrap.fill(clean(words), width, initial_indent=indent, subsequent_indent=indent))
+    for title, words in told:
+        show_text(f"\n{title}" if title else "")
+        indent = "  " if title else ""
+        width = min(100, console(sys.stdout).width)
+        whole = clean(words, longest=LONGEST_PAGE)
+        show_text(textwrap.fill(whole, width, initial_indent=indent, subsequent_indent=indent))
 
 
 def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     from falsefloor.checks.catalogue import CATALOGUE
     from falsefloor.checks.catalogue import explain as find
+    from falsefloor.report.text import clean
 
     # as it is copied from a sentence
     code = code.strip().rstrip(":.,;)")
@@ -69,37 +73,59 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     if entry is not None:
         page = {"measured": entry.measured, "cause": entry.cause, "blind_spot": entry.blind_spot}
         return code.upper(), entry.info, page
-    from falsefloor.plugins import catalogue
-
-    rows = catalogue().of("check")
-    others = {name: info for row in rows for name, info in row.codes.items() if name not in CATALOGUE}
+    others = _others()
     if code in others:
         return code, others[code], {}
-    named = [c for c, known in CATALOGUE.items() if code.lower() in known.info.name]
+    whole = [name for name in others if name.rpartition(":")[2].lower() == code.lower()]
+    if whole:
+        raise UsageError(f"no warning {code!r} of ours; write {' or '.join(map(clean, whole))}.")
+    named = [c for c, entry in CATALOGUE.items() if code.lower() in entry.info.name]
     found = f"{', '.join(f'{c} is {CATALOGUE[c].info.name!r}' for c in named)}. " if named else ""
-    raise UsageError(f"no warning {code!r}. {found}{did_you_mean(code.upper(), [*CATALOGUE, *others])}")
+    known = did_you_mean(code.upper(), [*CATALOGUE, *map(clean, others)])
+    raise UsageError(f"no warning {code!r}. {found}{known}")
+
+
+def _others() -> dict[str, CodeInfo]:
+    """The codes of others' checks that are installed, by their whole names; of one that two checks of a
+    package offer, the first."""
+    from falsefloor.checks.catalogue import CATALOGUE
+    from falsefloor.plugins import catalogue
+
+    found: dict[str, CodeInfo] = {}
+    for row in catalogue().of("check"):
+        if row.usable and not row.plugin.own:
+            for name, info in row.codes.items():
+                if name not in CATALOGUE:
+                    found.setdefault(name, info)
+    return found
 
 
 def _list_codes(*, as_json: bool) -> None:
     from falsefloor.checks.catalogue import CATALOGUE
     from falsefloor.report.listings import Listing
+    from falsefloor.report.text import clean
 
     if as_json:
         pages = [
             _json(code, e.info, {"measured": e.measured, "cause": e.cause, "blind_spot": e.blind_spot})
             for code, e in CATALOGUE.items()
         ]
+        pages += [_json(code, info, {}) for code, info in _others().items()]
         show_document({"schema": "falsefloor.explain/1", "codes": pages})
         return
     rows = tuple(
         (code, e.info.severity, e.info.name, " ".join(e.info.summary.split()))
         for code, e in CATALOGUE.items()
     )
+    rows += tuple(
+        (clean(code), info.severity, clean(info.name), clean(" ".join(info.summary.split())))
+        for code, info in _others().items()
+    )
     show(Listing(("code", "severity", "name", "what it means"), rows))
 
 
 def _json(code: str, info: CodeInfo, page: dict[str, str]) -> dict[str, Any]:
-    row = {name: getattr(info, name) for name in ("name", "severity", "summary", "cure", "source")}
+    row = {name: getattr(info, name) for name in ("name", "severity", "summary", "cure", "source", "page")}
     return {"code": code, **row, **page}
 
 

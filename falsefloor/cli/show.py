@@ -66,11 +66,11 @@ def print_run(run: RunDir, *, as_json: bool) -> None:
 def _print_table(reader: RunReader) -> None:
     from falsefloor.cli.terminal import show as display
     from falsefloor.report.comparison import read_comparison
-    from falsefloor.report.refutations import read_refutations
+    from falsefloor.report.refutations import read_kinds, read_refutations
     from falsefloor.report.summary import Summary
 
-    told = tuple(read_refutations(reader))
-    display(Summary(reader.info(), read_comparison(reader), told))
+    told, kinds = tuple(read_refutations(reader)), tuple(read_kinds(reader))
+    display(Summary(reader.info(), read_comparison(reader), told, kinds))
 
 
 def _print_wide(run: RunDir) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+LOGGER = logging.getLogger("falsefloor.plugins")
+"""What estimators are handed; in a worker it writes to the run's worker.log."""
 ROWS = 4096
 """Rows a forward takes at first: small models gain nothing past this on a core; halved on out-of-memory."""
 
@@ -41,6 +44,7 @@ class RunContext:
     rows: int = ROWS
     sink: Sink = ignore_progress
     notes: list[tuple[str, str, list[bool] | None]] = field(default_factory=list)
+    logger: logging.Logger = LOGGER
 
     def progress(self, done: int, total: int, /, **series: Tensor) -> None:
         self.sink(

@@ -13,7 +13,7 @@ from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
 from falsefloor.checks.verdicts import is_lower
 from falsefloor.engine.arrays import curve, pack_tensor, scalar
 from falsefloor.engine.context import RunContext, Sink, generators
-from falsefloor.engine.contract import ACCOUNT, check_estimate, queries
+from falsefloor.engine.contract import ACCOUNT, check_estimate, queries, rows_for, told_besides
 from falsefloor.engine.recover import IDLE, Choice, choose
 from falsefloor.engine.session import Session, Task, declined, describe_error, is_out_of_memory
 from falsefloor.errors import FalsefloorError
@@ -179,7 +179,9 @@ def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estim
     subject, norm = task.subject, task.spec["norm"]
     inputs, labels = task.at(ready)
     context = RunContext(
-        generators(inputs, seed=task.spec["seed"], norm=norm), rows=session.rows, sink=work.sink
+        generators(inputs, seed=task.spec["seed"], norm=norm),
+        rows=rows_for(estimator, session.rows, name=task.estimator["use"]),
+        sink=work.sink,
     )
     if isinstance(judged, Through):
         judged.prepare(inputs)
@@ -189,6 +191,7 @@ def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estim
     forward, backward = subject.forward_queries - forward, subject.backward_queries - backward
     check_estimate(estimate, inputs, kept, labels, claim=estimator.claim, name=task.estimator["use"])
     spent = queries(estimate, forward=forward, backward=backward, count=len(ready))
+    estimate = told_besides(estimator, estimate, name=task.estimator["use"])
     rows = [
         replace(
             _told(task, number, estimate, at),

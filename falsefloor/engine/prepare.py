@@ -200,8 +200,8 @@ def prepare(
         "said": said,
     }
     fingerprint = {
-        "weights": _digest_state(module),
-        "files": sorted([Path(f).name, _digest_file(Path(f))] for f in (*loaded.files, *domain.files)),
+        "weights": digest_state(module),
+        "files": sorted([Path(f).name, digest_file(Path(f))] for f in (*loaded.files, *domain.files)),
         "inputs": _digest_tensors(points, labels),
         "bounds": _digest_tensors(lowest, highest),
         "dtype": str(subject.dtype),
@@ -252,7 +252,7 @@ def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
-def _digest_state(module: nn.Module) -> str:
+def digest_state(module: nn.Module) -> str:
     sha = hashlib.sha256()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # exported modules warn about their own state
@@ -275,5 +275,5 @@ def _raw(tensor: Tensor) -> bytes:
     return bytes(flat.view(torch.uint8).numpy()) if flat.numel() else b""
 
 
-def _digest_file(path: Path) -> str:
+def digest_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:20]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ import torch
 from torch import Tensor
 
 from falsefloor.engine.arrays import unpack_tensor
-from falsefloor.engine.prepare import Prepared
 from falsefloor.engine.session import Session
 from falsefloor.engine.trap import planted_at
-from falsefloor.errors import StoreError, UsageError, did_you_mean
+from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
 from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
 from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.study.identity import PLUGINS, changes, named, plugins_of
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject
@@ -77,7 +78,7 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
         "input": at,
         "label": int(label),
         "claimed": estimate["radius"],
-        "changed": _changed(reader, estimate["model"], prepared),
+        "changed": _changed(reader, estimate["model"], known, spec),
     }
     evidence = revive(dict(finding["evidence"]))
     if witness.shape == x.shape[1:]:
@@ -110,11 +111,17 @@ def _target(evidence: Mapping[str, Any]) -> int | None:
     return int(target) if isinstance(target, int | float) and target == target else None
 
 
-def _changed(reader: RunReader, model: str, prepared: Prepared) -> list[str]:
-    """What of the model, its files and inputs is not what it was when the run was computed."""
-    before = reader.fingerprints().get(model, {})
-    now = dict(prepared.fingerprint)
-    return sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+def _changed(reader: RunReader, model: str, session: Session, spec: Mapping[str, Any]) -> list[str]:
+    """What of the model, its inputs, and files and plugins is not what it was when the run was computed."""
+    before = dict(reader.fingerprints().get(model, {}))
+    for plugin in plugins_of(spec):
+        with suppress(FalsefloorError):  # one that is gone since is not asked for its files
+            session.identified(spec["model"], spec["inputs"], *plugin)
+    now = session.fingerprint(spec["model"], spec["inputs"])
+    # only this finding's plugins are made here
+    ours = {**now.get(PLUGINS, {}), **{named(*plugin): {} for plugin in plugins_of(spec)}}
+    before[PLUGINS] = {name: told for name, told in before.get(PLUGINS, {}).items() if name in ours}
+    return changes(before, now)
 
 
 def _point(

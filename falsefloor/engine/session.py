@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
+from falsefloor.api import LabelledInputs, LoadedModel, Masker, NotApplicable
 from falsefloor.engine.context import ROWS
+from falsefloor.engine.identity import calibrated, files_of
 from falsefloor.engine.pace import pace
 from falsefloor.engine.prepare import Prepared, load, prepare
 from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
+from falsefloor.study.grammar import split_ref
+from falsefloor.study.identity import named
 from falsefloor.study.units import canonical, digest, estimator_of
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.copies import copied
@@ -39,6 +42,8 @@ class Session:
     """The input whose own domain counts, where a model fixes some of its features."""
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _subjects: dict[str, ModelSubject] = field(default_factory=dict)
+    _learnt: dict[str, tuple[Masker, str]] = field(default_factory=dict)
+    _plugins: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     _most: int = ROWS
     _fits: int = ROWS
 
@@ -56,6 +61,9 @@ class Session:
             live = self.live.get(model["use"])
             loaded, labelled = load(model, inputs) if live is None else (_copied(live[0]), live[1])
             self._prepared[key] = prepare(loaded, labelled, model, device=self.device, most=self._most)
+            if live is None:
+                for kind, ref in (("model", model["use"]), ("input", inputs or loaded.inputs or "")):
+                    self.identified(model, inputs, kind, split_ref(ref)[0], {})
         return self._prepared[key]
 
     def subject(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
@@ -64,24 +72,66 @@ class Session:
         prepared = self.prepared(model, inputs)
         self._fits = prepared.rows
         if key not in self._subjects:
-            maskers = [(make("masker", layer["use"], layer["params"]), layer["at"]) for layer in stack]
+            maskers = [(self._masker(model, inputs, layer), layer["at"]) for layer in stack]
             module = compose(prepared.module, maskers).to(self.device)
             self._subjects[key] = prepared.subject(module)
         if self.at is None or not prepared.alone:
             return self._subjects[key]
         return prepared.subject(self._subjects[key].module, at=self.at)
 
-    def ready(
-        self, model: Mapping[str, Any], inputs: str, stacks: Sequence[list[dict[str, Any]]]
+    def _masker(self, model: Mapping[str, Any], inputs: str, layer: Mapping[str, Any]) -> Masker:
+        """A layer's masker, having learnt from the model's inputs where it does that."""
+        masker: Masker = make("masker", layer["use"], layer["params"])
+        known = self.identified(model, inputs, "masker", layer["use"], layer["params"])
+        if not callable(getattr(masker, "calibrate", None)):
+            return masker
+        place = canonical([model, inputs, layer["use"], layer["params"]])
+        if place not in self._learnt:
+            prepared = self.prepared(model, inputs)
+            self._learnt[place] = calibrated(masker, prepared, name=layer["use"], rows=self.rows)
+        learnt, known["learnt"] = self._learnt[place]
+        return learnt
+
+    def identified(
+        self, model: Mapping[str, Any], inputs: str, kind: str, use: str, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Facts and fingerprint of a model, loaded with its inputs, every stack placed; or the error in
-        words, with its exit code. ``declined``: the model's or the inputs' source declines; a masker that
-        does is told by its units."""
+        """What a plugin's answers depend on beside its version: files, and what it learnt of these inputs."""
+        known = self._plugins.setdefault(canonical([model, inputs]), {})
+        name = named(kind, use, params)
+        if name not in known:
+            try:
+                plugin = make(kind, use, params)
+            except FalsefloorError:
+                return {}  # one that cannot be made says so where it is used
+            files = files_of(plugin, name=use)
+            known[name] = {"files": files} if files else {}
+        return known[name]
+
+    def fingerprint(self, model: Mapping[str, Any], inputs: str) -> dict[str, Any]:
+        """The model's own, and that of every plugin identified beside it that has one."""
+        plugins = {
+            name: told for name, told in self._plugins.get(canonical([model, inputs]), {}).items() if told
+        }
+        own = dict(self.prepared(model, inputs).fingerprint)
+        return own | {"plugins": plugins} if plugins else own
+
+    def ready(
+        self, model: Mapping[str, Any], inputs: str, parts: Sequence[list[dict[str, Any]] | Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Facts and fingerprint of a model, loaded with its inputs, every part made: stacks, placed, and the
+        plugins of units; or the error in words, with its exit code.
+
+        ``declined``: the model's or the inputs' source declines; a masker that does is told by its units.
+        """
         try:
             loaded = self.prepared(model, inputs)
-            for stack in stacks:
+            for part in parts:
+                if isinstance(part, Mapping):
+                    with suppress(Exception):  # one that cannot be made fails its own units, in its words
+                        self.identified(model, inputs, part["kind"], part["use"], part["params"])
+                    continue
                 with suppress(NotApplicable):
-                    self.subject(model, inputs, stack)
+                    self.subject(model, inputs, part)
         except NotApplicable as error:
             said = declined(error, who=f"the source of {model['use']}")
             return {"error": said, "exit_code": UsageError.exit_code, "declined": True}
@@ -91,7 +141,7 @@ class Session:
             return {"error": describe_error(error), "exit_code": UsageError.exit_code}
         return {
             "facts": dict(loaded.facts),
-            "fingerprint": dict(loaded.fingerprint),
+            "fingerprint": self.fingerprint(model, inputs),
             "device": str(self.device),
             "pace": pace(self.subject(model, inputs, []), loaded.inputs[:1], rows=loaded.rows),
         }

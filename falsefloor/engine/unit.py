@@ -18,7 +18,7 @@ from falsefloor.engine.met import asked_around, noted, sightings
 from falsefloor.engine.session import Session, Task, declined, describe_error
 from falsefloor.errors import FalsefloorError
 from falsefloor.store.records import EstimateResult, UnitResult
-from falsefloor.study.identity import fingerprint
+from falsefloor.study.identity import fingerprint, plugins_of
 from falsefloor.study.units import canonical, digest, kind_of
 
 KINDS: Mapping[str, Callable[[Task, Session, Sink], UnitResult]] = {
@@ -40,14 +40,17 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
             session.subject(spec["model"], spec["inputs"], spec["stack"])
         except NotApplicable as error:
             skipped = _declined(spec, declined(error, who="a masker"))
-            return replace(skipped, fingerprint=fingerprint(spec, prepared.fingerprint))
+            known = session.fingerprint(spec["model"], spec["inputs"])
+            return replace(skipped, fingerprint=fingerprint(spec, known))
+        for plugin in plugins_of(spec):
+            session.identified(spec["model"], spec["inputs"], *plugin)
         chunk = range(*spec["chunk"])
         # where features are fixed, or one class is the target, each input has a subject of its own
         parts = [range(n, n + 1) for n in chunk] if prepared.alone else [chunk]
         result = replace(
             _joined([_part(spec, session, sink, numbers) for numbers in parts]),
             key=key,
-            fingerprint=fingerprint(spec, prepared.fingerprint),
+            fingerprint=fingerprint(spec, session.fingerprint(spec["model"], spec["inputs"])),
         )
     except Cancelled:
         result = UnitResult(key, "cancelled", "cancelled while it ran")

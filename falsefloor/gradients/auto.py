@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Auto:
-    """Straight-through where it predicts the function's own change, secants of step ``h`` elsewhere.
+    """Straight-through where that predicts what the function does, secants elsewhere.
 
     Asked of every point anew: the repaired gradient is followed by ``h`` in both directions, inside the
     domain, and what it predicts is held against what the function does. In a study this name means more:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Autograd:
-    """The subject as it is."""
+    """The gradient that torch computes, nothing repaired."""
 
     api_version: ClassVar[int] = 1
 

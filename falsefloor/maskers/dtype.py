@@ -87,7 +87,7 @@ def _cast(value: Any, kind: torch.dtype) -> Any:
 
 @dataclass(frozen=True)
 class Dtype:
-    """Another number type (Goodfellow 2018, §4: every function on a digital computer is a staircase).
+    """Another number type: on a digital computer every function is a staircase (Goodfellow 2018, §4).
 
     At the input and at the logits values are cast there and back; elsewhere the part itself runs in that
     type, which float16 and bfloat16 alone can (UsageError otherwise). Floating point casts have torch's own

@@ -10,7 +10,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class NoMask:
-    """h(t) = t. Returns the part itself."""
+    """No mask: the model as it is."""
 
     api_version: ClassVar[int] = 1
 

@@ -33,7 +33,9 @@ class Ramps(nn.Module):
 
 @dataclass(frozen=True)
 class Ramp:
-    """h(t) = (k + min(r/δ, 1))/c, k = ⌊c·t⌋, r = c·t - k: the note's ĥ (Goodfellow 2018, §3, Fig. 1).
+    """Steps joined by ramps over a share δ of each: the note's ĥ (Goodfellow 2018, §3, Fig. 1).
+
+    h(t) = (k + min(r/δ, 1))/c with k = ⌊c·t⌋ and r = c·t - k.
 
     Continuous and onto. The derivative is 1/δ on a share δ of the line and 0 on the rest. It tends to the
     ceil staircase as δ → 0 and is t at δ = 1. With N samples in D dimensions, N·D·δ well below 1 hides the

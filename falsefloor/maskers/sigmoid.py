@@ -58,7 +58,7 @@ def _lowest(gain: float) -> float:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """h(t) = σ(gain·t): saturation, as in Brendel & Bethge 2017 (Goodfellow 2018, §4).
+    """A saturated sigmoid, h(t) = σ(gain·t), as in Brendel & Bethge 2017 (Goodfellow 2018, §4).
 
     Order is kept in exact arithmetic, so at the logits the classes stay the same until values round to the
     same number: there a high gain makes classes tie. The usual place is the logits or a hidden layer.
@@ -77,7 +77,9 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class SigmoidStaircase:
-    """The note's sharp sigmoid, once a step: (k + (σ(gain(r - ½)) - s₀)/(1 - 2s₀))/c (Goodfellow 2018, §4).
+    """A staircase whose steps are sharp sigmoids (Goodfellow 2018, §4).
+
+    h(t) = (k + (σ(gain(r - ½)) - s₀)/(1 - 2s₀))/c with k = ⌊c·t⌋, r = c·t - k and s₀ = σ(-gain/2).
 
     Continuously differentiable, with a positive derivative everywhere; in float32 exact zeros cover most of
     the line as the gain grows. Tends to t as gain → 0 and to the round staircase as gain → ∞.

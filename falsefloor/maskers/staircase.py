@@ -35,7 +35,7 @@ class Steps(nn.Module):
 
 @dataclass(frozen=True)
 class Staircase:
-    """h(t) = ceil(c·t)/c: the derivative is 0 almost everywhere (Goodfellow 2018, §3).
+    """A staircase of c steps a unit, ceil(c·t)/c: flat almost everywhere (Goodfellow 2018, §3).
 
     torch gives ceil, round and floor the derivative 0 everywhere. round is half to even.
     """

@@ -86,7 +86,10 @@ def load_split(*, held_out: bool) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class DigitsModel:
-    """`digits:NAME`: an embedded model, in eval mode. Names: the keys of `BUILDERS`. Raises UsageError."""
+    """Small classifiers of 8x8 digits that come with the package: `digits:mlp`, `digits:cnn`, and more.
+
+    Raises UsageError for a name that is not a key of `BUILDERS`.
+    """
 
     api_version: ClassVar[int] = 1
 
@@ -114,7 +117,7 @@ class DigitsModel:
 
 @dataclass(frozen=True)
 class DigitsInputs:
-    """`digits:3`, `digits:0-9`, `digits:0-9,20`: held-out images, ranges inclusive, with their labels.
+    """Images that these models were not trained on, with labels: `digits:3`, `digits:0-9,20`, both ends in.
 
     A model that takes 64 numbers in another shape gets the images in that shape. Raises UsageError for an
     index that does not exist and DomainError for a model that does not take 64 numbers.

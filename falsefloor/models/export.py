@@ -45,8 +45,9 @@ class Exported(UnflattenedModule):
 
 @dataclass(frozen=True)
 class ExportModel:
-    """`export:FILE.pt2`, as written by `torch.export.save`: one input (a batch), one output (logits).
+    """A program from `torch.export.save`, read without running code: `export:FILE.pt2`.
 
+    It takes one input (a batch) and gives one output (logits).
     The batch dimension must be dynamic and the export made in eval mode. The archive is vetted before torch
     reads it (see `falsefloor.models.archive`), and its pickles are read as weights only. Raises UsageError
     for a file that is missing, damaged or refused, DomainError for a program of another form.

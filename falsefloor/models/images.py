@@ -41,7 +41,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class ImagesInputs:
-    """`images:FOLDER[:resize=S,crop=S,labels=FILE][:0-9]`: pictures in the order of their names.
+    """Pictures of a folder, by name: `images:FOLDER[:resize=S,crop=S,labels=FILE][:0-9]`.
 
     resize: the shorter side, with antialiasing. crop: a centred square. Nothing is resized unless declared.
     Labels: a CSV file in the folder (labels.csv, or another), rows "path,number"; else class folders, whose

@@ -32,7 +32,9 @@ KINDS = tuple(map(np.dtype, ("f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8", "?"
 
 @dataclass(frozen=True)
 class NpzInputs:
-    """`npz:FILE.npz[:0-9]`, `npz:X.npy[,Y.npy][:0-9]`: (N, *input), and labels (N,) where there are any.
+    """Arrays that numpy saved: `npz:FILE.npz[:0-9]`, `npz:X.npy[,Y.npy][:0-9]`.
+
+    Inputs are (N, *input), labels (N,) where there are any.
 
     In an archive under one of `INPUT_KEYS` and `LABEL_KEYS`, however they are capitalised. Beside x.npy,
     y.npy holds the labels, and so on by `LABELS_BESIDE`, unless others are named. Without labels the model's

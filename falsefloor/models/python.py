@@ -35,7 +35,7 @@ _siblings: dict[Path, set[str]] = {}
 
 @dataclass(frozen=True)
 class PythonModel:
-    """`python:FILE.py:factory`, `python:package.module:factory`: what the factory returns, or a model itself.
+    """A model from Python code, which runs: `python:FILE.py:factory`, `python:package.module:factory`.
 
     The factory is called without arguments and returns an `nn.Module` or a `LoadedModel`; it may be a class.
     ``weights=FILE`` behind it loads a state dictionary into what it returns: a safetensors file, or what

@@ -77,13 +77,24 @@ class Catalogue:
         return True
 
     def claim(self, estimator: str) -> str:
-        """What the estimator says its radius is."""
-        return self.find("estimator", estimator).claim or "lower_estimate"
+        """What the estimator's radius is worth here: of another function's, a proof is an estimate."""
+        row = self.find("estimator", estimator)
+        proven = row.claim == "lower_bound" and row.elsewhere
+        return "lower_estimate" if proven else row.claim or "lower_estimate"
 
     def origin(self, kind: str, name: str) -> dict[str, str]:
         """The distribution and version that offer a plugin, as stored beside its estimates."""
         found = self.find(kind, name)
         return {"dist": found.dist, "version": found.version}
+
+    def shown(self, estimators: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """How others' estimators want their numbers shown, as a run keeps it."""
+        rows = {name: self.find("estimator", name) for name in sorted(estimators)}
+        return {
+            name: {key: row.to_json()[key] for key in ("columns", "axes")}
+            for name, row in rows.items()
+            if not row.plugin.own and (row.columns or row.axes)
+        }
 
     def is_own(self, kind: str, name: str) -> bool:
         """Whether the plugin is this package's."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from falsefloor.api import API_VERSION, NORMS, CodeInfo
+from falsefloor.api import API_VERSION, NORMS, Axes, CodeInfo
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
 from falsefloor.options import read_options
@@ -59,6 +59,7 @@ def inspect_plugin(kind: str, found: object) -> dict[str, Any]:
         "summary": _summary(found),
         "displacement": kind == "masker" and callable(getattr(found, "displacement", None)),
         "codes": _codes(found, name) if kind == "check" else {},
+        **(_shown(found, name) if kind == "estimator" else {}),
     }
 
 
@@ -91,6 +92,22 @@ def _claim(found: object, name: str) -> tuple[str, tuple[str, ...]]:
     if not set(norms) <= NORMS:
         raise PluginError(f"{name}.norms is {norms!r}; there are only {known}.")
     return claim, tuple(sorted(norms))
+
+
+def _shown(found: object, name: str) -> dict[str, Any]:
+    """The optional members that say how an estimator's numbers are to be shown."""
+    columns, axes = getattr(found, "columns", {}), getattr(found, "axes", {})
+    if not isinstance(columns, Mapping) or not all(
+        isinstance(text, str) for pair in columns.items() for text in pair
+    ):
+        raise PluginError(f"{name}.columns must map names of evidence to headings, not be {columns!r}.")
+    if not isinstance(axes, Mapping) or not all(isinstance(one, Axes) for one in axes.values()):
+        raise PluginError(f"{name}.axes must map names of curves to falsefloor.api.Axes, not be {axes!r}.")
+    return {
+        "columns": dict(columns),
+        "axes": {str(curve): dataclasses.asdict(one) for curve, one in axes.items()},
+        "elsewhere": callable(getattr(found, "describe_subject", None)),
+    }
 
 
 def _codes(found: object, name: str) -> dict[str, dict[str, str]]:

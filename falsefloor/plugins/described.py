@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from falsefloor.api import CodeInfo
+from falsefloor.api import Axes, CodeInfo
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.errors import PluginError
 from falsefloor.options import Option
@@ -20,6 +20,11 @@ from falsefloor.plugins.names import OWN, Plugin
 
 Status = Literal["healthy", "broken", "incompatible", "duplicate", "timed out"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+LONGEST_PAGE = 20_000
+"""Letters of a code's page; ours have 2,000."""
+MOST_SHOWN = 12
+"""Columns and pictures that an estimator may add."""
+T = TypeVar("T")
 _LONGEST = {"reason": 600, "summary": 200, "traceback": 4000}
 
 
@@ -40,6 +45,10 @@ class Described:
     summary: str = ""
     displacement: bool = False
     codes: Mapping[str, CodeInfo] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    axes: Mapping[str, Axes] = field(default_factory=dict)
+    elsewhere: bool = False
+    """whether its claims are about another function than the subject"""
 
     @property
     def kind(self) -> str:
@@ -84,6 +93,9 @@ class Described:
             "summary": self.summary,
             "displacement": self.displacement,
             "codes": {code: dataclasses.asdict(info) for code, info in self.codes.items()},
+            "columns": dict(self.columns),
+            "axes": {name: dataclasses.asdict(one) for name, one in self.axes.items()},
+            "elsewhere": self.elsewhere,
         }
 
     @classmethod
@@ -103,7 +115,10 @@ class Described:
                 claim=claim,
                 norms=tuple(str(norm) for norm in norms),
                 displacement=bool(data.get("displacement", False)),
-                codes={qualified(plugin.dist, code): _clean_info(info) for code, info in codes.items()},
+                columns=_few({str(name): _words(head) for name, head in data.get("columns", {}).items()}),
+                axes=_few({str(name): _axes(one) for name, one in data.get("axes", {}).items()}),
+                elsewhere=bool(data.get("elsewhere", False)),
+                codes={qualified(plugin.dist, code): clean_info(info) for code, info in codes.items()},
                 **{
                     name: printable(str(data.get(name, "")), longest=longest)
                     for name, longest in _LONGEST.items()
@@ -125,9 +140,27 @@ def printable(text: str, *, longest: int) -> str:
     return safe if len(safe) <= longest else f"{safe[:half]} … {safe[-half:]}"
 
 
-def _clean_info(info: CodeInfo) -> CodeInfo:
-    words = {f.name: printable(str(getattr(info, f.name)), longest=2000) for f in dataclasses.fields(info)}
+def clean_info(info: CodeInfo) -> CodeInfo:
+    """A code's row as it may be shown: its words escaped and cut, a page longer than the others."""
+    words = {
+        f.name: printable(str(getattr(info, f.name)), longest=LONGEST_PAGE if f.name == "page" else 2000)
+        for f in dataclasses.fields(info)
+    }
     return dataclasses.replace(info, **{**words, "severity": info.severity})  # type: ignore[arg-type]
+
+
+def _words(text: object) -> str:
+    return printable(" ".join(str(text).split()), longest=60)
+
+
+def _axes(data: Mapping[str, Any]) -> Axes:
+    words = {name: _words(data.get(name, "")) for name in ("title", "x", "y", "along")}
+    return Axes(**words, log_x=bool(data.get("log_x")), log_y=bool(data.get("log_y")))
+
+
+def _few(shown: dict[str, T]) -> dict[str, T]:
+    """The first of them: a table has no room for more."""
+    return {printable(name, longest=60): shown[name] for name in list(shown)[:MOST_SHOWN]}
 
 
 def _option(data: Mapping[str, Any]) -> Option:

@@ -56,7 +56,7 @@ class JudgingChild:
         if self._child is None:
             self._child = Child("falsefloor.plugins.judging")
         seconds = self.limit if spec in self._loaded else max(self.limit, time_limit())
-        answers = self._child.answers({"check": spec, "facts": _plain(facts)}, limit=seconds)
+        answers = self._child.answers({"check": spec, "facts": facts_plain(facts)}, limit=seconds)
         try:
             found = list(answers)
             if len(found) != 1 or not isinstance(found[0].get("findings"), list):
@@ -159,6 +159,12 @@ class RunJudge:
         """End the child, if there is one. A later judgement starts another."""
         self._child.close()
 
+    @property
+    def codes(self) -> dict[str, dict[str, str]]:
+        """Others' codes as a run keeps them, so that it can be read where their packages are gone."""
+        foreign = (check for check in self._checks or () if isinstance(check, ForeignCheck))
+        return {code: dataclasses.asdict(info) for check in foreign for code, info in check.codes.items()}
+
     def __call__(self, facts: Facts, notes: Sequence[Finding]) -> Judgement:
         """What `falsefloor.checks.judge.judge` says with every usable check."""
         if self._checks is None:
@@ -173,12 +179,12 @@ def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """In the child: what a check finds."""
     check = load("check", request["check"])
     try:
-        yield {"findings": [dataclasses.asdict(finding) for finding in check(_facts(request["facts"]))]}
+        yield {"findings": [dataclasses.asdict(finding) for finding in check(facts_from(request["facts"]))]}
     except NotApplicable as error:
         yield {"findings": [], "declined": str(error)[:600]}
 
 
-def _plain(facts: Facts) -> dict[str, Any]:
+def facts_plain(facts: Facts) -> dict[str, Any]:
     """Facts as JSON. Not by `dataclasses.asdict`: curves may be a view of the database, not to be copied."""
     judged, *others = (
         {
@@ -191,7 +197,8 @@ def _plain(facts: Facts) -> dict[str, Any]:
     return {"norm": facts.norm, "judged": judged, "others": others, "observed": dict(facts.observed)}
 
 
-def _facts(data: Mapping[str, Any]) -> Facts:
+def facts_from(data: Mapping[str, Any]) -> Facts:
+    """The facts that `facts_plain` made JSON of."""
     return Facts(
         norm=data["norm"],
         judged=Record(**data["judged"]),

@@ -6,6 +6,7 @@ would not have written by hand.
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping
@@ -83,8 +84,9 @@ def _words(name: str, kind: str, *, author: str) -> dict[str, str]:
         "refs": _REF.get(kind, ""),
         "torch": "" if kind == "check" else ', "torch"',
     }
-    if not words["author"].isprintable() or {'"', "\\"} & set(words["author"]):
-        raise UsageError("an author's name is one line without quotes and backslashes.")
+    if not words["author"].isprintable():
+        raise UsageError("an author's name is one line of text.")
+    words["quoted"] = json.dumps(words["author"], ensure_ascii=False)  # TOML's basic strings are JSON's
     words["use"] = Template(_USE[kind]).substitute(words)
     source = _source(kind)
     if keyword.iskeyword(words["cls"]) or re.search(rf"\b{words['cls']}\b", source):

@@ -14,6 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS, Place, rank
+from falsefloor.jsonable import as_number
+from falsefloor.plugins.names import OWN
 from falsefloor.report.cells import Brief, Entry, brief, summary
 from falsefloor.report.text import Glyphs, clean, verdict_word
 from falsefloor.store.cells import Cell
@@ -89,11 +91,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """columns: the estimators' labels. said: what is to be known of the models before any number."""
+    """columns: the estimators' labels. said: what is to be known of the models before any number; words: of
+    numbers that rest on somebody else's word, behind them."""
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     said: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @cached_property
     def ratios(self) -> bool:
@@ -145,6 +149,7 @@ def legend(comparison: Comparison, glyphs: Glyphs) -> list[str]:
         ),
     }
     words = [sign for sign, occurs in signs.items() if occurs]
+    words += [clean(one) for one in comparison.words]
     marks = {mark for entry in shown for mark in entry.said(glyphs).mark}
     words += [f"{mark} {word}" for word in VERDICTS if (mark := glyphs.mark(word)) and mark in marks]
     if glyphs.mark("failed") in marks:
@@ -170,6 +175,7 @@ def compare(
     briefs: Mapping[tuple[int, int], Brief] | None = None,
     ended: bool = False,
     said: Iterable[str] = (),
+    words: Iterable[str] = (),
 ) -> Comparison:
     """The comparison of a run from its series and their summaries, in the order of the study.
 
@@ -196,7 +202,7 @@ def compare(
         seen = (agreement or {}).get(place[:3]) if briefs is None else None
         counted = max(entries.values(), key=lambda entry: entry.cell.judged).cell
         rows.append(Row(place, at, _told(at), seen, (counted.correct, counted.judged)))
-    return Comparison(columns, tuple(rows), tuple(said))
+    return Comparison(columns, tuple(rows), tuple(said), tuple(words))
 
 
 def _cells(
@@ -241,9 +247,43 @@ def _ratio(entry: Entry, base: Entry | None) -> float | None:
 def read_comparison(reader: RunReader) -> Comparison:
     """The comparison as a run stands now."""
     ended = reader.info().status in ENDED
+    series = reader.series()
+    foreign = [one for one in series if one.plugin.get("dist") != OWN]
+    words = words_of((one, reader.words(one.id)) for one in foreign)
     return compare(
-        reader.series(), reader.cells(), agreement=reader.agreement(), ended=ended, said=reader.said()
+        series, reader.cells(), agreement=reader.agreement(), ended=ended, said=reader.said(), words=words
     )
+
+
+def words_of(
+    series: Iterable[tuple[SeriesRow, Sequence[tuple[float | None, str | None, int]]]],
+) -> list[str]:
+    """Whose word the numbers of others' estimators are: each with its (confidence, function, count) rows.
+
+    Confidences are independent over inputs, so that all of them hold with their product.
+    """
+    found: dict[str, list[tuple[float | None, str | None, int]]] = {}
+    whose: dict[str, SeriesRow] = {}
+    for one, told in series:
+        found.setdefault(one.label, []).extend(told)
+        whose.setdefault(one.label, one)
+    words = []
+    for label, told in found.items():
+        one = whose[label]
+        author = f"{one.plugin.get('dist', '')} {one.plugin.get('version', '')}".strip()
+        about = next((said for _, said, _ in told if said), None)
+        if about is not None:
+            words.append(f"{label}: {author} speaks of another function, {about}")
+        elif one.claim == "lower_bound" and told:
+            words.append(f"{label}: certified on the word of {author}, challenged here and not proven")
+        sure = [(value, count) for value, _, count in told if value is not None]
+        if sure:
+            least, many = min(value for value, _ in sure), sum(count for _, count in sure)
+            together = math.prod(value**count for value, count in sure)
+            words.append(
+                f"{label}: each claim holds with probability {least:.6g}, all {many} with {together:.6g}"
+            )
+    return words
 
 
 def document_comparison(document: Mapping[str, Any]) -> Comparison:
@@ -255,7 +295,19 @@ def document_comparison(document: Mapping[str, Any]) -> Comparison:
     series = [_series(number, key, records[0]) for number, (key, records) in enumerate(groups.items())]
     cells = {n: summary(n, [brief(r) for r in records]) for n, records in enumerate(groups.values())}
     agreement, said = _agreement(document.get("observations", ())), document["run"].get("said", ())
-    return compare(series, cells, agreement=agreement, ended=True, said=said)
+    records = dict(enumerate(groups.values()))
+    words = words_of(
+        (one, [_word(record) for record in records[one.id] if record.get("status") == "ok"])
+        for one in series
+        if one.plugin.get("dist") != OWN
+    )
+    return compare(series, cells, agreement=agreement, ended=True, said=said, words=words)
+
+
+def _word(record: Mapping[str, Any]) -> tuple[float | None, str | None, int]:
+    evidence = record.get("evidence") or {}
+    about = evidence.get("about")
+    return as_number(evidence.get("confidence")), about if isinstance(about, str) else None, 1
 
 
 def label_of(record: Mapping[str, Any]) -> str:

@@ -51,6 +51,8 @@ class Detail:
     """what was measured at the witness: distance, predicted"""
     bounds: tuple[float, float] = (0.0, 1.0)
     name: str = ""
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """how its package says that its numbers are to be shown: headings of evidence, axes of curves"""
     inputs: tuple[int, ...] = ()
     """all inputs that the record's series has an estimate for, where they were asked for"""
 
@@ -150,6 +152,7 @@ def _detail(
         seen=dict(witness.facts) if witness else {},
         bounds=(float(bounds[0]), float(bounds[1])),
         name=str(names[at]) if at < len(names) else str(at),
+        shown=reader.shown(str(record["estimator"])),
         inputs=inputs,
     )
 

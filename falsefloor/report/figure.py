@@ -247,6 +247,38 @@ def upper_bound(detail: Detail) -> float | None:
     return min(found, default=None)
 
 
+PER_TARGET = {"title": "The radius to each class", "x": "class", "y": "radius"}
+
+
+def own(detail: Detail) -> list[Figure]:
+    """The curves of an estimator that says how they are drawn, and radii by class, painted as ours are."""
+    axes = detail.shown.get("axes")
+    told = dict(axes) if isinstance(axes, dict) else {}
+    if "per_target" in detail.curves:
+        told.setdefault("per_target", PER_TARGET)
+    figures = []
+    for name, how in told.items():
+        values, how = list(detail.curves.get(name, ())), how if isinstance(how, dict) else {}
+        along = list(detail.curves.get(str(how.get("along")), ())) or [float(n) for n in range(len(values))]
+        log_x, log_y = how.get("log_x") is True, how.get("log_y") is True
+        points = [
+            (x, y)
+            for x, y in zip(along, values, strict=False)
+            if math.isfinite(x) and math.isfinite(y) and (x > 0 or not log_x) and (y > 0 or not log_y)
+        ]
+        if not points:
+            continue
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        title, across, up = (clean(str(how.get(side) or name)) for side in ("title", "x", "y"))
+        side_x, side_y = (scale.logarithmic if log else scale.linear for log in (log_x, log_y))
+        marker = "circle" if len(points) < FEW else ""
+        curve = Curve(up, xs, ys, "function", marker, line=name != "per_target")
+        figures.append(Figure(title, side_x(across, xs), side_y(up, ys), (curve,)))
+    return figures
+
+
+FEW = 40
+"""Points that are marked one by one."""
 FIGURES: Mapping[str, Callable[[Detail], Figure | None]] = {"spectrum": spectrum, "fit": fit, "score": score}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from falsefloor.report.comparison import Comparison, Row, read_comparison
-from falsefloor.report.refutations import read_refutations, sentence
+from falsefloor.report.refutations import read_kinds, read_refutations, sentence
 from falsefloor.report.text import UNICODE, clean, outcome, share
 from falsefloor.store.reader import RunReader
 from falsefloor.study.file import study_from
@@ -23,14 +23,22 @@ def markdown(reader: RunReader) -> str:
         *(f"**{escaped(one)}**\n" for one in comparison.said),
         *table(comparison),
         "",
+        *(f"{escaped(one)}\n" for one in comparison.words),
     ]
     found = read_refutations(reader)
     for one in found:
         name = " · ".join((one.series.model, one.series.masker, one.series.norm, one.series.label))
         again = f"  \n  `{command}`" if (command := one.replay(info.id)) else ""
         lines.append(f"- **{escaped(name)}** {escaped(sentence(one))}{again}")
+    kinds = read_kinds(reader)
+    if kinds:
+        lines += [""] * bool(found) + [_line(["warning", "severity", "estimates", "for example"])]
+        lines.append(_line(["---"] * 4))
+    for kind in kinds:
+        words = [escaped(f"{kind.code} {kind.name}".strip()), escaped(kind.severity)]
+        lines.append(_line([*words, f"{kind.count:,}", escaped(kind.message)]))
     versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
-    lines += [""] * bool(found)
+    lines += [""] * bool(found or kinds)
     return "\n".join(
         [*lines, escaped(versions), "", f"    {clean(study_from(info.study).command_line())}", ""]
     )

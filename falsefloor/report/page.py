@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ from falsefloor.observed import Observed
 from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
-from falsefloor.report.figure import FIGURES, Figure
+from falsefloor.report.figure import FIGURES, Figure, own
 from falsefloor.report.html import COLOURS, table_html
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url
 from falsefloor.report.radii import accuracy, comparison, intervals
-from falsefloor.report.refutations import read_refutations, sentence, suspicions
+from falsefloor.report.refutations import read_kinds, read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
 from falsefloor.report.standing import by_input, sentences, share, standing
 from falsefloor.report.standing import picture as picture_of
@@ -30,6 +30,7 @@ from falsefloor.report.text import UNICODE, clean, fact, number, tallied, verdic
 from falsefloor.report.text import share as share_done
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
+from falsefloor.store.rows import SeriesRow
 from falsefloor.study.file import study_from
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def page(reader: RunReader) -> str:
         ],
         units=list(_units(reader)),
         refuted=[(one, sentence(one), suspicions(one)) for one in read_refutations(reader)],
+        kinds=read_kinds(reader),
         drawn=list(_drawn(reader)),
-        series=[(one, [_row(record) for record in listed[one.id]]) for one in reader.series()],
+        series=[_listed(reader, one, listed[one.id]) for one in reader.series()],
         more=more,
         origins=list(_origins(reader, info)),
         command=shlex.join(study_from(info.study).command()),
@@ -129,8 +131,8 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
     for detail in worst_details(reader):
         record = detail.record
         known = standing(detail.siblings, of=record, name=f"input {record['input']}")
-        figures = [_shown(figure) for make in FIGURES.values() if (figure := make(detail)) is not None]
-        figures.append(_shown(picture_of([known])))
+        drawn = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]
+        figures = [_shown(figure) for figure in (*drawn, *own(detail), picture_of([known]))]
         images = list(_images(detail))
         size += sum(len(one["svg"]) for one in figures) + sum(len(url) for url, _ in images)
         if size > LARGEST_DRAWN:
@@ -167,6 +169,19 @@ def _evidence(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         if value is not None and value == value and value != "nan":  # NaN: does not apply here
             yield name.replace("_", " "), fact(value)
+
+
+def _listed(
+    reader: RunReader, one: SeriesRow, records: Iterable[Mapping[str, Any]]
+) -> tuple[SeriesRow, list[str], list[dict[str, Any]]]:
+    """A series, the headings that its package adds, and its rows."""
+    columns = reader.shown(one.estimator).get("columns")
+    named = columns if isinstance(columns, dict) else {}
+    rows = [
+        _row(record) | {"more": [fact(record["evidence"].get(name, "")) for name in named]}
+        for record in records
+    ]
+    return one, [str(heading) for heading in named.values()], rows
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

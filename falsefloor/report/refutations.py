@@ -105,6 +105,27 @@ def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Count
     )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One kind of warning of a run: its code and name, how grave, on how many estimates, and one message."""
+
+    code: str
+    name: str
+    severity: str
+    count: int
+    message: str
+
+
+def read_kinds(reader: RunReader) -> list[Kind]:
+    """All kinds of warnings, whoever's, refuted first; none where all are ours: those the verdicts tell."""
+    counted = reader.counted()
+    if all(code in CATALOGUE for code, *_ in counted):
+        return []
+    names = {code: info.name for code, info in reader.codes().items()}
+    names |= {code: entry.info.name for code, entry in CATALOGUE.items()}
+    return [Kind(clean(c), clean(names.get(c, "")), s, n, clean(m)) for c, s, n, m in counted]
+
+
 def sentence(one: Refutation) -> str:
     """For example: "input 0: 0.3000 is claimed, yet an input of class 8 lies at 0.0379 (FF201)." """
     radius = "nothing" if one.radius is None else number(one.radius)

@@ -10,9 +10,19 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.report.comparison import Comparison
-from falsefloor.report.refutations import Refutation, sentence, suspicions
+from falsefloor.report.refutations import Kind, Refutation, sentence, suspicions
 from falsefloor.report.table import table_lines, wrapped
-from falsefloor.report.text import STYLES, Glyphs, clean, clock, glyphs_for, roughly, share, tallied
+from falsefloor.report.text import (
+    STYLES,
+    Glyphs,
+    clean,
+    clock,
+    glyphs_for,
+    roughly,
+    share,
+    tallied,
+    verdict_word,
+)
 from falsefloor.store.forms import RunInfo
 
 SHOWN = 8
@@ -26,6 +36,7 @@ class Summary:
     info: RunInfo
     comparison: Comparison
     refuted: tuple[Refutation, ...] = ()
+    kinds: tuple[Kind, ...] = ()
     live: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
@@ -37,6 +48,7 @@ class Summary:
             yield from _fold(Text(f"error: {clean(self.info.error)}", style="bold red"), width)
         if not self.live:
             yield from _refuted(self.refuted, self.comparison, self.info.id, width=width, glyphs=glyphs)
+            yield from _kinds(self.kinds, width=width)
             yield from _onwards(self.info, self.comparison, self.refuted)
 
 
@@ -72,6 +84,21 @@ def _refuted(
             yield Text(f"  {command}", style="dim")
     if len(refuted) > SHOWN:
         yield Text(f"and {len(refuted) - SHOWN} more refuted cells.")
+
+
+def _kinds(kinds: tuple[Kind, ...], *, width: int) -> Iterator[Text]:
+    """What others' checks found, beside what ours did: one line a kind, and a message of it."""
+    if kinds:
+        yield Text("")
+    for one in kinds[:SHOWN]:
+        word, many = verdict_word(one.severity), f"{one.count:,} estimate{'s' * (one.count != 1)}"
+        head = Text.assemble(
+            (f"{word:<8}", STYLES.get(one.severity, "")), (f" {one.code} {one.name}", "bold")
+        )
+        yield from _fold(head + Text(f", {many}"), width)
+        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(one.message, width - 2))
+    if len(kinds) > SHOWN:
+        yield Text(f"and {len(kinds) - SHOWN} more kinds of warnings.")
 
 
 def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, ...]) -> Iterator[Text]:

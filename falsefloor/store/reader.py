@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import time
 from collections import Counter
@@ -9,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from falsefloor.api import CodeInfo
 from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
 from falsefloor.errors import FalsefloorError, StoreError
-from falsefloor.jsonable import finite
+from falsefloor.jsonable import as_number, finite
+from falsefloor.plugins.described import clean_info
 from falsefloor.store.cells import WRONG, Cell, of_right, read_cells, tallied
 from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
@@ -32,6 +35,7 @@ from falsefloor.store.run_dir import RunDir, is_network
 from falsefloor.store.schema import connect_readonly
 
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
+_INFO = tuple(field.name for field in dataclasses.fields(CodeInfo))
 YOUNG = 10.0
 """Seconds that a worker may take to its lock, where only the clock can tell whether it is being started."""
 
@@ -297,6 +301,41 @@ class RunReader:
             most,
         )
         return [(row[0], row[1], row[2] or "") for row in rows]
+
+    def codes(self) -> dict[str, CodeInfo]:
+        """What the codes of others' checks mean, as they were when the run was judged. Safe to show."""
+        stored = self.meta().get("codes")
+        return {
+            str(code): clean_info(CodeInfo(**{name: info.get(name, "") for name in _INFO}))
+            for code, info in (stored.items() if isinstance(stored, dict) else ())
+            if isinstance(info, dict)
+        }
+
+    def shown(self, estimator: str) -> dict[str, Any]:
+        """How others' numbers are to be shown, as their package said: {"columns": …, "axes": …}."""
+        stored = self.meta().get("shown")
+        told = stored.get(estimator) if isinstance(stored, dict) else None
+        return told if isinstance(told, dict) else {}
+
+    def counted(self) -> list[tuple[str, str, int, str]]:
+        """(code, severity, on how many estimates, one of the messages) of each kind of warning, gravest
+        first."""
+        rows = self._db.execute(
+            "SELECT code, severity, count(DISTINCT estimate), min(message) FROM finding"
+            " GROUP BY code, severity"
+        )
+        return sorted(rows.fetchall(), key=lambda row: (rank(row[1]), row[0]))
+
+    def words(self, series: int) -> list[tuple[float | None, str | None, int]]:
+        """(confidence, function that its claims are about, on how many estimates) of a series."""
+        rows = self._db.execute(
+            "SELECT json_extract(evidence, '$.confidence'), json_extract(evidence, '$.about'), count(*)"
+            " FROM estimate WHERE series = ? AND status = 'ok' GROUP BY 1, 2",
+            (series,),
+        )
+        return [
+            (as_number(sure), about if isinstance(about, str) else None, count) for sure, about, count in rows
+        ]
 
     def _found(self, rest: str, *given: Any) -> Iterator[dict[str, Any]]:
         rows = self._db.execute(

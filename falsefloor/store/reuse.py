@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from falsefloor.jsonable import revive
+from falsefloor.store.edge import parsed
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.rows import ArrayRow, EstimateRow, ObservationRow, UnitRow, select, shared
 from falsefloor.store.run_dir import RunDir
@@ -19,6 +20,11 @@ class Stored:
 
     def close(self) -> None:
         self._db.close()
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """Model name to its fingerprint then."""
+        rows = self._db.execute("SELECT name, fingerprint FROM model")
+        return {name: parsed(text, "object", where="model.fingerprint") for name, text in rows}
 
     def fingerprint(self, key: str) -> str | None:
         """Of a unit that ended well; None where there is none."""

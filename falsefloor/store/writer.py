@@ -348,10 +348,17 @@ class RunWriter:
         places = [Place(*row) for row in rows]
         with self._transaction() as db:
             rejudge(db, places, self._judge)
+        self._keep_codes()
         return len(places)
+
+    def _keep_codes(self) -> None:
+        """What others' codes mean, as their checks say it now."""
+        if codes := getattr(self._judge, "codes", None):
+            self.set_meta(codes=codes)
 
     def finish(self, status: str, *, error: str | None = None, exit_code: int = 0) -> None:
         """End the run; `close` makes it one file."""
+        self._keep_codes()
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")

@@ -17,7 +17,7 @@ from falsefloor.api import Scalar
 from falsefloor.checks.verdicts import Place, is_lower
 from falsefloor.plugins import Catalogue
 from falsefloor.study.study import Study
-from falsefloor.study.units import Series, Unit
+from falsefloor.study.units import Series, Unit, claimed
 
 TIMES = 4
 """How many times the samples a resampling takes."""
@@ -178,7 +178,7 @@ def asked_by(spec: Mapping[str, Any]) -> tuple[str, str] | None:
 def recovered(raw: Series) -> Series:
     """The same estimator with the same parameters, through the first gradient that the function confirms."""
     estimator = replace(raw.estimator, gradient="auto", label=RECOVERED.format(raw.label))
-    return replace(raw, estimator=estimator, recovers=raw.label)
+    return replace(raw, estimator=estimator, recovers=raw.label, claim=claimed(raw.claim, estimator.gradient))
 
 
 def runs(numbers: Collection[int], *, longest: int) -> list[tuple[int, int]]:

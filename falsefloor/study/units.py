@@ -161,10 +161,14 @@ def resolve(study: Study, catalogue: Catalogue) -> Study:
 def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
     """All cells that are computed, in the order of the table: those of the study, and its ceiling's.
 
-    A study without an upper bound, which could refute nothing, gets `CEILING` beside what it asked for unless
-    it says ``ceiling = false``. Raises `UsageError` and `PluginError`.
+    A study without an upper bound of ours, which might refute nothing, gets `CEILING` beside what it asked
+    for unless it says ``ceiling = false``: a stranger's search may find nothing. Raises `UsageError` and
+    `PluginError`.
     """
-    bounded = any(catalogue.claim(e.use) == "upper_bound" for e in study.estimators)
+    bounded = any(
+        catalogue.claim(e.use) == "upper_bound" and catalogue.is_own("estimator", e.use)
+        for e in study.estimators
+    ) or any(e.name == CEILING.name for e in study.estimators)
     added = () if bounded or not study.ceiling else (CEILING,)
     complete = [
         (
@@ -180,7 +184,16 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
             catalogue.params("gradient", estimator.gradient, {})
     resolved = resolve(study, catalogue)
     all_series = [
-        Series(model, stack, norm, estimator, params, claim, origin, asked=estimator not in added)
+        Series(
+            model,
+            stack,
+            norm,
+            estimator,
+            params,
+            claimed(claim, estimator.gradient),
+            origin,
+            asked=estimator not in added,
+        )
         for model in resolved.models
         for norm in resolved.norms
         for stack in resolved.maskers
@@ -193,6 +206,12 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
             names = [(o.model.name, o.stack.name, o.label) for o in (twin, one)]
             raise UsageError(f"{names[0]} and {names[1]} are the same once defaults are filled in; drop one.")
     return all_series
+
+
+def claimed(claim: str, gradient: str) -> str:
+    """What an estimator's claim is worth through this gradient: a proof is of the subject's own function, so
+    that with another backward behind it nothing is proven."""
+    return "lower_estimate" if claim == "lower_bound" and gradient != "autograd" else claim
 
 
 def plan(study: Study, series: Sequence[Series], counts: Mapping[str, int]) -> Iterator[Unit]:

@@ -6,12 +6,14 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 
-from falsefloor.api import Check, Facts, Finding, Record
+from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.verdicts import SEVERITIES
-from falsefloor.testing.common import common_cases, quiet
+from falsefloor.plugins.judging import facts_from, facts_plain
+from falsefloor.testing.common import common_cases, elsewhere
 from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.watches import quiet
 
 _LOWER = Record(
     "clever",
@@ -24,6 +26,7 @@ _UPPER = Record("attack", "upper_bound", "autograd", 0.04, {"found_by": "apgd"},
 _OBSERVED = {"predicted": 3, "agreement": True, "margin": 1.5, "connected": True}
 SAMPLES: Mapping[str, Facts] = {
     "a floor above a ceiling": Facts("linf", _LOWER, (_UPPER,), _OBSERVED),
+    "a floor below a ceiling": Facts("linf", replace(_LOWER, radius=0.03), (_UPPER,), _OBSERVED),
     "a ceiling": Facts("l2", _UPPER, (_LOWER,), _OBSERVED),
     "a ceiling that found nothing": Facts("l1", replace(_UPPER, radius=math.inf, witness=None), (), {}),
     "an estimate alone, without evidence": Facts("linf", replace(_LOWER, evidence={}), (), {}),
@@ -49,6 +52,7 @@ def check_cases(check: Check, facts: Iterable[Facts] = ()) -> list[Case]:
     """The named checks, not yet run."""
     samples = {**SAMPLES, **{f"the facts given, number {i}": given for i, given in enumerate(facts)}}
     cases = common_cases("check", check)
+    cases.append(Case("the same in another process, on another day", lambda: _elsewhere(check, samples)))
     for name, sample in samples.items():
         cases += [Case(f"{rule.__doc__}: {name}", _bind(rule, check, sample)) for rule in (_findings, _pure)]
     return cases
@@ -73,6 +77,13 @@ def _findings(check: Check, facts: Facts) -> None:
             found.severity != "refuted" or found.witness is not None,
             f"{found.code} refutes without a witness; a refutation carries a point against the claim",
         )
+        accused = next(
+            (r for r in facts.others if r.witness is not None and r.witness == found.witness), None
+        )
+        require(
+            found.severity != "refuted" or accused is None or accused.radius < facts.judged.radius,
+            f"{found.code} refutes {facts.judged.radius:g} by a point that lies farther away",
+        )
         for name, value in found.evidence.items():
             plain = isinstance(value, str | int | float)
             require(plain, f"{found.code} has the evidence {name}={value!r}; give numbers or words")
@@ -86,6 +97,21 @@ def _pure(check: Check, facts: Facts) -> None:
     require(facts == before, "changes the facts it is given")
     other = list(check(replace(facts, others=tuple(reversed(facts.others)))))
     require(_bag(other) == _bag(first), "depends on the order of the other records")
+
+
+def _elsewhere(check: Check, samples: Mapping[str, Facts]) -> None:
+    asked = [facts for facts in samples.values() if _answered(check, facts) is not None]
+    here = [_answered(check, facts_from(json.loads(json.dumps(facts_plain(facts))))) or [] for facts in asked]
+    answer = elsewhere("check", check, facts=[facts_plain(facts) for facts in asked])
+    same = answer["digest"] == repr([[astuple(one) for one in findings] for findings in here])
+    require(same, "finds something else in another process, with another clock and hash seed")
+
+
+def _answered(check: Check, facts: Facts) -> list[Finding] | None:
+    try:
+        return list(check(copy.deepcopy(facts)))
+    except NotApplicable:
+        return None
 
 
 def _bag(findings: Iterable[Finding]) -> list[str]:

@@ -1,23 +1,21 @@
-"""Checks that plugins of every kind share: the contract, parameters, silence, other people's randomness."""
+"""Checks that plugins of every kind share: the contract, parameters, files, silence, another process."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import nn
-
 from falsefloor.api import NotApplicable
+from falsefloor.engine.identity import files_of
+from falsefloor.errors import FalsefloorError
 from falsefloor.options import fill, read_options
 from falsefloor.plugins.contract import inspect_plugin
-from falsefloor.testing.results import Case, require
+from falsefloor.plugins.process import Child, GoneError, SilentError
+from falsefloor.testing.results import Case, UnmetError, require
 
 IMPORT_LIMIT = 120.0
 """Seconds an import may take: torch from a cold disk takes ten."""
@@ -30,55 +28,42 @@ def common_cases(kind: str, plugin: object) -> list[Case]:
         Case("contract", lambda: _contract(kind, cls)),
         Case("parameters survive a round trip", lambda: _round_trip(plugin)),
         Case("importing it is silent", lambda: _silent_import(type(plugin), torch_free=kind == "check")),
+        Case("the files it names are there", lambda: files_exist(plugin)),
     ]
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Fails where something inside prints: stdout belongs to the program's data."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        yield
-    require(not out.getvalue(), f"prints to stdout when it runs: {out.getvalue()[:80]!r}; use context.warn")
+def elsewhere(kind: str, plugin: object, **asked: Any) -> Mapping[str, Any]:
+    """What the plugin, made anew, answers in another process with its own generators, on another day.
+
+    Raises `NotApplicable` where it cannot be made there by name.
+    """
+    cls = type(plugin)
+    module, name = cls.__module__, cls.__qualname__
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not cls or getattr(sys.modules.get(module), "__file__", None) is None:
+        raise NotApplicable(f"{cls.__name__} cannot be imported by name, so no other process can make it")
+    params = {option.name: getattr(plugin, option.name) for option in read_options(cls)}
+    request = {"kind": kind, "module": module, "name": name, "params": params, **asked}
+    child = Child("falsefloor.engine.elsewhere")
+    try:
+        (answer,) = child.answers(request, limit=IMPORT_LIMIT)
+        return answer
+    except (SilentError, GoneError, ValueError) as error:
+        raise UnmetError(f"gave no answer in another process: {child.death()}") from error
+    except FalsefloorError as error:
+        raise UnmetError(f"fails in another process: {error}") from error
+    finally:
+        child.end()
 
 
-@contextlib.contextmanager
-def own_randomness() -> Iterator[None]:
-    """Fails where something inside draws from torch's global generator."""
-    before = torch.get_rng_state()
-    yield
-    require(
-        torch.equal(before, torch.get_rng_state()),
-        "draws from torch's global generator; pass generator=context.generators[i], or its results depend"
-        " on whatever ran before",
-    )
-
-
-@contextlib.contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Fails where something inside changes a model: its weights, mode, hooks or frozen parameters."""
-    before = _state(module)
-    yield
-    after = _state(module)
-    for name, value in before.items():
-        same = name in after and (
-            torch.equal(value, after[name]) if isinstance(value, torch.Tensor) else value == after[name]
-        )
-        require(same, f"changes the model ({name}); work on a copy, restore what must be changed")
-    require(len(before) == len(after), "adds parameters, buffers or submodules to the model")
-
-
-def _state(module: nn.Module) -> dict[str, Any]:
-    found: dict[str, Any] = {f"the mode of {name!r}": part.training for name, part in module.named_modules()}
-    for name, part in module.named_modules():
-        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
-        found[f"the hooks of {name!r}"] = [len(group) for group in hooks]
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        found[name] = tensor.detach().clone()
-        found[f"requires_grad of {name}"] = tensor.requires_grad
-        # A frozen weight collects no gradient; one that appears was made by unfreezing it.
-        found[f"the gradient of {name}"] = tensor.grad is None
-    return found
+def files_exist(plugin: object) -> None:
+    """Raises `UnmetError` for files that the plugin names and that are none; `NotApplicable` without any."""
+    if not callable(getattr(plugin, "files", None)):
+        raise NotApplicable("no files() are offered")
+    first, second = (files_of(plugin, name=type(plugin).__name__) for _ in range(2))
+    require(first == second, "names other files when it is asked again")
 
 
 def _contract(kind: str, found: object) -> None:

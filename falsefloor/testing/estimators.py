@@ -2,120 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
-from falsefloor.api import Cancelled, Estimate, Estimator, Norm, NotApplicable
-from falsefloor.engine.context import ROWS, RunContext, generators
-from falsefloor.engine.contract import check_estimate
+from falsefloor.api import Cancelled, Estimator, Norm, NotApplicable
+from falsefloor.engine.context import ROWS
+from falsefloor.engine.contract import rows_for, told_besides
 from falsefloor.subjects.settle import settle
-from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
+from falsefloor.testing.claims import curved, drawn_linear, forgets, proves, same_elsewhere, says_something
+from falsefloor.testing.common import common_cases
+from falsefloor.testing.drawn import kit_seed
 from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
-from falsefloor.testing.problems import Problem, Watched, linear
+from falsefloor.testing.problems import linear
 from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.trial import ROUNDING, Trial
+from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
 
-ROUNDING = 1e-4
-"""Relative; what float32 and a witness's settling may move a radius on a model of six dimensions."""
 SAME_BITS = "{what} changes the radii: {left} against {right}"
 
 
 def check_estimator(
-    estimator: Estimator, *, expected_failures: Mapping[str, str] | None = None, raises: bool = True
+    estimator: Estimator,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    raises: bool = True,
+    seed: int | None = None,
 ) -> list[Result]:
     """Run every check on an estimator, for each norm it declares.
 
-    expected_failures maps a check's name to the reason why its failure is accepted. Raises `ConformanceError`
-    naming what failed, unless ``raises`` is False; the results are returned either way.
+    expected_failures maps a check's name to the reason why its failure is accepted. seed: draws the networks
+    again that a message named; they are drawn anew without. Raises `ConformanceError` naming what failed,
+    unless ``raises`` is False; the results are returned either way.
     """
     name = type(estimator).__name__
-    return run_cases(
-        estimator_cases(estimator), expected_failures=expected_failures, raises=raises, name=name
-    )
+    cases = estimator_cases(estimator, seed=seed)
+    return run_cases(cases, expected_failures=expected_failures, raises=raises, name=name)
 
 
-def estimator_cases(estimator: Estimator) -> list[Case]:
+def estimator_cases(estimator: Estimator, *, seed: int | None = None) -> list[Case]:
     """The named checks, not yet run."""
     cases = common_cases("estimator", estimator)
     norms: list[Norm] = sorted(getattr(estimator, "norms", ()))
-    for norm in norms:
-        trial = _Trial(estimator, norm)
-        cases += [Case(f"{check.__doc__} [{norm}]", _bind(check, trial)) for check in _EACH_NORM]
+    trials = [Trial(estimator, norm, kit_seed() if seed is None else seed) for norm in norms]
+    for trial in trials:
+        cases += [Case(f"{check.__doc__} [{trial.norm}]", _bind(check, trial)) for check in _EACH_NORM]
     if norms:
-        trial = _Trial(estimator, norms[-1])
-        cases += [Case(str(check.__doc__), _bind(check, trial)) for check in _ONCE]
+        cases += [Case(str(check.__doc__), _bind(check, trials[-1])) for check in _ONCE]
+        cases.append(Case("answers some of its problems", lambda: _answers(trials)))
     return cases
 
 
-@dataclass
-class _Trial:
-    """An estimator at work on the linear problem in one norm."""
-
-    estimator: Estimator
-    norm: Norm
-    kept: list[Estimate] = field(default_factory=list)
-
-    def run(
-        self,
-        problem: Problem | None = None,
-        *,
-        subject: Watched | None = None,
-        rows: int = ROWS,
-        sink: Callable[[int, int, dict[str, list[float]]], None] | None = None,
-        chosen: slice | list[int] = slice(None),
-    ) -> Estimate:
-        problem = problem or linear()
-        inputs, labels = problem.inputs[chosen].clone(), problem.labels[chosen].clone()
-        context = RunContext(generators(inputs, seed=0, norm=self.norm), rows=rows)
-        if sink is not None:
-            context.sink = sink
-        before = inputs.clone()
-        estimate = self.estimator(
-            subject or problem.subject(), inputs, labels, norm=self.norm, context=context
-        )
-        check_estimate(
-            estimate, inputs, before, labels, claim=self.estimator.claim, name=type(self.estimator).__name__
-        )
-        return estimate
-
-    def plain(self) -> Estimate:
-        """The estimate on the linear problem; computed once."""
-        if not self.kept:
-            self.kept.append(self.run())
-        return self.kept[0]
-
-    def right(self, estimate: Estimate, problem: Problem) -> None:
-        """Held against the closed form: a lower claim never above, an upper claim never below."""
-        exact = problem.distances(self.norm).cpu()
-        radius = estimate.radius.detach().double().cpu()
-        if self.estimator.claim == "upper_bound":
-            wrong, side = radius < exact * (1 - ROUNDING), "below"
-        else:
-            wrong, side = radius > exact * (1 + ROUNDING), "above"
-        require(
-            not wrong.any(),
-            f"claims {self.estimator.claim} {radius.tolist()}, {side} the exact distances {exact.tolist()} of"
-            " a linear model",
-        )
-
-
-def _bind(check: Callable[[_Trial], None], trial: _Trial) -> Callable[[], None]:
+def _bind(check: Callable[[Trial], str | None], trial: Trial) -> Callable[[], str | None]:
     return lambda: check(trial)
 
 
-def _shapes(trial: _Trial) -> None:
+def _shapes(trial: Trial) -> None:
     """shapes and numbers"""
     trial.plain()
 
 
-def _linear(trial: _Trial) -> None:
+def _linear(trial: Trial) -> None:
     """right on a linear model"""
     trial.right(trial.plain(), linear())
 
 
-def _witness(trial: _Trial) -> None:
+def _witness(trial: Trial) -> None:
     """the witness changes the class where it is said to"""
     estimate, problem = trial.plain(), linear()
     if estimate.witness is None:
@@ -135,28 +89,28 @@ def _witness(trial: _Trial) -> None:
         )
 
 
-def _honest(trial: _Trial) -> None:
+def _honest(trial: Trial) -> None:
     """honest behind a staircase"""
     behind_a_staircase(trial.estimator, trial.norm)
 
 
-def _trapped(trial: _Trial) -> None:
+def _trapped(trial: Trial) -> None:
     """stays below a planted trap"""
     below_a_trap(trial.estimator, trial.norm)
 
 
-def _deterministic(trial: _Trial) -> None:
+def _deterministic(trial: Trial) -> None:
     """same generators, same bits"""
     _equal(trial.plain().radius, trial.run().radius, what="a second run")
 
 
-def _randomness(trial: _Trial) -> None:
+def _randomness(trial: Trial) -> None:
     """no randomness but the context's"""
-    with own_randomness():
+    with own_randomness(), process_as_it_was():
         trial.run()
 
 
-def _neighbours(trial: _Trial) -> None:
+def _neighbours(trial: Trial) -> None:
     """independent of neighbours"""
     together = trial.plain().radius
     alone = torch.cat([trial.run(chosen=[i]).radius for i in range(len(together))])
@@ -165,7 +119,7 @@ def _neighbours(trial: _Trial) -> None:
     _equal(together, trial.run(chosen=backwards).radius[backwards], what="another order of the inputs")
 
 
-def _rows(trial: _Trial) -> None:
+def _rows(trial: Trial) -> None:
     """no forward takes more than context.rows"""
     problem = linear()
     subject = problem.subject()
@@ -174,20 +128,20 @@ def _rows(trial: _Trial) -> None:
     trial.right(estimate, problem)
 
 
-def _model(trial: _Trial) -> None:
+def _model(trial: Trial) -> None:
     """the model is left as it was"""
     subject = linear().subject()
     with untouched(subject):
         trial.run(subject=subject)
 
 
-def _prints(trial: _Trial) -> None:
+def _prints(trial: Trial) -> None:
     """prints nothing"""
     with quiet():
         trial.run()
 
 
-def _progress(trial: _Trial) -> None:
+def _progress(trial: Trial) -> None:
     """progress goes forward"""
     seen: list[tuple[int, int, dict[str, list[float]]]] = []
     trial.run(sink=lambda done, total, series: seen.append((done, total, series)))
@@ -200,7 +154,7 @@ def _progress(trial: _Trial) -> None:
         require(len(values) == count, f"the series {name!r} has {len(values)} values for {count} inputs")
 
 
-def _cancelled(trial: _Trial) -> None:
+def _cancelled(trial: Trial) -> None:
     """a cancellation passes through"""
 
     def cancel(_done: int, _total: int, _series: dict[str, list[float]]) -> None:
@@ -213,13 +167,13 @@ def _cancelled(trial: _Trial) -> None:
     require(False, "goes on after context.progress raised Cancelled; let it pass through")
 
 
-def _double(trial: _Trial) -> None:
+def _double(trial: Trial) -> None:
     """right in float64"""
     problem = linear(torch.float64)
     trial.right(trial.run(problem), problem)
 
 
-def _accelerator(trial: _Trial) -> None:
+def _accelerator(trial: Trial) -> None:
     """right on an accelerator"""
     if not torch.cuda.is_available():
         raise NotApplicable("there is no CUDA device here")
@@ -227,13 +181,52 @@ def _accelerator(trial: _Trial) -> None:
     trial.right(trial.run(problem), problem)
 
 
+def _members(trial: Trial) -> None:
+    """what it offers besides can be used"""
+    estimator, estimate = trial.estimator, trial.plain()
+    rows_for(estimator, ROWS, name=trial.name)
+    told = told_besides(estimator, estimate, name=trial.name)
+    for what, declared, given in (
+        ("columns", getattr(estimator, "columns", {}), told.evidence),
+        ("axes", getattr(estimator, "axes", {}), told.curves),
+    ):
+        missing = sorted(set(declared) - set(given))
+        require(not missing, f"declares {what} for {', '.join(missing)}, which its estimates do not have")
+
+
 def _equal(left: Tensor, right: Tensor, *, what: str) -> None:
     same = torch.equal(left.detach().cpu(), right.detach().cpu())
     require(same, SAME_BITS.format(what=what, left=left.tolist(), right=right.tolist()))
 
 
-_EACH_NORM = (_shapes, _linear, _witness, _honest, _trapped)
-_ONCE = (
+def _still(trial: Trial) -> None:
+    """the same after all that"""
+    _equal(trial.plain().radius, trial.run().radius, what="what was asked in between")
+
+
+def _answers(trials: Sequence[Trial]) -> str:
+    for trial in trials:
+        if not trial.answered + len(trial.declined):
+            with suppress(NotApplicable):
+                trial.plain()
+    declined = [words for trial in trials for words in trial.declined]
+    count = sum(trial.answered for trial in trials)
+    require(count, f"declines every problem there is, so that nothing was checked: {declined[:1]}")
+    return f"{count} problems answered, {len(declined)} declined"
+
+
+_EACH_NORM: tuple[Callable[[Trial], str | None], ...] = (
+    _shapes,
+    _linear,
+    _witness,
+    drawn_linear,
+    says_something,
+    curved,
+    proves,
+    _honest,
+    _trapped,
+)
+_ONCE: tuple[Callable[[Trial], str | None], ...] = (
     _deterministic,
     _randomness,
     _neighbours,
@@ -244,4 +237,8 @@ _ONCE = (
     _cancelled,
     _double,
     _accelerator,
+    forgets,
+    same_elsewhere,
+    _members,
+    _still,
 )

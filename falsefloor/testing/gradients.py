@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from falsefloor.api import GradientSource
-from falsefloor.testing.common import common_cases, own_randomness, quiet, untouched
+from falsefloor.api import GradientSource, NotApplicable
+from falsefloor.engine.elsewhere import digest
+from falsefloor.testing.common import common_cases, elsewhere
+from falsefloor.testing.drawn import Drawn, kit_seed, linears, stored, told
 from falsefloor.testing.problems import SHAPE, Stairs, Watched, linear
 from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
 
 SLOPES = 0.02
 """Relative error of a linear model's gradient: secants of float32 logits reach 1e-3."""
@@ -31,7 +34,7 @@ def gradient_cases(source: GradientSource) -> list[Case]:
     ]
 
 
-def _bind(check: Callable[[GradientSource], None], source: GradientSource) -> Callable[[], None]:
+def _bind(check: Callable[[GradientSource], str | None], source: GradientSource) -> Callable[[], str | None]:
     return lambda: check(source)
 
 
@@ -49,8 +52,10 @@ def _points(count: int = 32) -> Tensor:
 
 def _forward(source: GradientSource) -> None:
     """the forward is the subject's own"""
+    own: list[tuple[Watched, Tensor]] = [(one.subject(), one.inputs) for one in _networks()]
     for stack in ((), ((Stairs(), "input"),)):
-        subject, points = linear().subject(stack), _points()
+        own.append((linear().subject(stack), _points()))
+    for subject, points in own:
         with torch.no_grad():
             bare, through = subject(points), source(subject)(points)
         require(
@@ -59,15 +64,38 @@ def _forward(source: GradientSource) -> None:
         )
 
 
-def _linear(source: GradientSource) -> None:
+def _linear(source: GradientSource) -> str:
     """right on a linear model"""
     problem = linear()
-    exact = (problem.weight[0] - problem.weight[1]).reshape(SHAPE)
-    _, gradient = _gradient(source, problem.subject(), _points())
-    error = float((gradient - exact).flatten(1).norm(dim=1).max() / exact.norm())
-    require(
-        error <= SLOPES, f"is {error:.3g} off a linear model's gradient; at most {SLOPES}, relative, is right"
-    )
+    known = [(problem.weight[0] - problem.weight[1], problem.subject(), _points())]
+    # away from the walls: differences need room on both sides
+    drawn = [one for one in linears(kit_seed()) if "inside" in one.name and one.inputs[0].numel() < 100]
+    known += [(one.layers[0][0][0] - one.layers[0][0][1], one.subject(), one.inputs) for one in drawn]
+    for slope, subject, points in known:
+        exact = slope.reshape(points.shape[1:])
+        _, gradient = _gradient(source, subject, points)
+        error = float((gradient - exact).flatten(1).norm(dim=1).max() / exact.norm())
+        wrong = f"is {error:.3g} off a linear model's gradient; at most {SLOPES}, relative, is right"
+        require(error <= SLOPES, f"{wrong}; seed {kit_seed()}")
+    return f"{told(drawn)}; seed {kit_seed()}"
+
+
+def _networks() -> list[Drawn]:
+    return [one for one in (*linears(kit_seed()), *stored()) if one.inputs[0].numel() < 100]
+
+
+def _elsewhere(source: GradientSource) -> str:
+    """the same in another process, on another day"""
+    problem = linears(kit_seed())[3]
+    answer = elsewhere("gradient", source, **problem.to_json())
+    if "declined" in answer:
+        raise NotApplicable(answer["declined"])
+    points = problem.inputs.clone().requires_grad_()
+    logits = source(problem.subject())(points)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), points)
+    same = answer["digest"] == digest(logits) + digest(gradient)
+    require(same, f"gives other values in another process, with another clock; seed {kit_seed()}")
+    return f"{problem.name}; seed {kit_seed()}"
 
 
 def _finite(source: GradientSource) -> None:
@@ -89,7 +117,7 @@ def _neighbours(source: GradientSource) -> None:
 def _deterministic(source: GradientSource) -> None:
     """same input, same gradient, no global randomness"""
     subject, points = linear().subject([(Stairs(), "input")]), _points()
-    with own_randomness():
+    with own_randomness(), process_as_it_was():
         first = _gradient(source, subject, points)[1]
     require(
         torch.equal(first, _gradient(source, subject, points)[1]), "gives other gradients when called again"
@@ -116,4 +144,14 @@ def _prints(source: GradientSource) -> None:
         _gradient(source, linear().subject(), _points())
 
 
-_CHECKS = (_forward, _linear, _finite, _neighbours, _deterministic, _model, _double, _prints)
+_CHECKS: tuple[Callable[[GradientSource], str | None], ...] = (
+    _forward,
+    _linear,
+    _elsewhere,
+    _finite,
+    _neighbours,
+    _deterministic,
+    _model,
+    _double,
+    _prints,
+)

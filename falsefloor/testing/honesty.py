@@ -11,12 +11,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from falsefloor.api import Estimate, Estimator, Facts, Norm, NotApplicable, Record
+from falsefloor.api import Estimate, Estimator, Facts, Norm, NotApplicable, Record, Subject
 from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.arrays import scalar
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.contract import check_estimate
+from falsefloor.engine.elsewhere import chain
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
 from falsefloor.subjects.observe import observe
@@ -87,12 +88,21 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
         require(trap is not None, "the kit could not plant a trap on its own model; please report this")
         assert trap is not None
         context = RunContext(generators(x, seed=0, norm=norm))
-        estimate = estimator(trap.subject, x.clone(), label, norm=norm, context=context)
+        estimate = estimator(_as_layers(trap.subject, x), x.clone(), label, norm=norm, context=context)
         radius = float(estimate.radius[0])
         require(
             radius <= BLIND * trap.distance,
             f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
         )
+
+
+def _as_layers(subject: Subject, like: Tensor) -> Watched:
+    """The planted linear model as one linear layer: who reads layers finds what is there."""
+    size = like[0].numel()
+    with torch.no_grad():
+        offset = subject(torch.zeros_like(like))[0].double()
+        rows = subject(torch.eye(size, dtype=like.dtype).reshape(size, *like.shape[1:])).double()
+    return Watched(chain([((rows - offset).T, offset)]), classes=CLASSES)
 
 
 def _true_witnesses(estimate: Estimate, problem: Problem, subject: Watched, norm: Norm) -> None:

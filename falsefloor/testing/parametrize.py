@@ -66,6 +66,6 @@ class _Skipping:
         import pytest
 
         try:
-            self.case()
+            print(self.case())  # shown where a test is run with -rP
         except NotApplicable as reason:
             pytest.skip(str(reason))

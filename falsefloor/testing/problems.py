@@ -34,6 +34,14 @@ class Watched(ModelSubject):
         return super().unfilled(inputs)
 
 
+# what asks for its subject's class must not see a kit by it
+Watched.__name__, Watched.__qualname__, Watched.__module__ = (
+    ModelSubject.__name__,
+    ModelSubject.__qualname__,
+    ModelSubject.__module__,
+)
+
+
 class Steps(nn.Module):
     """ceil(levels·t)/levels: the derivative torch sees is 0 everywhere."""
 

@@ -23,18 +23,19 @@ class ConformanceError(PluginError):
 
 @dataclass(frozen=True)
 class Case:
-    """One named check on one plugin; calling it raises where the check fails."""
+    """One named check on one plugin; calling it raises where that fails, and else says what was tried."""
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], str | None]
 
-    def __call__(self) -> None:
-        self.run()
+    def __call__(self) -> str:
+        return self.run() or ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one check; message is empty where it simply passed."""
+    """What became of one check; of one that passed the message says what was tried, where that differs from
+    run to run."""
 
     name: str
     outcome: Outcome
@@ -75,7 +76,7 @@ def run_cases(
 
 def _run(case: Case, excuse: str | None) -> Result:
     try:
-        case()
+        tried = case()
     except NotApplicable as reason:
         return Result(case.name, "skipped", str(reason))
     except Exception as error:
@@ -88,4 +89,4 @@ def _run(case: Case, excuse: str | None) -> Result:
         return Result(case.name, "failed", f"raised {type(error).__name__}: {error} ({where})")
     if excuse is not None:
         return Result(case.name, "unexpected pass", f"passes, though expected to fail: {excuse}")
-    return Result(case.name, "passed")
+    return Result(case.name, "passed", tried)

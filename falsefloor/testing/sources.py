@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource, NotApplicable
+from falsefloor.engine.elsewhere import digest
 from falsefloor.errors import FalsefloorError
-from falsefloor.testing.common import common_cases, quiet
+from falsefloor.testing.common import common_cases, elsewhere
 from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.watches import quiet
 
 ABSENT = "no-such-reference-7c1f"
 
@@ -43,7 +45,14 @@ def check_input_source(
 
 def model_cases(source: ModelSource, ref: str) -> list[Case]:
     """The named checks on a model source, not yet run."""
-    checks: tuple[Callable[[ModelSource, str], None], ...] = (_fields, _logits, _bounds, _repeats, _files)
+    checks: tuple[Callable[[ModelSource, str], str | None], ...] = (
+        _fields,
+        _logits,
+        _bounds,
+        _repeats,
+        _files,
+    )
+    checks += (_elsewhere,)
     return [
         *common_cases("model", source),
         *(Case(str(check.__doc__), _bind(check, source, ref)) for check in checks),
@@ -63,7 +72,7 @@ def input_cases(source: InputSource, ref: str, model: LoadedModel) -> list[Case]
     ]
 
 
-def _bind(check: Callable[..., None], *args: object) -> Callable[[], None]:
+def _bind(check: Callable[..., str | None], *args: object) -> Callable[[], str | None]:
     return lambda: check(*args)
 
 
@@ -126,6 +135,18 @@ def _repeats(source: ModelSource, ref: str) -> None:
     with torch.no_grad():
         same = torch.equal(first.module.eval()(points), second.module.eval()(points))
     require(same, "gives other logits when it is loaded again; seed or store the weights")
+
+
+def _elsewhere(source: ModelSource, ref: str) -> None:
+    """loads the same model in another process, on another day"""
+    model = _loaded(source, ref)
+    points = _probe(model, 16).float()
+    if next(iter(model.module.parameters()), points).dtype != torch.float32:
+        raise NotApplicable("the model is not of float32")
+    answer = elsewhere("model", source, ref=ref, inputs=points.tolist())
+    with torch.no_grad():
+        same = answer["digest"] == digest(model.module.eval()(points))
+    require(same, "gives other logits in another process, with another clock; seed or store the weights")
 
 
 def _files(source: ModelSource, ref: str) -> None:

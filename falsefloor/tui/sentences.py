@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from falsefloor.api import CodeInfo
 from falsefloor.checks.verdicts import STATES
 from falsefloor.observed import Located
+from falsefloor.plugins.described import LONGEST_PAGE
 from falsefloor.report.cells import Entry
 from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
 from falsefloor.study.units import is_masked
@@ -29,6 +31,7 @@ AGAIN = {
     "cancelled": "Cancelled before it was computed; resuming the run goes on with it.",
 }
 """What an estimate that did not come back waits for."""
+_NONE: Mapping[str, CodeInfo] = {}
 _LENGTH = {"linf": "no coordinate moved by more", "l2": "in Euclidean length", "l1": "in summed changes"}
 
 
@@ -122,22 +125,30 @@ def explain(code: str) -> CodeEntry | None:
     return explain(code)
 
 
-def explained(code: str, *, before: Iterable[Line] = ()) -> Iterator[Line]:
-    """What a warning's code means; what to do comes first, since that is what is looked for."""
+def explained(
+    code: str, *, before: Iterable[Line] = (), others: Mapping[str, CodeInfo] = _NONE
+) -> Iterator[Line]:
+    """What a warning's code means; what to do comes first, since that is what is looked for.
+
+    others: what the codes of others' checks mean, as the run keeps them.
+    """
     entry = explain(code)
-    yield (f"{clean(code)} {entry.info.name if entry else ''}".strip(), "heading")
+    info = entry.info if entry else others.get(code)
+    yield (f"{clean(code)} {clean(info.name) if info else ''}".strip(), "heading")
     yield from before
-    if entry is None:
+    if info is None:
         yield ("This code is not ours: the documentation of its package explains it.", "dim")
         return
     for title, text in (
-        ("What to do", entry.info.cure),
-        ("What it means", entry.info.summary),
-        ("What was measured", entry.measured),
-        ("Usual cause", entry.cause),
-        ("Blind spot", entry.blind_spot),
-        ("Source", entry.info.source),
+        ("What to do", info.cure),
+        ("What it means", info.summary),
+        ("What was measured", entry.measured if entry else ""),
+        ("Usual cause", entry.cause if entry else ""),
+        ("Blind spot", entry.blind_spot if entry else ""),
+        ("Source", info.source),
+        *(("More of it", part) for part in info.page.split("\n\n")),
     ):
-        yield ("", "")
-        yield (title, "heading")
-        yield (text, "")
+        if text.strip():
+            yield ("", "")
+            yield (title, "heading")
+            yield (clean(text, longest=LONGEST_PAGE), "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import queue
 import signal
@@ -51,6 +52,8 @@ def main(fd: int, device: str) -> None:
     from falsefloor.errors import UsageError
     from falsefloor.store.records import UnitResult, pack
 
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s: %(message)s")
+    logging.getLogger("falsefloor").setLevel(logging.INFO)
     session, refused = Session(), None
     try:
         session = Session(device=usable_device(device))

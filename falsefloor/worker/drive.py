@@ -22,7 +22,7 @@ from falsefloor.study.forecast import LONG, cheaper, forecast
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
-from falsefloor.worker.prepare import check_stored, prepare, take_over
+from falsefloor.worker.prepare import check_stored, prepare, take_over, tell_changed
 
 CRASHES = 1
 """How often a unit whose process died is tried again: an accident is not the unit's fault, a habit is."""
@@ -72,10 +72,14 @@ class Drive:
             self._queue = deque(self.writer.queued())
             return self._end()
         check_stored(self.writer)
+        if self.reuse is not None:
+            tell_changed(self.writer, self.reuse)
         counts = {name: int(facts["count"]) for name, facts in models.items()}
         self._add(plan(self.study, self.series, counts), self.series)
         self._foresee(models)
         self._forecast(models)
+        if self.installed is not None:
+            self.writer.set_meta(shown=self.installed.shown({one.estimator.use for one in self.series}))
         self.writer.set_meta(status="paused" if self._paused else "running")
         while self._queue or self._flight or self._follow():
             for command in self.commands():

@@ -74,7 +74,8 @@ class Executor(Protocol):
     def prepare(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
     ) -> dict[str, Any]:
-        """Load a model with its inputs and place every stack. Returns {"facts", "fingerprint", "device",
+        """Load a model with its inputs and make every part ready: stacks, and the plugins of units by kind,
+        use and params. Returns {"facts", "fingerprint", "device",
         "versions", "threads"}, or {"error", "exit_code"}. Raises `StoppedError` soon after ``stopped()``."""
         ...
 

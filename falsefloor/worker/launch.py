@@ -57,8 +57,7 @@ def check(study: Study) -> tuple[list[Series], list[str]]:
     series = series_of(study, installed)
     added = dict.fromkeys(one.label for one in series if not one.asked)
     return series, [
-        f"added the estimator {name}: without an upper bound nothing could be refuted (--no-ceiling)"
-        for name in added
+        f"added the estimator {name}: without it nothing might be refuted (--no-ceiling)" for name in added
     ]
 
 

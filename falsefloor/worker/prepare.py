@@ -9,7 +9,7 @@ from falsefloor.errors import FalsefloorError, StudyError, UsageError
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
-from falsefloor.study.identity import fingerprint
+from falsefloor.study.identity import changes, fingerprint, named
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, kind_of, model_json, stack_json
 from falsefloor.worker.executor import Executor, Stopped
@@ -34,7 +34,8 @@ def prepare(
     failures: dict[str, Mapping[str, Any]] = {}
     for model in study.models:
         stacks = {one.stack.name: stack_json(one.stack) for one in series if one.model.name == model.name}
-        answer = executor.prepare(model_json(model), study.inputs, list(stacks.values()), stopped=stopped)
+        parts = [*stacks.values(), *_plugins(series, model.name)]
+        answer = executor.prepare(model_json(model), study.inputs, parts, stopped=stopped)
         if "error" in answer:
             failures[model.name] = answer
             continue
@@ -63,6 +64,19 @@ def prepare(
             writer.set_meta(exit_code=failed["exit_code"], error=f"{name}: {failed['error']}")
         _without(writer, study, series, name, UnitResult("", status, str(failed["error"])))
     return loaded
+
+
+def _plugins(series: Sequence[Series], model: str) -> list[dict[str, Any]]:
+    """The estimators and gradient sources of a model's cells, each once: they may name files."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in series:
+        if one.model.name == model:
+            for kind, use, params in (
+                ("estimator", one.estimator.use, dict(one.params)),
+                ("gradient", one.estimator.gradient, {}),
+            ):
+                found[named(kind, use, params)] = {"kind": kind, "use": use, "params": params}
+    return list(found.values())
 
 
 def _without(
@@ -107,6 +121,15 @@ def take_over(writer: RunWriter, stored: Stored) -> None:
         writer.event("reused", f"{len(same)} units taken over, unchanged")
 
 
+def tell_changed(writer: RunWriter, stored: Stored) -> None:
+    """Say which models, files and plugins are not what they were in the run that units are taken from."""
+    before = stored.models()
+    for name, now in writer.fingerprints().items():
+        if name in before and (parts := changes(before[name], now)):
+            said = f"{name}: {', '.join(parts)} changed since that run; what depends on it is computed anew"
+            writer.event("note", said)
+
+
 _ADVICE = (
     "What is stored would not fit the rest; start a new run (falsefloor run … --reuse RUN keeps what is"
     " unchanged)."
@@ -114,5 +137,5 @@ _ADVICE = (
 
 
 def _what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    parts = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    return f"{name} is not what this run was started with: {', '.join(parts)} changed. {_ADVICE}"
+    parts = ", ".join(changes(before, now))
+    return f"{name} is not what this run was started with: {parts} changed. {_ADVICE}"

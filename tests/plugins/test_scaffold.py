@@ -80,7 +80,14 @@ def test_an_unknown_kind_names_the_nearest(tmp_path: Path) -> None:
         write_package("mine", "maskers", into=tmp_path)
 
 
-@pytest.mark.parametrize("author", ['"; evil = "', "two\nlines", "back\\slash"])
-def test_an_author_cannot_break_the_metadata(author: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("author", ["two\nlines", "an escape \x1b[31m"])
+def test_an_author_is_one_line_of_text(author: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one line"):
         write_package("mine", "check", into=tmp_path, author=author)
+
+
+@pytest.mark.parametrize("author", ['"; evil = "', "back\\slash", 'Ada "A." O\'Brien', "Ärzte $$name $name"])
+def test_an_authors_name_stands_in_the_metadata_as_it_is(author: str, tmp_path: Path) -> None:
+    folder, _ = write_package("mine", "check", into=tmp_path, author=author)
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["authors"] == [{"name": author}]

@@ -35,6 +35,9 @@ class Plugins:
     ) -> dict[str, Scalar]:
         return dict(given)
 
+    def is_own(self, kind: str, name: str) -> bool:
+        return True
+
     def claim(self, name: str) -> str:
         return "upper_bound" if name == "attack" else "lower_estimate"
 

@@ -240,15 +240,6 @@ def test_an_example_uses_public_names_only(package: str) -> None:
                 assert not first.startswith("falsefloor_") or first == own, (source, module)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("package", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
-def test_an_example_passes_its_own_tests_where_its_wheel_is_installed(
-    clean: Environment, package: str
-) -> None:
-    done = clean.python_run("-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / package, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
 KINDS = ("estimator", "masker", "gradient", "model", "input", "check")
 REFS = {"model": ["--ref", "3"], "input": ["--ref", "8"]}
 

@@ -52,7 +52,7 @@ _KEPT_SCORES = 128
 
 @dataclass(frozen=True)
 class Clever:
-    """Margin over the largest slope in a ball, for the nearest target. See the module for the paper.
+    """CLEVER (Weng et al. 2018): the margin over the largest gradient that is sampled in a ball.
 
     One input needs ``batches · samples`` points a ball, each with one forward and K - 1 backwards; an auto
     radius looks at about eight balls. Evidence is that of the binding target. Decisions: a margin that is

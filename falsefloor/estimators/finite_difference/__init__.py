@@ -57,7 +57,7 @@ the distance, and fails where differences in float32 round it away: the second i
 
 @dataclass(frozen=True)
 class FiniteDifference:
-    """Margin over the largest secant slope in a ball, for the nearest target.
+    """CLEVER's quotient from differences of the function instead of gradients: it sees through most masks.
 
     Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about eight balls for an
     auto radius; 2·d·6 forwards for each of 26 scales before; and 36·d·min(classes - 1, 16) for each ball that

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
-from falsefloor.report.figure import FIGURES
+from falsefloor.report.figure import FIGURES, own
 from falsefloor.report.standing import lines, standing
 from falsefloor.report.standing import sentences as sentences_of
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
@@ -144,8 +144,11 @@ class DetailPage(Page):
         self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
         self.query_one("#warnings", Static).update(styled(self._story(detail)))
         self.query_one("#evidence", Static).update(styled(self._facts(detail)))
+        others = own(detail)
         for name in DRAWN:
-            self.query_one(f"#{name}", Pane).draw(FIGURES[name](detail))
+            # a panel of ours that stays empty has room for what another package draws
+            figure = FIGURES[name](detail) or (others.pop(0) if others else None)
+            self.query_one(f"#{name}", Pane).draw(figure)
         shown = faces(detail)
         self.query_one(Pictures).draw(shown.panels)
         self.query_one("#pictures .note", Static).update(self.query_one(Pictures).note(shown))
@@ -221,7 +224,9 @@ class DetailPage(Page):
         yield from _pairs(record["params"])
         yield ("", "")
         yield ("Evidence", "heading")
-        yield from _pairs(record["evidence"])
+        heads = detail.shown.get("columns")
+        named = heads if isinstance(heads, dict) else {}
+        yield from _pairs({named.get(name, name): told for name, told in record["evidence"].items()})
         yield ("", "")
         yield ("Observed of the subject at this input", "heading")
         yield from _pairs({k: v for k, v in detail.observed.items() if k != "arrays"})

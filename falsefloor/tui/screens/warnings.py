@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from textual import on
 from textual.binding import BindingType
 
+from falsefloor.api import CodeInfo
 from falsefloor.checks.verdicts import rank
 from falsefloor.report.text import clean, fact, tallied, tone, verdict_word
 from falsefloor.store.reader import reading
@@ -45,6 +46,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._run = run
         self._state: object = None
         self._series: Mapping[int, SeriesRow] = {}
+        self._codes: Mapping[str, CodeInfo] = {}
         self._mode = "cells"
         self._within: Mapping[str, Any] | None = None
         """The group whose inputs are shown."""
@@ -80,6 +82,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
 
         began, mode, within = time.monotonic(), self._mode, self._within
         with reading(self._run) as reader:
+            self._codes = reader.codes()
             if within is not None:
                 of = {"series": within["series"], "code": within["code"]}
                 found = list(islice(reader.findings(**of), MOST))
@@ -157,7 +160,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
             none = "This run has no warnings." if not self.found else "No warning passes; escape shows all."
             yield (none if self._state is not None and not self._reading else "Reading.", "dim")
             return
-        yield from sentences.explained(str(warning["code"]), before=self._of(warning))
+        yield from sentences.explained(str(warning["code"]), before=self._of(warning), others=self._codes)
 
     def _of(self, warning: Mapping[str, Any]) -> Iterator[Line]:
         if warning.get("count", 1) > 1:

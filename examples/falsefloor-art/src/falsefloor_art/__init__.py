@@ -1,0 +1,1 @@
+"""The CLEVER score of the Adversarial Robustness Toolbox, as a falsefloor plugin."""
