@@ -5,8 +5,9 @@ mappings that become dataclasses.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -25,6 +26,27 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+def written(document: Mapping[str, Any]) -> Iterator[str]:
+    """A document as JSON text, indented, part by part: an iterator's elements one by one."""
+    before = "{"
+    for key, value in document.items():
+        yield f"{before}\n {json.dumps(key)}: "
+        before = ","
+        if not isinstance(value, Iterator):
+            yield _text(value, " ")
+            continue
+        mark = "["
+        for element in value:
+            yield f"{mark}\n  {_text(element, '  ')}"
+            mark = ","
+        yield "[]" if mark == "[" else "\n ]"
+    yield "{}" if before == "{" else "\n}"
+
+
+def _text(value: Any, inside: str) -> str:
+    return json.dumps(finite(value), indent=1, allow_nan=False).replace("\n", f"\n{inside}")
 
 
 def revive(value: Any) -> Any:

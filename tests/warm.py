@@ -30,7 +30,7 @@ READY = (
     "falsefloor.engine.session",
     "falsefloor.engine.unit",
     "falsefloor.worker.supervisor",
-    "falsefloor.worker.local",
+    "falsefloor.worker.kept",
     "falsefloor.plugins.inside",
 )
 """What is imported once, for all."""
@@ -232,7 +232,7 @@ def main(fd: int) -> None:
     """Import what takes long, then fork for every wish until nobody is there to have one."""
     for name in READY:
         importlib.import_module(name)
-    sys.modules["falsefloor.worker.local"].subprocess = forking(Forked)  # type: ignore[attr-defined]
+    sys.modules["falsefloor.worker.kept"].subprocess = forking(Forked)  # type: ignore[attr-defined]
     wishes = socket.socket(fileno=fd)
     while True:
         data, descriptors, _, _ = socket.recv_fds(wishes, 2**20, 64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,8 @@ import typer
 from falsefloor.cli.terminal import AsJson, RunName, complete_run, find, say, show, show_document, show_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from falsefloor.store.reader import RunReader
 
 
@@ -61,22 +62,27 @@ def export(
             made = write_figures(reader, folder, kind="svg" if format_ is Format.svg else "png")
         say(f"wrote {len(made)} figures to {folder}")
         return
-    with RunReader(found) as reader:
-        text = _text(reader, format_)
-    if output is None or str(output) == "-":
-        show_text(text)
-        return
     from falsefloor.store.files import write_whole
 
-    write_whole(output, text)
-    say(f"wrote {output}")
+    shown = output is None or str(output) == "-"
+    with RunReader(found) as reader:
+        if format_ is not Format.json:
+            told: str | Iterator[str] = _text(reader, format_)
+        elif shown:
+            show_document(reader.streamed())
+            return
+        else:
+            from falsefloor.jsonable import written
+
+            told = written(reader.streamed())
+        if output is not None and not shown:
+            write_whole(output, told)
+            say(f"wrote {output}")
+        elif isinstance(told, str):
+            show_text(told)
 
 
 def _text(reader: RunReader, format_: Format) -> str:
-    if format_ is Format.json:
-        from falsefloor.jsonable import finite
-
-        return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
     if format_ is Format.csv:
         from falsefloor.report.spreadsheet import write_csv
 

@@ -56,7 +56,7 @@ def print_run(run: RunDir, *, as_json: bool) -> None:
 
     with RunReader(run) as reader:
         if as_json:
-            show_document(reader.document())
+            show_document(reader.streamed())
             if error := reader.info().error:
                 say(f"error: {error}")
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -53,10 +52,10 @@ def show_text(text: str) -> None:
 
 def show_document(document: Mapping[str, Any]) -> None:
     """A JSON document, on stdout, readable in any encoding; infinity and NaN are words."""
-    from falsefloor.jsonable import finite
+    from falsefloor.jsonable import written
 
     with _quiet_pipe():
-        json.dump(finite(document), sys.stdout, indent=1, allow_nan=False)
+        sys.stdout.writelines(written(document))
         sys.stdout.write("\n")
         sys.stdout.flush()
 

@@ -74,6 +74,31 @@ def run(task: Task, session: Session, sink: Sink) -> UnitResult:
     return UnitResult(task.key, estimates=[rows[n] for n in task.numbers], observations=seen)
 
 
+def blamed(task: Task, result: UnitResult, touched: Sequence[str]) -> UnitResult:
+    """What is kept of a unit whose estimator changed the subject: nothing that it computed."""
+    if "use" not in task.estimator:  # an observation: whatever changed, no estimator did it
+        return result
+    named = ", ".join([*touched[:4], *(["more"] if len(touched) > 4 else [])])
+    said = (
+        f"{task.estimator['use']} changed the subject ({named}), so its estimate is not kept; the next one"
+        " gets the subject as it was"
+    )
+    if not result.estimates:
+        return UnitResult(task.key, "failed", said)
+    return UnitResult(
+        task.key,
+        estimates=[
+            row if _decided_before(row) else _row(task, row.input, status="failed", error=said)
+            for row in result.estimates
+        ],
+    )
+
+
+def _decided_before(row: EstimateResult) -> bool:
+    """Whether no estimator was asked for this row."""
+    return row.status != "ok" or any(code == "FF601" for code, _ in row.notes)
+
+
 def _row(task: Task, number: int, **values: Any) -> EstimateResult:
     facts = task.prepared.facts
     answer = facts["predicted"][number]

@@ -16,6 +16,8 @@ from falsefloor.engine.context import ROWS
 from falsefloor.engine.identity import calibrated, files_of
 from falsefloor.engine.pace import pace
 from falsefloor.engine.prepare import Prepared, load, prepare
+from falsefloor.engine.surroundings import undisturbed
+from falsefloor.engine.untouched import Pool, Untouched, moved_by_itself
 from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
@@ -44,6 +46,13 @@ class Session:
     _subjects: dict[str, ModelSubject] = field(default_factory=dict)
     _learnt: dict[str, tuple[Masker, str]] = field(default_factory=dict)
     _plugins: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    _noted: dict[str, Untouched] = field(default_factory=dict)
+    """What each subject was when it was made."""
+    _pool: Pool = field(default_factory=Pool)
+    _lent: dict[str, Untouched] = field(default_factory=dict)
+    """What the modules were that were handed over in process: they are their callers'."""
+    spent: bool = False
+    """Whether what was computed left this process in no state to go on with."""
     _most: int = ROWS
     _fits: int = ROWS
 
@@ -55,10 +64,18 @@ class Session:
     def rows(self, most: int) -> None:
         self._most = most
 
+    def give_back(self) -> None:
+        """Let what was handed over be as it was, should anything have reached it."""
+        for lent in self._lent.values():
+            if lent.changes():
+                lent.restore()
+
     def prepared(self, model: Mapping[str, Any], inputs: str) -> Prepared:
         key = canonical([model, inputs])
         if key not in self._prepared:
             live = self.live.get(model["use"])
+            if live is not None and model["use"] not in self._lent:
+                self._lent[model["use"]] = Untouched(live[0].module, self._pool)
             loaded, labelled = load(model, inputs) if live is None else (_copied(live[0]), live[1])
             self._prepared[key] = prepare(loaded, labelled, model, device=self.device, most=self._most)
             if live is None:
@@ -69,12 +86,11 @@ class Session:
     def subject(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
         """The composed subject. Raises `UsageError` for a place that does not exist."""
         key = canonical([model, inputs, stack])
-        prepared = self.prepared(model, inputs)
-        self._fits = prepared.rows
+        self._fits = self.prepared(model, inputs).rows
         if key not in self._subjects:
-            maskers = [(self._masker(model, inputs, layer), layer["at"]) for layer in stack]
-            module = compose(prepared.module, maskers).to(self.device)
-            self._subjects[key] = prepared.subject(module)
+            made = self._composed(model, inputs, stack)
+            self._subjects[key], self._noted[key] = made, Untouched(made, self._pool)
+        prepared = self.prepared(model, inputs)
         if self.at is None or not prepared.alone:
             return self._subjects[key]
         return prepared.subject(self._subjects[key].module, at=self.at)
@@ -115,6 +131,42 @@ class Session:
         own = dict(self.prepared(model, inputs).fingerprint)
         return own | {"plugins": plugins} if plugins else own
 
+    def _composed(self, model: Mapping[str, Any], inputs: str, stack: list[dict[str, Any]]) -> ModelSubject:
+        prepared = self.prepared(model, inputs)
+        maskers = [(self._masker(model, inputs, layer), layer["at"]) for layer in stack]
+        module = compose(prepared.module, maskers).to(self.device)
+        return prepared.subject(module)
+
+    def forget(self, spec: Mapping[str, Any]) -> None:
+        """Let a unit's subject be made anew for the next one."""
+        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
+        if (noted := self._noted.pop(key, None)) is not None:
+            noted.restore_classes()
+            self._subjects.pop(key, None)
+
+    def touched(self, task: Task, *, calls: int) -> list[str]:
+        """What of a unit's subject was changed by who was given it, in words; it is made anew then.
+
+        What the model changes itself, when it is asked as often (``calls``), is no sign of anything.
+        """
+        spec = task.spec
+        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
+        noted = self._noted[key]
+        if not (changes := noted.changes()):
+            return []
+        noted.restore_classes()
+        made = self._composed(spec["model"], spec["inputs"], spec["stack"])
+        fresh = Untouched(made, self._pool)
+        fresh.ignored = noted.ignored
+        own = moved_by_itself(made, fresh, task.inputs, calls=calls)
+        noted.ignored |= own
+        if not (blamed := {place: words for place, words in changes.items() if words and place not in own}):
+            return []
+        del self._subjects[key]
+        self.subject(spec["model"], spec["inputs"], spec["stack"])
+        self._noted[key].ignored = noted.ignored
+        return sorted(blamed.values())
+
     def ready(
         self, model: Mapping[str, Any], inputs: str, parts: Sequence[list[dict[str, Any]] | Mapping[str, Any]]
     ) -> dict[str, Any]:
@@ -122,7 +174,18 @@ class Session:
         plugins of units; or the error in words, with its exit code.
 
         ``declined``: the model's or the inputs' source declines; a masker that does is told by its units.
+        What a model sets while it loads stays in a process of its own, and is put back in its caller's.
         """
+        if not self.live:
+            return self._ready(model, inputs, parts)
+        with undisturbed():
+            answer = self._ready(model, inputs, parts)
+            self.give_back()
+        return answer
+
+    def _ready(
+        self, model: Mapping[str, Any], inputs: str, parts: Sequence[list[dict[str, Any]] | Mapping[str, Any]]
+    ) -> dict[str, Any]:
         try:
             loaded = self.prepared(model, inputs)
             for part in parts:
@@ -148,7 +211,10 @@ class Session:
 
     def less_room(self, error: BaseException) -> bool:
         """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""
-        if not is_out_of_memory(error) or self.rows <= 1:
+        if not is_out_of_memory(error):
+            return False
+        if self.rows <= 1:
+            self.spent = True
             return False
         self.rows //= 2
         if self.device.type == "cuda":
@@ -216,7 +282,8 @@ def usable_device(name: str) -> torch.device:
 
 def is_out_of_memory(error: BaseException) -> bool:
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return known or "not enough memory" in said or "allocate memory" in said
 
 
 def declined(error: NotApplicable, *, who: str) -> str:

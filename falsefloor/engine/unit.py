@@ -1,7 +1,7 @@
 """One unit of work, from its description to what is stored: the same path for workers, `evaluate` and kits.
 
 spec ─> session: model, inputs, subject ─> what its kind computes ─> what the subject was seen to answer
-meanwhile (`falsefloor.engine.met`) ─> UnitResult
+meanwhile (`falsefloor.engine.met`) ─> UnitResult; what the process and the subject were, they are again
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from falsefloor.engine import estimate, observe, resample, trap
 from falsefloor.engine.context import Sink
 from falsefloor.engine.met import asked_around, noted, sightings
 from falsefloor.engine.session import Session, Task, declined, describe_error
+from falsefloor.engine.surroundings import Surroundings
 from falsefloor.errors import FalsefloorError
 from falsefloor.store.records import EstimateResult, UnitResult
 from falsefloor.study.identity import fingerprint, plugins_of
@@ -34,6 +35,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
     """Compute one unit. What a plugin or a model does becomes a status; nothing but interruption passes."""
     key = digest(canonical(spec))
     start = time.perf_counter()
+    before = Surroundings.now()
     try:
         prepared = session.prepared(spec["model"], spec["inputs"])
         try:
@@ -53,11 +55,17 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
             fingerprint=fingerprint(spec, session.fingerprint(spec["model"], spec["inputs"])),
         )
     except Cancelled:
+        session.forget(spec)  # nobody looked at what it left
         result = UnitResult(key, "cancelled", "cancelled while it ran")
     except FalsefloorError as error:
         result = UnitResult(key, "failed", str(error))
     except (Exception, SystemExit) as error:
+        session.forget(spec)
         result = UnitResult(key, "failed", describe_error(error))
+    finally:
+        session.give_back()
+        before.restore()
+        before.forget()
     return replace(result, seconds=round(time.perf_counter() - start, 4))
 
 
@@ -69,13 +77,16 @@ def _part(spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range)
     except NotApplicable as error:
         chunk = {"chunk": [numbers.start, numbers.stop]}
         return _declined({**spec, **chunk}, declined(error, who="the question"))
-    before = subject.forward_queries, subject.backward_queries
+    before = subject.forward_queries, subject.backward_queries, subject.calls
     task = Task(spec, session.prepared(spec["model"], spec["inputs"]), subject, numbers)
     inside, seen = sightings(task)
     with subject.shown_to(seen):
-        result = asked_around(task, session, KINDS[kind_of(spec)](task, session, sink))
+        result = KINDS[kind_of(spec)](task, session, sink)
+        touched = session.touched(task, calls=subject.calls - before[2])
+        result = result if touched else asked_around(task, session, result)
+    kept = estimate.blamed(task, result, touched) if touched else noted(task, session, result, inside, seen)
     return replace(
-        noted(task, session, result, inside, seen),
+        kept,
         forward=subject.forward_queries - before[0],
         backward=subject.backward_queries - before[1],
     )

@@ -25,6 +25,8 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", 
 KEYS = ("crop", "labels", "resize")
 LABEL_FILE = "labels.csv"
 LARGEST_SIDE = 8192
+LONGEST_LABEL = 10
+"""Digits of a class number, and one more."""
 MODES = {1: "L", 3: "RGB"}
 
 
@@ -75,8 +77,12 @@ class ImagesInputs:
 
 def _parse(ref: str) -> Declared:
     name, *rest = ref.split(":")
-    folder = Path(name).expanduser() if name else Path()
-    if not name or not folder.is_dir():
+    try:
+        folder = Path(name).expanduser() if name else Path()
+        found = bool(name) and folder.is_dir()
+    except (OSError, RuntimeError, ValueError):  # an unknown home, a name too long, a null byte
+        found = False
+    if not found:
         raise UsageError(f"There is no folder {name!r} (looked in {Path.cwd()}); write {FORM}.")
     options: dict[str, str] = {}
     rows = ""
@@ -137,15 +143,19 @@ def _labels(declared: Declared, files: Sequence[str], *, classes: int) -> list[i
 
 def _from_file(path: Path, files: Sequence[str]) -> list[int]:
     known: dict[str, int] = {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            if not row or (number == 1 and len(row) == 2 and not row[1].strip().isdigit()):
-                continue  # an empty line or the heading
-            if len(row) != 2 or not (row[1].strip().isascii() and row[1].strip().isdigit()):
-                raise UsageError(
-                    f"{path}, line {number}: expected a path and a class number, found {','.join(row)!r}."
-                )
-            known[str(Path(row[0].strip()))] = int(row[1])
+    try:
+        rows = [*csv.reader(path.read_text(encoding="utf-8-sig").splitlines(keepends=True))]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as rows of a path and a class number: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not row or (number == 1 and len(row) == 2 and not row[1].strip().isdigit()):
+            continue  # an empty line or the heading
+        label = row[-1].strip()
+        if len(row) != 2 or not (label.isascii() and label.isdigit() and len(label) < LONGEST_LABEL):
+            raise UsageError(
+                f"{path}, line {number}: expected a path and a class number, found {','.join(row)[:200]!r}."
+            )
+        known[str(Path(row[0].strip()))] = int(label)
     missing = [file for file in files if file not in known]
     if missing:
         raise UsageError(
@@ -213,7 +223,7 @@ def _fitted(path: Path, declared: Declared, model: LoadedModel) -> Tensor:
 def _open(path: Path, mode: str) -> tuple[Image, float]:
     """The picture and the value of white in it; one of more than 8 bits is grey and keeps its values."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, ImageOps
     except ModuleNotFoundError as error:
         raise UsageError(
             "images: needs the package 'pillow', which is not installed here. Install falsefloor[images]."
@@ -230,7 +240,7 @@ def _open(path: Path, mode: str) -> tuple[Image, float]:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} is too large to be opened safely: {error}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # pillow raises whatever its readers happen to raise
         raise UsageError(f"{path} cannot be read as a picture: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,9 @@ FORM = "npz:FILE.npz, npz:FILE.npz:0-9, npz:X.npy or npz:X.npy,Y.npy"
 BYTE_WHITE = 255
 KINDS = tuple(map(np.dtype, ("f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8", "?")))
 """That torch has too, in this byte order."""
+LARGEST = 2**28
+MOST_TIMES = 100
+"""An archive may unpack to so many bytes, and to more where that is not so many times its own size."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _lone(path: Path) -> NDArray[Any]:
             if not isinstance(found, np.ndarray):
                 raise ValueError("it holds several arrays")
             return found
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises whatever its readers happen to raise
         raise refusal(
             f"{path} cannot be read as one plain NumPy array: {error} (objects are never unpickled). Write it"
             " with numpy.save(FILE, array).",
@@ -89,17 +91,29 @@ def _lone(path: Path) -> NDArray[Any]:
 def _read(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream:  # ours, so that it is closed where numpy fails half way
+            _check_size(path)
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array without a name")
             known = INPUT_KEYS + LABEL_KEYS
             return {key: file[key] if key.lower() in known else np.empty(0) for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # as above, and whatever its archive's
         raise refusal(
             f"{path} cannot be read as a NumPy archive of plain arrays: {error} "
             "(objects are never unpickled). Write it with numpy.savez(FILE, inputs=…, labels=…).",
             str(path),
         ) from error
+
+
+def _check_size(path: Path) -> None:
+    """Raises `ValueError` for an archive that would fill the memory from a small file."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+    packed, whole = sum(one.compress_size for one in members), sum(one.file_size for one in members)
+    if whole > LARGEST and whole > MOST_TIMES * packed:
+        raise ValueError(f"its {packed:,} bytes would become {whole:,}")
 
 
 def _pick(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, ...], path: Path) -> NDArray[Any]:

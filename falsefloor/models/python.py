@@ -61,7 +61,7 @@ class PythonModel:
                 code = _run_file(path, place)
                 made = _make(code, factory, place)
             return described(made, vars(code), files=_files(code, path.parent))
-        if Path(place).is_file():
+        if _is_file(place):
             raise refusal(f"{place} is no Python file; write {FORM}.", place)
         code = _import(place)
         return described(_make(code, factory, place), vars(code), files=_files(code, None))
@@ -86,6 +86,13 @@ def _with_weights(ref: str) -> tuple[str, Path | None]:
     if option[1] and option[0].isidentifier():
         raise UsageError(f"python: there is no option {option[0]!r}. {did_you_mean(option[0], ['weights'])}")
     return ref, None
+
+
+def _is_file(place: str) -> bool:
+    try:
+        return Path(place).is_file()
+    except (OSError, ValueError):  # a name too long, a null byte
+        return False
 
 
 def _split(ref: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """How a child process that runs strangers' code is asked: started apart, listened to, surely ended.
 
 Requests go in as lines of JSON on stdin; answers come back on a pipe of their own, since a plugin may print.
-The child has its own session, so that ending it ends what it started, and it ends by itself when our end of
+A guard watches over the child, so that ending it ends what it started, and it ends by itself when our end of
 stdin closes. What it does is the ``main(request)`` of a module of ours: `falsefloor.plugins.inside.serve`.
 """
 
@@ -13,6 +13,7 @@ import math
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,14 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from falsefloor.errors import FalsefloorError
+from falsefloor.plugins.guard import PATIENCE, last_words
 
 _BOOT = """
-import json, sys
+import json, socket, sys
 sys.path[:] = json.loads(sys.argv[1])
+from falsefloor.plugins.guard import SHARE, free_memory, guarded
+most = int(SHARE * free_memory())
+guarded(socket.socket(fileno=int(sys.argv[5])), holds=[int(sys.argv[3])], memory=most, capped=False)
 from falsefloor.plugins.inside import serve
 serve(sys.argv[2], int(sys.argv[3]), heard=sys.argv[4] == 'heard')
 """
@@ -78,20 +83,24 @@ class Child:
         os.set_blocking(self._reader, False)
         # "" is the working directory: a torch.py there must not be imported in torch's place
         path = json.dumps([os.path.abspath(folder) for folder in sys.path if folder])  # noqa: PTH100  (text for text)
+        self._leash, held = socket.socketpair()
+        numbers = str(writer), "heard" if heard else "", str(held.fileno())
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, path, module, str(writer), "heard" if heard else ""],
+                [sys.executable, "-P", "-c", _BOOT, path, module, *numbers],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=[writer],
+                pass_fds=[writer, held.fileno()],
                 start_new_session=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"},
             )
         finally:
             os.close(writer)
+            held.close()
         self._pending, self._longest = bytearray(), math.inf if heard else LONGEST_LINE
         self._status: int | None = None
+        self._said = ""
 
     def send(self, request: Mapping[str, Any]) -> None:
         """One line in; a child that is gone is noticed when its answer is read."""
@@ -148,14 +157,21 @@ class Child:
     def end(self) -> int:
         """End the child and whatever it started; its status, its own where it ended by itself."""
         if self._status is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=0.2)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            told = last_words(self._leash, within=0.2)
+            if told is None:
+                self._leash.shutdown(socket.SHUT_WR)
+                told = last_words(self._leash, within=PATIENCE)
+            self._leash.close()
+            if told is None:  # its guard is stopped
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             if self._process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     self._process.stdin.close()
             self._status = self._process.wait()
+            if told:
+                self._status = told["status"]
+                self._said = told["said"] if "memory" in told["said"] else ""
             os.close(self._reader)
             if self._written is not None:
                 stdout, stderr = self._written
@@ -168,6 +184,8 @@ class Child:
     def death(self) -> str:
         """How it ended, in words."""
         status = self.end()
+        if self._said:
+            return f"was ended: {self._said}"
         if status < 0:
             with contextlib.suppress(ValueError):
                 return f"crashed the interpreter ({signal.Signals(-status).name})"

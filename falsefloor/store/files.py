@@ -16,6 +16,9 @@ from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly
 
+LARGEST = 64 * 2**20
+"""Bytes of a study, and of the end of a log, that a copy takes."""
+
 
 @contextmanager
 def said_plainly(path: Path) -> Iterator[None]:
@@ -23,10 +26,14 @@ def said_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        said = str(error)
+        said, room = str(error), _refusal(path.parent)
+        if room is not None and room.strerror and room.strerror not in said:
+            said += f" ({room.strerror})"
         cure = "what is stored is unharmed; then: falsefloor resume RUN"
-        if "full" in said or "disk I/O" in said or getattr(error, "errno", 0) == ENOSPC:
+        if "full" in said or ENOSPC in (getattr(error, "errno", 0), getattr(room, "errno", 0)):
             cure = f"Free some space: {cure}."
+        elif "disk I/O" in said:
+            cure = f"Free some space, or look after the disk: {cure}."
         elif isinstance(error, OSError) or "readonly" in said or "unable to open" in said:
             cure = "May the directory be written? A copy of your own can: falsefloor export --format run."
         elif "locked" in said:
@@ -34,6 +41,16 @@ def said_plainly(path: Path) -> Iterator[None]:
         else:
             cure = "Is it a run of falsefloor's? `falsefloor doctor` looks for damage."
         raise StoreError(f"cannot write {path}: {said}. {cure}") from error
+
+
+def _refusal(folder: Path) -> OSError | None:
+    """Why a file there cannot be made and written, which SQLite does not tell; None where it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" " * 4096)
+    except OSError as error:
+        return error
+    return None
 
 
 def copy_run(source: Path, target: Path) -> None:
@@ -70,7 +87,7 @@ def copy_folder(run: RunDir, target: Path) -> None:
             copy_run(run.db, part / "run.db")
             for file in (run.study, run.log):
                 with suppress(FileNotFoundError):
-                    (part / file.name).write_bytes(read_regular(file))
+                    (part / file.name).write_bytes(read_regular(file, most=LARGEST))
             part.chmod(0o755 & ~_umask())
             part.rename(target)
         finally:
@@ -80,23 +97,22 @@ def copy_folder(run: RunDir, target: Path) -> None:
         raise StoreError(f"cannot copy the run to {target}: {place}: {error.strerror or error}.") from error
 
 
-def write_whole(path: Path, told: str | bytes) -> None:
+def write_whole(path: Path, told: str | bytes | Iterator[str]) -> None:
     """All of it or nothing: an export that broke off leaves an older file as it was, and nothing beside it.
 
     What is no file is written into, as the shell would: a pipe, a device, the other end of a link. Raises
     `StoreError`.
     """
-    if isinstance(told, str):
-        told = (told if told.endswith("\n") else f"{told}\n").encode(errors="backslashreplace")
+    parts = _lines(told)
     try:
         place = path.resolve() if path.is_symlink() else path
         if place.exists() and not place.is_file():
             with place.open("wb") as there:
-                there.write(told)
+                there.writelines(parts)
             return
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}", delete=False) as file:
             try:
-                file.write(told)
+                file.writelines(parts)
                 file.flush()
                 os.fchmod(file.fileno(), 0o666 & ~_umask())
                 Path(file.name).replace(place)
@@ -105,6 +121,19 @@ def write_whole(path: Path, told: str | bytes) -> None:
                 raise
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
         raise StoreError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _lines(told: str | bytes | Iterator[str]) -> Iterator[bytes]:
+    """What is written, in parts; text ends with the end of a line."""
+    if isinstance(told, bytes):
+        yield told
+        return
+    last = "\n"
+    for part in [told] if isinstance(told, str) else told:
+        yield part.encode(errors="backslashreplace")
+        last = part[-1:] or last
+    if last != "\n" or told == "":
+        yield b"\n"
 
 
 def _umask() -> int:

@@ -26,6 +26,7 @@ from falsefloor.store.rows import (
     ModelRow,
     ObservationRow,
     SeriesRow,
+    each,
     names,
     read,
     select,
@@ -380,7 +381,7 @@ class RunReader:
     def observations(self, **where: Any) -> Iterator[dict[str, Any]]:
         """As in the JSON of a run, in the table's order. ``where``: model=, masker=, norm=, input=."""
         clause = " AND ".join(f"{_column(name)} = ?" for name in where)
-        for row in select(
+        for row in each(
             self._db,
             ObservationRow,
             # Not by id: units arrive in another order where a run was interrupted or had several workers.
@@ -426,6 +427,10 @@ class RunReader:
 
     def document(self) -> dict[str, Any]:
         """The whole run as the JSON document falsefloor.run/1."""
+        return {key: [*one] if isinstance(one, Iterator) else one for key, one in self.streamed().items()}
+
+    def streamed(self) -> dict[str, Any]:
+        """`document`, with records that are read as they are asked for: there may be a million."""
         info = self.info()
         return {
             "schema": "falsefloor.run/1",
@@ -444,8 +449,8 @@ class RunReader:
                 "error": info.error,
                 "said": self.said(),
             },
-            "estimates": [_without(e, "id", "series") for e in self.estimates()],
-            "observations": list(self.observations()),
+            "estimates": (_without(e, "id", "series") for e in self.estimates()),
+            "observations": self.observations(),
         }
 
     def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from types import NoneType
@@ -302,8 +302,13 @@ def read(kind: type[R], values: Sequence[Any]) -> R:
 
 def select(db: sqlite3.Connection, kind: type[R], rest: str = "", *given: Any) -> list[R]:
     """All rows of a table. rest: ``WHERE … ORDER BY …``."""
+    return [*each(db, kind, rest, *given)]
+
+
+def each(db: sqlite3.Connection, kind: type[R], rest: str = "", *given: Any) -> Iterator[R]:
+    """`select`, a row at a time."""
     found = db.execute(f"SELECT {names(kind, kind.table, of=db)} FROM {kind.table} {rest}", given)
-    return [read(kind, values) for values in found]
+    return (read(kind, values) for values in found)
 
 
 def shared(kind: type[S], value: object, **more: Any) -> S:

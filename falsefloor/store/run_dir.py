@@ -219,13 +219,26 @@ def create_run(root: Path) -> RunDir:
                 make_folder(path, mode=mode)
             except FileExistsError:
                 continue
-            make_folder(path / "commands", mode=mode)
+            try:
+                make_folder(path / "commands", mode=mode)
+            except OSError:
+                with suppress(OSError):
+                    path.rmdir()
+                raise
             return RunDir(path)
     except OSError as error:
         raise StoreError(
             f"cannot make a run in {root}: {error.strerror or error}. Give another place: --store DIR."
         ) from error
     raise StoreError(f"cannot make a new run in {root}.")
+
+
+def hold_room(run: RunDir) -> None:
+    """A lock that nobody holds yet, with room for a last word; no heartbeat is in its time."""
+    make_file(run.lock, mode=private_or_shared(run.path)[1])
+    with os.fdopen(open_regular(run.lock, os.O_WRONLY), "wb") as file:
+        file.write(b" " * ROOM)
+    os.utime(run.lock, (0, 0), follow_symlinks=False)
 
 
 def list_dirs(root: Path) -> list[RunDir]:

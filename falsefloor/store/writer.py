@@ -48,8 +48,8 @@ class RunWriter:
     """Writes one run.db. Each public method is one transaction, safe against a kill at any moment."""
 
     def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
-        check_database(path)
         with said_plainly(path):
+            check_database(path)
             make_file(path, mode=private_or_shared(path.parent)[1])
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
             check_foreign(self._db)

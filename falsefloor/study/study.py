@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -184,6 +185,7 @@ class Study:
     chunk: int = option(32, ge=1, help="Inputs a unit of work; the same on every machine.")
     device: str = option("auto", help="auto, cpu, cuda:0, mps.")
     time_limit: float = option(0.0, ge=0, help="Seconds a unit may take; 0: as long as it shows life.")
+    memory: str = option("", help="What a model's process may take, as 4GB or 512MB; empty: what is free.")
 
     def __post_init__(self) -> None:
         for what in ("models", "maskers", "estimators", "norms"):
@@ -193,12 +195,26 @@ class Study:
             if norm not in NORMS:
                 several = "Give each by itself, as --norm linf --norm l2. " if "," in norm else ""
                 raise UsageError(f"no norm {norm!r}. {several}{did_you_mean(norm, NORMS)}", key="norms")
+        memory: object = self.memory  # a number is one of gigabytes
+        if isinstance(memory, int | float) and not isinstance(memory, bool):
+            object.__setattr__(self, "memory", f"{memory:g}GB")
         for one in SETTINGS:
             object.__setattr__(self, one.name, one.check(getattr(self, one.name), owner="a study"))
         _unique("model", "models", [model.name for model in self.models])
         _unique("masker stack", "maskers", [stack.name for stack in self.maskers])
         _unique("estimator", "estimators", [estimator.name for estimator in self.estimators])
         _unique("norm", "norms", list(self.norms))
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes; 0 where nothing is said. Raises `UsageError` for what is no amount."""
+        if not self.memory:
+            return 0
+        found = re.fullmatch(r"(\d+(?:\.\d*)?) *([kKmMgGtT]?)[iI]?[bB]?", self.memory.strip())
+        amount = float(found[1]) * 1000 ** ("kmgt".index((found[2] or "g").lower()) + 1) if found else 0.0
+        if amount < 1e6:
+            raise UsageError(f"memory is an amount such as 4GB or 512MB; not {self.memory!r}.", key="memory")
+        return int(amount)
 
     def to_json(self) -> dict[str, Any]:
         """The study as a study file's keys and values; `from_json` reads it back."""

@@ -81,6 +81,8 @@ class ModelSubject(nn.Module):
         self.grid = None if grid is None else grid.to(lower)
         self.forward_queries = 0
         self.backward_queries = 0
+        self.calls = 0
+        """Of the module itself, however many rows each."""
         self._reaches: dict[tuple[type, ...], bool] = {}
         self._sightings: Sightings | None = None
 
@@ -134,6 +136,7 @@ class ModelSubject(nn.Module):
     def _asked(self, inputs: Tensor) -> Tensor:
         """What the module returns; without a graph where it takes no inputs that require a gradient, as one
         that calls ``numpy()`` on them."""
+        self.calls += 1
         try:
             answer: Tensor = self.module(inputs)
         except torch.OutOfMemoryError:

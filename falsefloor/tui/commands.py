@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +67,9 @@ def _text(reader: RunReader, form: str) -> str:
         from falsefloor.report.page import page
 
         return page(reader)
-    from falsefloor.jsonable import finite
+    from falsefloor.jsonable import written
 
-    return json.dumps(finite(reader.document()), indent=1, allow_nan=False)
+    return "".join(written(reader.streamed()))
 
 
 def next_step(status: str, *, failed: bool) -> str:

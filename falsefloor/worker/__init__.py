@@ -1,1 +1,1 @@
-"""Who computes: the supervisor (the only writer, torch-free), the compute child, executors, launching."""
+"""Who computes: the supervisor (the only writer, torch-free), the compute processes, executors, launching."""

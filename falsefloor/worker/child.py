@@ -1,28 +1,53 @@
-"""The compute child: loads, composes, observes, estimates. One a device; ends when its pipe does.
+"""The compute process of one model: loads, composes, observes, estimates; and the nursery that it comes from.
 
-supervisor ── {"do": "prepare" | "unit" | "cancel", …} as JSON ──> child
-supervisor <── "J" + JSON (started, progress, prepared) or "R" + unit + packed result ── child
+supervisor ── ends of a pipe and a leash ──> nursery (torch, nobody's code) ── forks guard ── forks compute
+supervisor ── {"do": "prepare" | "unit" | "cancel", …} as JSON ──> compute
+supervisor <── "J" + JSON (started, progress, prepared, spent) or "R" + unit + packed result ── compute
+
+What a model or a plugin does to its process reaches no other model: each is computed in a process of its own.
+The nursery imports what takes long, once, and runs nothing of anybody's: a fork costs some milliseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import importlib
 import json
 import logging
 import os
 import queue
 import signal
+import socket
 import struct
 import sys
 import threading
 import time
+import warnings
 from multiprocessing.connection import Connection
 from typing import Any
+
+from falsefloor.plugins.guard import (
+    LINUX,
+    adopt_orphans,
+    end_below,
+    end_with,
+    guarded,
+    leave,
+    limit_allocations,
+)
 
 THREADS = "FALSEFLOOR_THREADS"
 EVERY = 0.1
 """Seconds between progress messages of a unit."""
+WISH = struct.Struct("<q")
+"""What the nursery is sent with two descriptors: the memory that the process may take, in bytes."""
+READY = (
+    "torch",
+    "falsefloor.engine.session",
+    "falsefloor.engine.unit",
+    "falsefloor.store.records",
+)
+"""What is imported once for all models. Not elsewhere than on Linux, whose libraries outlive a fork."""
 
 
 class Stop(threading.Event):
@@ -30,16 +55,67 @@ class Stop(threading.Event):
 
 
 def main(fd: int, device: str) -> None:
-    """Serve one supervisor over a connected socket, until it closes."""
-    pipe = Connection(fd)
-    # What a model or plugin prints must not reach the run's own channels.
+    """The nursery: fork a process for every wish that comes through a connected socket, until it closes."""
+    end_with(os.getppid())  # even while it imports; the guards end what computes
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
     with contextlib.suppress(OSError):
         os.nice(5)
-    _die_with_parent()
     # torch.export.load falls back to full unpickling without it (torch 2.13: a planted pickle ran).
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    if LINUX:
+        for name in READY:
+            importlib.import_module(name)
+    adopt_orphans()
+    guards: set[int] = set()
+
+    def orphaned(*_: object) -> None:
+        """A guard ended. What it watched over is ours where it was killed."""
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                guards.discard(ended)
+        end_below(but=frozenset(guards), reaped=lambda pid, _status: guards.discard(pid))
+
+    signal.signal(signal.SIGCHLD, orphaned)
+    wishes = socket.socket(fileno=fd)
+    while True:
+        wish, descriptors, _, _ = socket.recv_fds(wishes, WISH.size, 2)
+        if len(descriptors) < 2:
+            leave()
+        with warnings.catch_warnings(), contextlib.suppress(OSError):
+            warnings.simplefilter("ignore", DeprecationWarning)  # numpy's threads wait, and survive a fork
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+                wishes.close()
+                pipe, leash = Connection(descriptors[0]), socket.socket(fileno=descriptors[1])
+                (memory,) = WISH.unpack(wish)
+                _born(pipe, leash, device, memory)
+            guards.add(pid)
+        for held in descriptors:
+            os.close(held)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+
+def _born(pipe: Connection, leash: socket.socket, device: str, memory: int) -> None:
+    """In a fork of the nursery: become the guard, and in its child compute. Never returns."""
+    code = 1
+    try:
+        guarded(leash, memory=memory, holds=(pipe.fileno(),))
+        compute(pipe, device, memory)
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)  # nobody's exit handlers
+
+
+def compute(pipe: Connection, device: str, memory: int) -> None:
+    """Serve one supervisor over its pipe, until that closes or this process is spent.
+
+    memory: bytes beyond which an allocation fails, 0 for any.
+    """
     commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     stop = Stop()
     threading.Thread(target=_listen, args=(pipe, commands, stop), daemon=True).start()
@@ -57,12 +133,16 @@ def main(fd: int, device: str) -> None:
     session, refused = Session(), None
     try:
         session = Session(device=usable_device(device))
+        if session.device.type != "cuda":  # CUDA maps far more than it takes
+            limit_allocations(memory)
     except UsageError as error:
         refused = {"error": str(error), "exit_code": error.exit_code}
+    threads = threading.active_count()
     while True:
         command = commands.get()
         if command["do"] == "prepare":
             _send(pipe, {"event": "prepared", **(refused or prepared(session, command))})
+            threads = threading.active_count()
         elif command["do"] == "unit":
             unit = int(command["unit"])
             if stop.is_set():
@@ -71,14 +151,9 @@ def main(fd: int, device: str) -> None:
                 _send(pipe, {"event": "started", "unit": unit})
                 result = run_unit(command["spec"], session, _sink(pipe, unit, stop))
             pipe.send_bytes(b"R" + struct.pack("<q", unit) + pack(result))
-
-
-def _die_with_parent() -> None:
-    """On Linux the kernel ends this process with its supervisor, even where a plugin holds the interpreter
-    and the reading thread cannot run."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            if session.spent or threading.active_count() > threads:
+                _send(pipe, {"event": "spent"})
+                return
 
 
 def _listen(pipe: Connection, commands: queue.SimpleQueue[dict[str, Any]], stop: Stop) -> None:

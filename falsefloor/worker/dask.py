@@ -12,12 +12,14 @@ import importlib.util
 import json
 import os
 import queue
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from falsefloor.errors import UsageError, WorkerError
-from falsefloor.store.records import unpack
+from falsefloor.jsonable import finite
+from falsefloor.store.records import pack, unpack
 from falsefloor.worker.executor import (
     Event,
     Finished,
@@ -28,6 +30,7 @@ from falsefloor.worker.executor import (
     StoppedError,
     overdue,
 )
+from falsefloor.worker.local import LocalExecutor
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -37,6 +40,10 @@ AHEAD = 8
 """Units in flight for each thread, so that no worker waits for the driver."""
 NO_WORKERS = 300.0
 """Seconds to wait for a first worker: those of a batch system come when their job starts."""
+LATE = 30.0
+"""Seconds beyond a unit's limit after which its worker itself is restarted."""
+SELDOM = 0.5
+"""Seconds between progress messages of a unit."""
 ATTEMPTS = 3
 """Starts of a cluster on this machine."""
 RETRIES = 3
@@ -49,11 +56,11 @@ class DaskExecutor:
     where: "dask" or "dask:ADDRESS". devices: on CUDA, workers must offer the resource GPU, one a card.
     """
 
-    def __init__(self, where: str, *, device: str = "auto", time_limit: float = 0.0) -> None:
+    def __init__(self, where: str, *, device: str = "auto", time_limit: float = 0.0, memory: int = 0) -> None:
         if importlib.util.find_spec("distributed") is None:
             raise UsageError("--on dask needs Dask: pip install 'falsefloor[dask]'")
-        self._device = device
-        self._limit = time_limit
+        self._how = device, time_limit, memory
+        self._device, self._limit = device, time_limit
         self._counted = (float("-inf"), 0)
         self._happened: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._flight: dict[int, Future] = {}
@@ -67,7 +74,7 @@ class DaskExecutor:
     ) -> dict[str, Any]:
         task = self._client.submit(
             prepare_task,
-            self._device,
+            *self._how,
             dict(model),
             inputs,
             list(stacks),
@@ -107,7 +114,7 @@ class DaskExecutor:
 
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
         future = self._client.submit(
-            unit_task, unit, self._device, dict(spec), pure=False, retries=RETRIES, resources=self._resources
+            unit_task, unit, *self._how, dict(spec), pure=False, retries=RETRIES, resources=self._resources
         )
         self._flight[unit] = future
         future.add_done_callback(lambda done, unit=unit: self._done(unit, done))
@@ -116,7 +123,11 @@ class DaskExecutor:
         """Called by Dask's own thread."""
         try:
             if future.status == "finished":
-                self._happened.put(Finished(unit, unpack(future.result())))
+                told = future.result()
+                if told[:1] == _RESULT:
+                    self._happened.put(Finished(unit, unpack(told[1:])))
+                else:
+                    self._happened.put(Lost(unit, told[2:].decode(), final=told[1:2] == b"F"))
             else:
                 why = _said(future.exception()) if future.status == "error" else ""
                 self._happened.put(Lost(unit, why))
@@ -150,7 +161,9 @@ class DaskExecutor:
         """Units past their time limit: their worker is restarted, for no task can be stopped from outside."""
         now, lost = time.monotonic(), []
         for unit, (began, worker) in list(self._began.items()):
-            late = overdue(self._limit, began=began, heard=self._heard.get(unit, began), now=now)
+            # the worker's own executor ends it first, unless nothing is done there at all any more
+            limit = self._limit and self._limit + LATE
+            late = overdue(limit, began=began, heard=self._heard.get(unit, began), now=now)
             if late:
                 self._forget(unit)
                 self._client.restart_workers([worker], raise_for_error=False)
@@ -206,49 +219,44 @@ def _said(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if error is not None else "lost"
 
 
-_SESSIONS: dict[str, Any] = {}
-"""What a worker process keeps between units, by device."""
+_HERE = threading.local()
+"""What a thread of a worker keeps between units: an executor, whose processes end with the worker."""
+_LOST = b"L"
+_RESULT = b"R"
 
 
-def _session(device: str) -> Any:
-    import torch
-
-    from falsefloor.engine.session import Session
-
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in _SESSIONS:
-        torch.set_num_threads(max(1, int(os.environ.get("FALSEFLOOR_THREADS", "1"))))
-        _SESSIONS[device] = Session(device=torch.device(device))
-    return _SESSIONS[device]
+def _executor(device: str, limit: float, memory: int) -> LocalExecutor:
+    kept: dict[tuple[str, float, int], LocalExecutor] = vars(_HERE).setdefault("executors", {})
+    key = device, limit, memory
+    if key not in kept:
+        kept[key] = LocalExecutor([device], time_limit=limit, memory=memory)
+    return kept[key]
 
 
-def prepare_task(device: str, model: dict[str, Any], inputs: str, stacks: list[Any]) -> str:
+def prepare_task(
+    device: str, limit: float, memory: int, model: dict[str, Any], inputs: str, stacks: list[Any]
+) -> str:
     """Runs on a worker: what `Executor.prepare` answers, as JSON."""
-    from falsefloor.worker.child import prepared
+    executor = _executor(device, limit, memory)
+    return json.dumps(executor.prepare(model, inputs, stacks, stopped=lambda: False))
 
-    return json.dumps(prepared(_session(device), {"model": model, "inputs": inputs, "stacks": stacks}))
 
-
-def unit_task(unit: int, device: str, spec: dict[str, Any]) -> bytes:
-    """Runs on a worker: one unit, packed."""
+def unit_task(unit: int, device: str, limit: float, memory: int, spec: dict[str, Any]) -> bytes:
+    """Runs on a worker: one unit, packed, or why its process went away. What it does to its process reaches
+    neither the worker nor another model."""
     from distributed import get_worker
 
-    from falsefloor.engine.unit import run_unit
-    from falsefloor.jsonable import finite
-    from falsefloor.store.records import pack
-
-    worker = get_worker()
-    worker.log_event(TOPIC, {"event": "started", "unit": unit, "worker": worker.address})
-    last = time.monotonic()
-
-    def sink(done: int, total: int, series: dict[str, list[float]]) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 0.5:
-            last = time.monotonic()
-            radius = finite(series.get("radius", []))
-            said = {"event": "progress", "unit": unit, "done": done, "total": total, "radius": radius}
-            worker.log_event(TOPIC, said)
-
-    return pack(run_unit(spec, _session(device), sink))
+    worker, executor, last = get_worker(), _executor(device, limit, memory), 0.0
+    executor.submit(unit, spec)
+    while True:
+        for event in executor.events(1.0):
+            if isinstance(event, Started):
+                worker.log_event(TOPIC, {"event": "started", "unit": unit, "worker": worker.address})
+            elif isinstance(event, Finished):
+                return _RESULT + pack(event.result)
+            elif isinstance(event, Lost):
+                return (_LOST + b"F" if event.final else _LOST + b"A") + event.reason.encode()
+            elif time.monotonic() - last >= SELDOM:
+                last = time.monotonic()
+                said = {"event": "progress", "unit": unit, "done": event.done, "total": event.total}
+                worker.log_event(TOPIC, {**said, "radius": finite(list(event.radius))})

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from falsefloor import __version__
@@ -23,6 +23,7 @@ from falsefloor.store.run_dir import (
     RunDir,
     create_run,
     filesystem,
+    hold_room,
     is_network,
     private_or_shared,
     starting,
@@ -50,6 +51,7 @@ def check(study: Study) -> tuple[list[Series], list[str]]:
     Everything that can be known without loading a model is checked here: names, parameters, ranges. Raises
     `UsageError` and `PluginError`.
     """
+    _ = study.memory_bytes
     installed = catalogue()
     for kind, ref in [*(("model", model.use) for model in study.models), ("input", study.inputs)]:
         if ref:
@@ -85,8 +87,9 @@ def start(
     if on.partition(":")[0] not in EXECUTORS:
         raise UsageError(f"no executor {on!r}. {did_you_mean(on, EXECUTORS)} dask takes :ADDRESS.")
     run = create_run(root)
-    with starting(run):
+    with ExitStack() as held:
         try:
+            held.enter_context(starting(run))
             _write(run, study, reuse, on)
         except (OSError, StoreError):
             delete(run.path, half_made=True)  # it would only be in the way
@@ -102,11 +105,12 @@ def start(
 
 def _write(run: RunDir, study: Study, reuse: RunDir | None, on: str) -> None:
     try:
+        hold_room(run)
         make_file(run.study, mode=private_or_shared(run.path)[1])
         with os.fdopen(open_regular(run.study, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
             file.write(write_study(study))
     except OSError as error:
-        raise StoreError(f"cannot write {run.study}: {error.strerror or error}.") from error
+        raise StoreError(f"cannot write {error.filename or run.study}: {error.strerror or error}.") from error
     writer = RunWriter(run.db, RunJudge())
     decides = {
         "study": study.to_json(),

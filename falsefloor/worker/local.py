@@ -1,22 +1,22 @@
-"""Computes on this machine: one child process a device, replaced when it hangs or dies."""
+"""Computes on this machine: a process a model and device, replaced when it hangs, dies or is spent.
+
+A lane is a device. It computes one unit at a time, whosever it is, so that no unit's seconds are another's.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any
 
-from falsefloor.errors import WorkerError
-from falsefloor.store.records import unpack
+from falsefloor.plugins.guard import SHARE, free_memory
 from falsefloor.worker.executor import (
     Event,
     Finished,
@@ -27,32 +27,40 @@ from falsefloor.worker.executor import (
     StoppedError,
     overdue,
 )
+from falsefloor.worker.kept import BrokenError, Kept, Nursery
 
 CHILD = (sys.executable, "-P", "-m", "falsefloor.worker.child")
 AHEAD = 2
-"""Units a child holds at least: one running, one waiting, so that it never waits for the supervisor."""
+"""Units a process holds at least: one running, one waiting, so that it never waits for the supervisor."""
 AHEAD_SECONDS = 0.1
-"""Where units are short a child holds as many as take so long: what arrives together is stored together."""
+"""Where units are short one holds as many as take so long: what arrives together is stored together."""
 MOST_AHEAD = 256
 MOST_SHARED = 8
-"""The same where several children share the work: what waits behind a long unit is not given to another."""
+"""The same where several lanes share the work: what waits behind a long unit is not given to another."""
 GRACE = 3.0
-"""Seconds a cancelled unit gets to notice before its child is killed."""
+"""Seconds a cancelled unit gets to notice before its process is ended."""
 PREPARE_LIMIT = 600.0
-"""Seconds that loading a model may take."""
+"""Seconds that loading a model may take, where the study sets no ``time_limit``."""
+PREPARE_LEAST = 20.0
+"""The same at least, where it does: a unit's limit is not made for loading a model."""
+IDLE = 4
+"""Processes a lane keeps whose models are not asked: 40 MB each and their models, against loading again."""
 
 
 @dataclass
-class _Child:
-    """A compute process and what it holds.
+class _Lane:
+    """A device with its processes, by model, the last asked last.
 
-    since: when what runs began; heard: its last message; pace: seconds a unit, lately.
+    held: units of the process that computes; waiting: what is not yet sent to any. since: when what runs
+    began; heard: its last message; pace: seconds a unit, lately.
     """
 
     device: str
-    process: subprocess.Popen[bytes]
-    pipe: Connection
+    nursery: Nursery
+    kept: dict[str, Kept] = field(default_factory=dict)
+    active: str = ""
     held: list[int] = field(default_factory=list)
+    waiting: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)
     since: float = 0.0
     heard: float = 0.0
     stop_by: float = float("inf")
@@ -60,164 +68,168 @@ class _Child:
 
 
 class LocalExecutor:
-    """`falsefloor.worker.executor.Executor` over child processes, one for each of ``devices``.
+    """`falsefloor.worker.executor.Executor` over processes, one a model on each of ``devices``.
 
-    child: the command that becomes a compute child when a socket's number and a device follow.
+    memory: bytes that a process may take; 0: a share of what is free. child: the command that becomes a
+    nursery when a socket's number and a device follow.
     """
 
     def __init__(
-        self, devices: Sequence[str], *, time_limit: float = 0.0, child: Sequence[str] = CHILD
+        self,
+        devices: Sequence[str],
+        *,
+        time_limit: float = 0.0,
+        memory: int = 0,
+        child: Sequence[str] = CHILD,
     ) -> None:
         self._limit = time_limit
-        self._command = child
-        self._loaded: list[dict[str, Any]] = []
-        self._children = [_spawn(child, device) for device in devices]
+        self._memory = memory or int(SHARE * free_memory() / len(devices))
+        self._loads: dict[str, dict[str, Any]] = {}
+        self._happened: list[Event] = []
+        self._lanes = [_Lane(device, Nursery(child, device)) for device in devices]
 
     def prepare(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[Any], *, stopped: Stopped
     ) -> dict[str, Any]:
         command = {"do": "prepare", "model": dict(model), "inputs": inputs, "stacks": list(stacks)}
-        self._loaded.append(command)
-        for child in self._children:
-            # Every child loads now, so that no unit's seconds count the loading.
-            _send(child, command)
-        # Every answer is read: one left in its pipe would be taken for the next model's.
-        answers = [self._answer(at, stopped) for at in range(len(self._children))]
-        for at, answer in enumerate(answers):
+        name = _name(model)
+        self._loads[name] = command
+        for lane in self._lanes:
+            # Every lane loads now, so that no unit's seconds count the loading.
+            self._born(lane, name)
+        answers = [self._answer(lane, name, stopped) for lane in self._lanes]
+        for at, (lane, answer) in enumerate(zip(self._lanes, answers, strict=True)):
             if answer.get("died"):  # once more: an accident is not the model's fault
-                _send(self._children[at], command)
-                answers[at] = self._answer(at, stopped)
+                self._born(lane, name)
+                answers[at] = self._answer(lane, name, stopped)
         return next((answer for answer in answers if "error" in answer), answers[0])
 
-    def _answer(self, at: int, stopped: Stopped) -> dict[str, Any]:
-        child, died = self._children[at], False
-        deadline = time.monotonic() + PREPARE_LIMIT
+    def _born(self, lane: _Lane, name: str) -> Kept:
+        """A new process for a model, told what to load; the one that was asked longest ago makes room."""
+        if name in lane.kept:
+            lane.kept.pop(name).end()
+        while len(lane.kept) > IDLE:
+            oldest = next(known for known in lane.kept if known != lane.active or not lane.held)
+            lane.kept.pop(oldest).end()
+        made = lane.kept[name] = lane.nursery.fork(self._memory)
+        made.send(self._loads[name])
+        return made
+
+    def _answer(self, lane: _Lane, name: str, stopped: Stopped) -> dict[str, Any]:
+        kept, died = lane.kept[name], False
+        limit = max(PREPARE_LEAST, self._limit) if self._limit else PREPARE_LIMIT
+        deadline = time.monotonic() + limit
         try:
             while time.monotonic() < deadline:
-                if child.pipe.poll(0.2):
-                    answer: dict[str, Any] = json.loads(child.pipe.recv_bytes()[1:])
-                    return answer
                 if stopped():
                     raise StoppedError
-            said = f"loading took more than {PREPARE_LIMIT:.0f} seconds"
-        except (EOFError, OSError):
-            said, died = f"the process that loaded it died: {_obituary(child)}", True
-        _kill(child)
-        self._children[at] = _spawn(self._command, child.device)
+                for message in kept.read(0.2):
+                    answer: dict[str, Any] = json.loads(message[1:])
+                    return answer
+            said = f"loading took more than {limit:.0f} seconds"
+        except (BrokenError, ValueError):
+            said, died = f"the process that loaded it died: {kept.obituary()}", True
+        lane.kept.pop(name).end()
         return {"error": said, "exit_code": 5, "died": died}
 
     @property
     def capacity(self) -> int:
-        return sum(max(0, self._room(child)) for child in self._children)
+        return sum(max(0, self._room(lane)) for lane in self._lanes)
 
-    def _room(self, child: _Child) -> int:
-        most = MOST_AHEAD if len(self._children) == 1 else MOST_SHARED
-        wanted = int(AHEAD_SECONDS / max(child.pace, 1e-4))
-        return min(most, max(AHEAD, wanted)) - len(child.held)
+    def _room(self, lane: _Lane) -> int:
+        most = MOST_AHEAD if len(self._lanes) == 1 else MOST_SHARED
+        wanted = int(AHEAD_SECONDS / max(lane.pace, 1e-4))
+        return min(most, max(AHEAD, wanted)) - len(lane.held) - len(lane.waiting)
 
     def submit(self, unit: int, spec: Mapping[str, Any]) -> None:
-        child = max(self._children, key=self._room)
-        if not child.held:
-            child.since, child.heard = float("inf"), time.monotonic()
-        child.held.append(unit)
-        _send(child, {"do": "unit", "unit": unit, "spec": dict(spec)})
+        # one that was never asked to prepare this model, as another worker was, loads it now
+        load = {"do": "prepare", "model": spec["model"], "inputs": spec["inputs"], "stacks": []}
+        self._loads.setdefault(_name(spec["model"]), load)
+        lane = max(self._lanes, key=self._room)
+        lane.waiting.append((unit, dict(spec)))
+        self._feed(lane)
+
+    def _feed(self, lane: _Lane) -> None:
+        """Send what waits and is for the model that computes; where none does, for the first's."""
+        while lane.waiting:
+            unit, spec = lane.waiting[0]
+            name = _name(spec["model"])
+            if lane.held and name != lane.active:
+                return
+            if not lane.held:
+                lane.active, lane.since, lane.heard = name, float("inf"), time.monotonic()
+            kept = lane.kept.pop(name, None) or self._born(lane, name)
+            lane.kept[name] = kept  # asked last
+            lane.waiting.popleft()
+            lane.held.append(unit)
+            kept.send({"do": "unit", "unit": unit, "spec": spec})
 
     def events(self, timeout: float) -> list[Event]:
-        found: list[Event] = []
-        ready = wait([child.pipe for child in self._children], timeout)
-        for at, child in enumerate(self._children):
-            if child.pipe in ready:
+        found, self._happened = self._happened, []
+        wait([kept.socket for lane in self._lanes for kept in lane.kept.values()], 0 if found else timeout)
+        for lane in self._lanes:
+            for name, kept in list(lane.kept.items()):
                 try:
-                    while child.pipe.poll():
-                        found += self._read(child)
-                except (EOFError, OSError):
-                    found += self._replace(at, f"its process died: {_obituary(child)}")
-                    continue
+                    for message in kept.read(0.0):
+                        found += self._heard(lane, name, message)
+                except (BrokenError, ValueError, KeyError, TypeError):
+                    found += self._gone(lane, name, f"its process died: {kept.obituary()}")
             now = time.monotonic()
-            late = overdue(self._limit, began=child.since, heard=child.heard, now=now)
-            if child.held and late:
-                found += self._replace(at, late, final=True)
-            elif child.held and now > child.stop_by:
-                found += self._replace(at, "cancelled", final=True)
+            # until it says that it began it may have to load its model again
+            began = min(lane.since, lane.heard + PREPARE_LEAST)
+            late = overdue(self._limit, began=began, heard=lane.heard, now=now)
+            if lane.held and late:
+                found += self._gone(lane, lane.active, late, final=True)
+            elif lane.held and now > lane.stop_by:
+                found += self._gone(lane, lane.active, "cancelled", final=True)
+            self._feed(lane)
         return found
 
-    def _read(self, child: _Child) -> list[Event]:
-        data = child.pipe.recv_bytes()
-        child.heard = time.monotonic()
+    def _heard(self, lane: _Lane, name: str, data: bytes) -> list[Event]:
+        lane.heard = time.monotonic()
         if data[:1] == b"R":
-            (unit,) = struct.unpack_from("<q", data, 1)
-            child.held.remove(unit)
-            child.pace += 0.2 * (max(0.0, child.heard - child.since) - child.pace)
-            child.since = child.heard
-            return [Finished(unit, unpack(data[9:]))]
+            unit, result = Kept.result(data)
+            lane.held.remove(unit)
+            lane.pace += 0.2 * (max(0.0, lane.heard - lane.since) - lane.pace)
+            lane.since = lane.heard
+            return [Finished(unit, result)]
         message = json.loads(data[1:])
         if message["event"] == "started":
-            child.since = child.heard
+            lane.since = lane.heard
             return [Started(message["unit"])]
-        if message["event"] == "prepared":
-            return []  # by one that took a lost one's place
-        radius = _numbers(message["radius"])
-        return [Progressed(message["unit"], message["done"], message["total"], radius)]
+        if message["event"] == "progress":
+            radius = [float(value) for value in message["radius"]]
+            return [Progressed(message["unit"], message["done"], message["total"], radius)]
+        if message["event"] == "spent":
+            return self._gone(lane, name, "")
+        return []  # prepared, by one that took a lost one's place
 
-    def _replace(self, at: int, why: str, *, final: bool = False) -> list[Event]:
-        """A new child for one that hangs or died; its first unit is to blame, the others go back."""
-        child = self._children[at]
-        _kill(child)
-        self._children[at] = _spawn(self._command, child.device)
-        for command in self._loaded:
-            # Before the first unit, whose time limit is not for starting a process and loading models.
-            _send(self._children[at], command)
-        return [Lost(unit, why if n == 0 else "", final and n == 0) for n, unit in enumerate(child.held)]
+    def _gone(self, lane: _Lane, name: str, why: str, *, final: bool = False) -> list[Event]:
+        """A process that hangs, died or is spent; its first unit is to blame, the others go back."""
+        lane.kept.pop(name).end()
+        if name != lane.active or not lane.held:
+            return []
+        blamed, lane.held = lane.held, []
+        return [Lost(unit, why if n == 0 else "", final and n == 0) for n, unit in enumerate(blamed)]
 
     def cancel(self) -> None:
-        for child in self._children:
-            if child.held:
-                child.stop_by = time.monotonic() + GRACE
-                _send(child, {"do": "cancel"})
+        for lane in self._lanes:
+            self._happened += [Lost(unit, "cancelled") for unit, _ in lane.waiting]
+            lane.waiting.clear()
+            if lane.held:
+                lane.stop_by = time.monotonic() + GRACE
+                if lane.active in lane.kept:
+                    lane.kept[lane.active].send({"do": "cancel"})
 
     def close(self) -> None:
-        for child in self._children:
-            _kill(child)
+        for lane in self._lanes:
+            for kept in lane.kept.values():
+                kept.end()
+            lane.nursery.close()
 
 
-def _spawn(command: Sequence[str], device: str) -> _Child:
-    ours, theirs = socket.socketpair()
-    arguments = [*command, str(theirs.fileno()), device]
-    process = subprocess.Popen(arguments, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
-    theirs.close()
-    return _Child(device, process, Connection(ours.detach()))
-
-
-def _send(child: _Child, command: Mapping[str, Any]) -> None:
-    try:
-        child.pipe.send_bytes(json.dumps(command).encode())
-    except OSError:
-        if child.process.poll() is None:
-            raise WorkerError("cannot reach the compute process.") from None
-        # Dead: reading its pipe reports that, with what it held.
-
-
-def _kill(child: _Child) -> None:
-    child.process.kill()
-    child.process.wait()
-    child.pipe.close()
-
-
-def _obituary(child: _Child) -> str:
-    try:
-        code = child.process.wait(timeout=2.0)
-    except subprocess.TimeoutExpired:
-        return "it closed its pipe"
-    if code >= 0:
-        return f"it exited with {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
-
-
-def _numbers(values: Sequence[Any]) -> list[float]:
-    return [float(value) for value in values]
+def _name(model: Mapping[str, Any]) -> str:
+    return json.dumps(model, sort_keys=True)
 
 
 def devices(wanted: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from falsefloor.errors import FalsefloorError, StoreError, WorkerError
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.guard import adopt_orphans, end_below
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.received import ORDERS, take_orders
 from falsefloor.store.reuse import Stored
@@ -39,10 +40,13 @@ BEAT = 2.0
 
 def supervise(run: RunDir) -> int:
     """Compute a run to its end. Returns the exit code; everything worth knowing is stored in the run."""
+    adopt_orphans()
     try:
         lock = take_lock(run)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        _say(error)
+        if error.__cause__ is not None:  # or another has it, whose word it would be
+            run.leave_word(str(error))
         return error.exit_code
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the viewer decides what Ctrl-C means
@@ -54,12 +58,19 @@ def supervise(run: RunDir) -> int:
             return _compute(run, writer)
     except StoreError as error:
         # Nothing can be stored, not even that: the run reads `lost`, and its lock says why.
-        print(error, file=sys.stderr)
+        _say(error)
         run.leave_word(str(error))
         return WorkerError.exit_code
     finally:
         stop.set()
+        end_below()
         lock.close()
+
+
+def _say(error: Exception) -> None:
+    """Into the log, should the disk that is full or broken take it."""
+    with suppress(OSError):
+        print(error, file=sys.stderr, flush=True)
 
 
 def _compute(run: RunDir, writer: RunWriter) -> int:
@@ -82,12 +93,13 @@ def _compute(run: RunDir, writer: RunWriter) -> int:
         return 0
     except FalsefloorError as error:
         if isinstance(error, StoreError):
-            print(error, file=sys.stderr)
+            _say(error)
         writer.event("failed", str(error))
         writer.finish("failed", error=str(error), exit_code=error.exit_code)
         return error.exit_code
     except Exception as error:
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         writer.event("failed", f"{type(error).__name__}: {error}")
         writer.finish("failed", error=f"{type(error).__name__}: {error}; see {run.log}", exit_code=5)
         return 5
@@ -112,8 +124,10 @@ def _executor(where: str, study: Study) -> Executor:
     if where.partition(":")[0] == "dask":
         from falsefloor.worker.dask import DaskExecutor
 
-        return DaskExecutor(where, device=study.device, time_limit=study.time_limit)
-    return LocalExecutor(devices(study.device), time_limit=study.time_limit)
+        return DaskExecutor(
+            where, device=study.device, time_limit=study.time_limit, memory=study.memory_bytes
+        )
+    return LocalExecutor(devices(study.device), time_limit=study.time_limit, memory=study.memory_bytes)
 
 
 def _beat(run: RunDir, stop: threading.Event) -> None:
@@ -121,7 +135,7 @@ def _beat(run: RunDir, stop: threading.Event) -> None:
     beat = 0.0
     while not stop.wait(LOOK):
         if take_orders(run.path, ("kill",)):
-            os._exit(130)
+            os._exit(130)  # the nursery and the guards end what computes as soon as we are gone
         if time.monotonic() - beat > BEAT:
             beat = time.monotonic()
             with suppress(OSError):

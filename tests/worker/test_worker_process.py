@@ -152,6 +152,10 @@ def test_a_study_that_cannot_work_is_refused_before_anything_starts(tmp_path: Pa
         ({"estimators": ["clever:radius=-0.1"]}, "radius"),
         ({"maskers": ["staircas"]}, "staircase"),
         ({"models": ["digit:mlp"]}, "digits"),
+        ({"models": ["digits:mlpp"]}, "mlp"),
+        ({"inputs": "digits:0-99999"}, "digits"),
+        ({"models": ["python:/nowhere/net.py:build"]}, "/nowhere/net.py"),
+        ({"memory": "much"}, "4GB or 512MB"),
     ]:
         with pytest.raises(UsageError, match=says):
             start(small(**changes), tmp_path / "store")
@@ -161,10 +165,7 @@ def test_a_study_that_cannot_work_is_refused_before_anything_starts(tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"models": ["digits:mlpp"]}, "mlp"),
-        ({"inputs": "digits:0-99999"}, "digits"),
         ({"maskers": ["staircase:c=255,at=7.relu"]}, "no place '7.relu'"),
-        ({"models": ["python:/nowhere/net.py:build"]}, "/nowhere/net.py"),
         ({"device": "toaster"}, "the device 'toaster' cannot be used here"),
     ],
 )
@@ -178,12 +179,14 @@ def test_what_only_the_worker_can_see_ends_the_run_with_its_reason(
         assert says in str(reader.info().error)
 
 
-def test_one_model_that_fails_to_load_does_not_stop_the_other(launched: Launch) -> None:
-    run = launched(models=["digits:mlp", "digits:nothing"])
+def test_one_model_that_fails_to_load_does_not_stop_the_other(launched: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def build():\n    raise ValueError('not today')\n")
+    run = launched(models=["digits:mlp", {"use": f"python:{file}:build", "label": "broken"}])
     assert ended(run) == "done"
     with RunReader(run) as reader:
         statuses = {(e["model"], e["status"]) for e in reader.estimates()}
-    assert statuses == {("digits:mlp", "ok"), ("digits:nothing", "failed")}
+    assert statuses == {("digits:mlp", "ok"), ("broken", "failed")}
     assert ending(run).code == 2
 
 

@@ -110,11 +110,12 @@ def test_a_few_runs_survive_kills_at_random_moments(
 
 
 @pytest.mark.slow
-def test_a_hundred_runs_survive_kills_at_random_moments(
-    mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path
+@pytest.mark.parametrize("first", range(100, 300, 10))
+def test_two_hundred_runs_survive_kills_at_random_moments(
+    mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path, first: int
 ) -> None:
     pytest.importorskip("distributed")
-    for seed in range(100, 200):
+    for seed in range(first, first + 10):
         on = "dask" if seed % 4 == 0 else "local"
         said = survive(mark, trace, tmp_path / "store", whole=whole[0], span=whole[1], seed=seed, on=on)
         print(said, flush=True)
