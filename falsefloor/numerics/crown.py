@@ -51,8 +51,10 @@ class Region:
 
     def minimum(self, slopes: Tensor) -> Tensor:
         """min of slopes (m, n) · x over the region, (m,)."""
+        caps = torch.where(slopes > 0, self.centre - self.lo, self.hi - self.centre).clamp_min(0)
+        size = slopes.abs()
         if self.norm == "l2" and not math.isinf(self.budget):
-            fall = support(
+            fall = self.budget * support(
                 slopes,
                 self.centre.unsqueeze(0),
                 self.lo.unsqueeze(0),
@@ -60,9 +62,8 @@ class Region:
                 norm="l2",
                 rho=self.budget,
             )
-            return slopes @ self.centre - self.budget * fall
-        caps = torch.where(slopes > 0, self.centre - self.lo, self.hi - self.centre).clamp_min(0)
-        size = slopes.abs()
+            # the box holds the ball: what it allows stands for a ball that cannot be measured, of no radius
+            return slopes @ self.centre - torch.where(fall.isnan(), (size * caps).sum(dim=1), fall)
         if math.isinf(self.budget):
             fall = (size * caps).sum(dim=1)
         else:

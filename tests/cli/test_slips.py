@@ -54,7 +54,7 @@ SLIPS = (
     ("run --model python:broken.py:build --inputs digits:0", "weights.pt is missing"),
     ("run --model export:nte.pt2", "No .pt2 file is there"),
     ("run --model nte.pt2", "export:nte.pt2"),
-    ("run --model state.pt", "model.load_state_dict"),
+    ("run --model state.pt", "build:weights=state.pt"),
     ("run --model resnet18", "python:FILE.py:build"),
     ("run --model torchvision:resnet18", "python:FILE.py:build"),
     ("run --model digits:mlp --model digits:mpl", "'mlp'"),

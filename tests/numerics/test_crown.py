@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from falsefloor.numerics.balls import sample
-from falsefloor.numerics.crown import Affine, forward, hidden_bounds, lower_bound, region
+from falsefloor.numerics.crown import Affine, chain, evaluate, forward, region, relax
 
 
 def _network(seed: int, widths: tuple[int, ...]) -> list[Affine]:
@@ -34,43 +34,38 @@ def _points(centre: Tensor, norm: str, radius: float, seed: int) -> Tensor:
     return found[0]
 
 
-@given(seed=st.integers(0, 10_000), radius=st.floats(0.01, 1.0), norm=st.sampled_from(["linf", "l1"]))
+@given(seed=st.integers(0, 10_000), radius=st.floats(0.01, 1.0), norm=st.sampled_from(["linf", "l2", "l1"]))
 @settings(max_examples=40, deadline=None)
 def test_no_point_of_the_ball_leaves_the_bounds(seed: int, radius: float, norm: str) -> None:
     layers = _network(seed, (6, 8, 7, 3))
+    nodes = chain(layers)
     centre = torch.rand(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    zeros, ones = torch.zeros_like(centre), torch.ones_like(centre)
-    inside = region(centre, zeros, ones, norm=norm, radius=radius)
-    bounds = hidden_bounds(layers, inside)
-    weight, bias = layers[-1]
-    floor = lower_bound(layers[:-1], bounds, weight, bias, inside)
+    inside = region(centre, torch.zeros_like(centre), torch.ones_like(centre), norm=norm, radius=radius)
+    relaxed = relax(nodes, inside)
     points = _points(centre, norm, radius, seed)
-    for depth, (low, high) in enumerate(bounds):
-        values = forward(layers[: depth + 1], points)
+    for at, (low, high) in enumerate(relaxed.intervals):
+        values = evaluate(nodes[: at + 1], points)
         assert bool((values >= low - 1e-9).all() and (values <= high + 1e-9).all())
+    floor = relaxed.below(len(nodes) - 1, torch.eye(3, dtype=torch.float64))
     assert bool((forward(layers, points) >= floor - 1e-9).all())
 
 
-@pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_a_linear_network_is_bounded_exactly(norm: str) -> None:
     layers = _network(1, (5, 2))
     centre = torch.full((5,), 0.5, dtype=torch.float64)
     inside = region(centre, torch.zeros(5).double(), torch.ones(5).double(), norm=norm, radius=0.2)
     weight, bias = layers[0]
-    floor = lower_bound([], [], weight, bias, inside)
-    length = weight.abs().sum(dim=1) if norm == "linf" else weight.abs().amax(dim=1)
+    floor = relax(chain(layers), inside).below(1, torch.eye(2, dtype=torch.float64))
+    length = torch.linalg.vector_norm(weight, {"linf": 1, "l2": 2, "l1": torch.inf}[norm], dim=1)
     assert torch.allclose(floor, weight @ centre + bias - 0.2 * length)
 
 
-def test_a_ball_of_no_radius_is_the_point_itself() -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_ball_of_no_radius_is_the_point_itself(norm: str) -> None:
     layers = _network(2, (4, 6, 2))
+    nodes = chain(layers)
     centre = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    inside = region(centre, torch.zeros(4).double(), torch.ones(4).double(), norm="linf", radius=0.0)
-    weight, bias = layers[-1]
-    floor = lower_bound(layers[:-1], hidden_bounds(layers, inside), weight, bias, inside)
+    inside = region(centre, torch.zeros(4).double(), torch.ones(4).double(), norm=norm, radius=0.0)
+    floor = relax(nodes, inside).below(len(nodes) - 1, torch.eye(2, dtype=torch.float64))
     assert torch.allclose(floor, forward(layers, centre.unsqueeze(0))[0])
-
-
-def test_the_euclidean_ball_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="linf or l1"):
-        region(torch.zeros(2), torch.zeros(2), torch.ones(2), norm="l2", radius=0.1)
