@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
-from falsefloor.errors import DomainError, UsageError, did_you_mean
-from falsefloor.models.refs import existing_file, select
+from falsefloor.errors import DomainError, UsageError
+from falsefloor.models.refs import existing_file, select, split_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,17 +84,7 @@ def _parse(ref: str) -> Declared:
         found = False
     if not found:
         raise UsageError(f"There is no folder {name!r} (looked in {Path.cwd()}); write {FORM}.")
-    options: dict[str, str] = {}
-    rows = ""
-    for part in rest:
-        if "=" not in part:
-            rows = part
-            continue
-        for assignment in part.split(","):
-            key, _, value = assignment.partition("=")
-            if key not in KEYS:
-                raise UsageError(f"images: there is no option {key!r}. {did_you_mean(key, KEYS)}")
-            options[key] = value
+    options, rows = split_options(rest, KEYS, what="images", form=FORM)
     return Declared(
         folder=folder,
         resize=_side(options, "resize"),

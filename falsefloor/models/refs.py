@@ -6,11 +6,34 @@ Without torch, so that a reference can be looked at before anything is started.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from falsefloor.errors import UsageError, did_you_mean
 
 PART = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+
+
+def split_options(
+    parts: Iterable[str], known: Collection[str], *, what: str, form: str
+) -> tuple[dict[str, str], str]:
+    """The options and the rows that follow a name: "key=value,key=value" and "0-9", in any order.
+
+    Raises `UsageError` that names the nearest of the ``known`` options; ``form`` is how it is written.
+    """
+    options: dict[str, str] = {}
+    rows = ""
+    for part in parts:
+        if "=" not in part:
+            rows = part
+            continue
+        for assignment in part.split(","):
+            key, _, value = assignment.partition("=")
+            if key not in known:
+                near = did_you_mean(key, known)
+                raise UsageError(f"{what}: there is no option {key!r}. {near} Write {form}.")
+            options[key] = value
+    return options, rows
 
 
 def select(text: str, /, *, count: int, what: str) -> list[int]:

@@ -14,7 +14,7 @@ import torch
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
 from falsefloor.models.kinds import refusal
-from falsefloor.models.refs import existing_file, select
+from falsefloor.models.refs import existing_file, select, split_options
 
 FORM = "csv:FILE.csv:label=COLUMN, csv:FILE.csv:label=COLUMN,columns=A;B:0-9"
 KEYS = ("columns", "label")
@@ -36,7 +36,8 @@ class TableInputs:
     api_version: ClassVar[int] = 1
 
     def __call__(self, ref: str, model: LoadedModel, /) -> LabelledInputs:
-        name, options, chosen = _parse(ref)
+        name, *rest = ref.split(":")
+        options, chosen = split_options(rest, KEYS, what="tables", form=FORM)
         path = existing_file(name, kind="table", form=FORM)
         return _inputs(path, self.read(path), options, chosen, model)
 
@@ -87,23 +88,6 @@ class ParquetInputs(TableInputs):
         except (ArrowException, OSError, ValueError) as error:
             raise refusal(f"{path} cannot be read as Parquet: {error}.", str(path)) from error
         return found
-
-
-def _parse(ref: str) -> tuple[str, dict[str, str], str]:
-    """The file, the options and the rows that a reference names."""
-    name, *rest = ref.split(":")
-    options: dict[str, str] = {}
-    rows = ""
-    for part in rest:
-        if "=" not in part:
-            rows = part
-            continue
-        for assignment in part.split(","):
-            key, _, value = assignment.partition("=")
-            if key not in KEYS:
-                raise UsageError(f"a table has no option {key!r}. {did_you_mean(key, KEYS)} Write {FORM}.")
-            options[key] = value
-    return name, options, rows
 
 
 def _inputs(

@@ -18,8 +18,8 @@ from falsefloor.testing.results import require
 ROUNDING = 1e-4
 """Relative; what float32 and a witness's settling may move a radius on a model of six dimensions."""
 LOOSE = 3.0
-"""An estimate may be off by this much on a curved network: one gradient at the input was, by 2.1 at most, on
-300 of those that are drawn."""
+"""An estimate may be off by this much on a curved network: one gradient at the input was, by 1.94 at most, on
+those that are stored."""
 
 
 @dataclass
