@@ -17,8 +17,7 @@ from textual.widgets import Static
 from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, own
-from falsefloor.report.standing import lines, standing
-from falsefloor.report.standing import sentences as sentences_of
+from falsefloor.report.standing import lines, rests, standing
 from falsefloor.report.text import clean, fact, number, tone, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
@@ -160,8 +159,8 @@ class DetailPage(Page):
         record, g = detail.record, self.bench.glyphs
         yield from self._replayed
         yield next(sentences.judged(record, g))
-        known = standing(detail.siblings, of=record)
-        for said in sentences_of(record, known):
+        known = standing(detail.siblings, of=record, name=f"input {record['input']}")
+        if said := rests(record, known):  # the numbers and the share stand under the picture below
             yield (clean(said), "dim")
         yield ("", "")
         for warning in record["warnings"]:
@@ -188,7 +187,6 @@ class DetailPage(Page):
             for said in (located.words, *located.others):
                 yield (f"  {clean(said)}", "")
             yield ("", "")
-        known = standing(detail.siblings, of=record, name=f"input {record['input']}")
         yield ("Proved, estimated, found", "heading")
         for said in lines([known], width=max(24, self.size.width - 8), glyphs=g):
             yield (clean(said.rstrip()), "")
