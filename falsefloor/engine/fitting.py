@@ -19,7 +19,7 @@ from falsefloor.numerics.balls import working
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.fronts import Cast, Whole
 from falsefloor.subjects.guarded import Guarded
-from falsefloor.subjects.subject import FILL, ModelSubject, check_numbers
+from falsefloor.subjects.subject import FILL, HALVES, ModelSubject, check_numbers
 
 EDGE, JUMP, LOOKED_AT = 2.0**-18, 0.01, 32
 """A step beside an input, as a share of the domain's width; the share of the largest logit that is a jump
@@ -231,7 +231,7 @@ def coarsest(module: nn.Module, point: Tensor) -> torch.dtype | None:
             found.append(logits.dtype)
     except Exception:  # whoever asks next tells why
         return None
-    return next((kind for kind in (torch.bfloat16, torch.float16) if kind in found), None)
+    return next((kind for kind in HALVES if kind in found), None)
 
 
 def bytes_a_row(module: nn.Module, point: Tensor) -> int:

@@ -22,6 +22,8 @@ from falsefloor.subjects.sightings import Sightings
 
 FILL = 16
 """torch's CPU kernels give a row the same bits in every batch of a multiple of 16 rows, not below."""
+HALVES = (torch.bfloat16, torch.float16)
+"""Half precisions, the coarser one first."""
 LARGEST = 31 * 2**20
 """glibc learns from blocks up to 32 MB; it then keeps up to twice as much for the next tensors."""
 
@@ -45,7 +47,7 @@ class ModelSubject(nn.Module):
 
     bounds are the domain's corners, numbers or tensors that broadcast to one input; dtype is that of the
     inputs, which the module may turn into another, and else that of its first weights; resolution is the
-    coarsest type on the way to its logits, if that is not their own; grid is the steps in which discrete
+    coarsest type on the way to its logits, if its weights do not show it; grid is the steps in which discrete
     coordinates move from an input, 0 for the others. Calling it maps (N, *input) to logits
     (N, K). Raises `DomainError` where the module returns anything else.
     """
@@ -73,7 +75,8 @@ class ModelSubject(nn.Module):
         self.device, self.dtype = first.device, dtype or first.dtype
         self.answers = first.dtype if floats else self.dtype
         """The number type of the last logits."""
-        self._coarsest = resolution
+        weights = {t.dtype for t in floats}
+        self._coarsest = resolution or next((kind for kind in HALVES if kind in weights), None)
         self.exact = all(t.dtype == torch.float64 for t in (*floats, torch.zeros(0, dtype=self.dtype)))
         lower, upper = (torch.as_tensor(b).to(self.device, self.dtype) for b in bounds)
         self.register_buffer("lower", lower, persistent=False)

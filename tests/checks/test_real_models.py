@@ -76,6 +76,12 @@ def test_clever_on_the_unmasked_model_is_held(norm: Norm) -> None:
     assert [j.verdict for j in judged([], norm=norm)] == ["held"] * len(INPUTS)
 
 
+@pytest.mark.parametrize("to", ["float16", "bfloat16"])
+def test_a_model_that_a_masker_runs_in_half_precision_is_accused_of_no_rounding(to: str) -> None:
+    # steps of 0.004 in l1 move float16's margins by less than it rounds
+    assert {one.verdict for one in judged([(Dtype(to=to), "model")], norm="l1")} == {"held"}
+
+
 def test_finite_differences_are_held_with_a_staircase_and_without() -> None:
     for stack in ([], [(Staircase(c=255), "input")]):
         assert {j.verdict for j in judged(stack, FiniteDifference(batches=4, samples=4))} == {"held"}

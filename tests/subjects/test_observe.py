@@ -311,6 +311,36 @@ def test_gradients_are_compared_above_what_the_models_own_format_rounds_and_not_
     assert silent > 20 and told > 10
 
 
+def test_the_format_is_known_by_its_weights_whoever_put_them_in_it_and_not_by_casts_at_its_ends() -> None:
+    placed = {place: compose(MODEL.module, [(Dtype(), place)]) for place in ("model", "3", "input", "logits")}
+    found = {place: ModelSubject(module, classes=10) for place, module in placed.items()}
+    for subject in found.values():
+        subject(INPUTS)
+    halves = [place for place, subject in found.items() if subject.resolution == torch.float16]
+    assert halves == ["model", "3"]
+
+
+class Reordered(nn.Module):
+    """A half-precision model whose first logit is another by ``units`` of its format for a batch of one."""
+
+    def __init__(self, units: float) -> None:
+        super().__init__()
+        self.linear, self.units = nn.Linear(64, 3).half(), units
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.linear(inputs.flatten(1).half()).float()
+        moved = self.units * torch.finfo(torch.float16).eps * logits.abs().amax(1, keepdim=True)
+        return logits - moved if len(inputs) == 1 else logits
+
+
+@pytest.mark.parametrize(("units", "told"), [(4.0, False), (16.0, True)])
+def test_half_precision_may_add_in_another_order_alone_and_no_more(units: float, told: bool) -> None:
+    subject = ModelSubject(Reordered(units), classes=3, dtype=torch.float32)
+    with torch.no_grad():
+        labels = subject(INPUTS).argmax(1)
+    assert all((one.facts["batch"]["shift"] > 0) is told for one in look(subject, INPUTS, labels))
+
+
 def test_what_the_models_own_format_rounds_is_no_shift_in_float64() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)).bfloat16()

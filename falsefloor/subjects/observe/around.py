@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import directions, fold
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.observe.repeats import reordered
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 
@@ -24,10 +25,6 @@ TWICE = 3
 """Points of the outermost shells that are asked in other ways."""
 INSIDE = (1.0, 0.9)
 """And points on the way to a witness, as shares."""
-MOVED = 1e-4
-"""Relative to the largest logit: less is another order of sums."""
-ROUNDINGS = 8.0
-"""Units of eps that the same may take in half precision, where 1e-4 is less than one."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +112,7 @@ def forgotten(subject: ModelSubject, seen: Sightings, *, of: Sequence[int], rows
 
 
 def _beyond(moved: Tensor, guard: Guarded) -> Tensor:
-    kind = torch.finfo(guard.subject.resolution)
-    limit = MOVED if kind.bits > 16 else ROUNDINGS * kind.eps
-    return torch.where(moved > limit, moved, 0.0)
+    return torch.where(moved > reordered(guard.subject), moved, 0.0)
 
 
 def _lead(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,20 +17,28 @@ from torch import Tensor
 from falsefloor.numerics.balls import dual, vector_norm
 from falsefloor.subjects.observe.site import Site
 from falsefloor.subjects.settle import in_double
+from falsefloor.subjects.subject import ModelSubject
 
 REPEATS = 3
+MOVED = 1e-4
+"""Relative to the largest logit: less is another order of sums."""
+ROUNDINGS = 8.0
+"""Units of eps that the same may take in half precision, where 1e-4 is less than one."""
 
 
 def stability(site: Site) -> list[dict[str, Any]]:
     """Facts an input: ``repeats`` and ``batch``, each with the largest shift of a logit, relative to the
-    largest logit, and whether the predicted class changed. An unfilled batch of one against the filled batch.
+    largest logit, and whether the predicted class changed. An unfilled batch of one against the filled batch,
+    where half precision's order of sums is no shift.
     """
     again = [site.guard.first(site.inputs)[0] for _ in range(REPEATS)]
     alone = site.guard.alone(site.inputs)
+    rounding = reordered(site.subject) if _coarse(site) else 0.0
     facts: list[dict[str, Any]] = []
     for i in range(len(site.inputs)):
         first = site.logits[i]
         repeats = [shift(first, other[i]) for other in again]
+        mixed, label = shift(first, alone[i])
         facts.append(
             {
                 "repeats": {
@@ -38,10 +46,16 @@ def stability(site: Site) -> list[dict[str, Any]]:
                     "label": any(label for _, label in repeats),
                     "count": REPEATS,
                 },
-                "batch": dict(zip(("shift", "label"), shift(first, alone[i]), strict=True)),
+                "batch": {"shift": mixed if mixed > rounding else 0.0, "label": label},
             }
         )
     return facts
+
+
+def reordered(subject: ModelSubject) -> float:
+    """How far logits move, relative to the largest, where sums are taken in another order."""
+    kind = torch.finfo(subject.resolution)
+    return MOVED if kind.bits > 16 else ROUNDINGS * kind.eps
 
 
 def ask_again(site: Site, facts: Sequence[dict[str, Any]]) -> None:
