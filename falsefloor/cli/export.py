@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.terminal import AsJson, RunName, complete_run, find, say, show, show_document, show_text
+from falsefloor.cli.terminal import (
+    AsJson,
+    Radii,
+    RunName,
+    complete_run,
+    find,
+    say,
+    show,
+    show_document,
+    show_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +50,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Default: stdout; else a name from the id."),
     ] = None,
+    at: Radii = None,
 ) -> None:
     """Export a run: for programs (json, csv), people (md, html), papers (tex, svg, png), or a copy (run)."""
     found = find(ctx, run)
@@ -67,7 +78,7 @@ def export(
     shown = output is None or str(output) == "-"
     with RunReader(found) as reader:
         if format_ is not Format.json:
-            told: str | Iterator[str] = _text(reader, format_)
+            told: str | Iterator[str] = _text(reader, format_, at)
         elif shown:
             show_document(reader.streamed())
             return
@@ -82,22 +93,28 @@ def export(
             show_text(told)
 
 
-def _text(reader: RunReader, format_: Format) -> str:
+def _text(reader: RunReader, format_: Format, at: str | None) -> str:
     if format_ is Format.csv:
         from falsefloor.report.spreadsheet import write_csv
 
         file = io.StringIO()
         write_csv(reader.estimates(), file)
         return file.getvalue()
-    if format_ is Format.md:
-        from falsefloor.report.markdown import markdown
-
-        return markdown(reader)
-    if format_ is Format.tex:
+    if format_ in (Format.md, Format.tex):
+        from falsefloor.report.accuracy import read_sets, tabular
         from falsefloor.report.citing import latex
         from falsefloor.report.comparison import read_comparison
+        from falsefloor.report.markdown import markdown
+        from falsefloor.report.radii import chosen_radii
 
-        return latex(read_comparison(reader))
+        sets = read_sets(reader)
+        radii, said = chosen_radii([] if at is None else at.split(","), sets, reader.models())
+        for line in said:
+            say(f"note: {line}")
+        shares = tabular(sets, radii)
+        if format_ is Format.md:
+            return f"{markdown(reader)}\n{shares.markdown()}"
+        return f"{latex(read_comparison(reader))}\n{shares.latex()}"
     from falsefloor.report.page import page
 
     return page(reader)

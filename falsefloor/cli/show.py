@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from falsefloor.cli.ending import INTERRUPTED, ending, leave
-from falsefloor.cli.terminal import AsJson, RunName, find, say, show_document
+from falsefloor.cli.terminal import AsJson, Radii, RunName, find, say, show_document
 
 if TYPE_CHECKING:
     from falsefloor.store.reader import RunReader
@@ -22,12 +22,21 @@ Wide = Annotated[
 ]
 
 
-def show(ctx: typer.Context, run: RunName = "last", as_json: AsJson = False, wide: Wide = False) -> None:
-    """Print a run: the table, what was refuted and by which witness.
+def show(
+    ctx: typer.Context,
+    run: RunName = "last",
+    as_json: AsJson = False,
+    wide: Wide = False,
+    at: Radii = None,
+) -> None:
+    """Print a run: the table, what was refuted and by which witness; or, with --at, its robust accuracy.
 
     Works while it runs and long after; `falsefloor show last --json` gives everything for a script.
     """
     found = find(ctx, run)
+    if at is not None:
+        _print_accuracy(found, at, as_json=as_json)
+        return
     print_run(found, as_json=as_json)
     if wide and not as_json:
         _print_wide(found)
@@ -71,6 +80,23 @@ def _print_table(reader: RunReader) -> None:
 
     told, kinds = tuple(read_refutations(reader)), tuple(read_kinds(reader))
     display(Summary(reader.info(), read_comparison(reader), told, kinds))
+
+
+def _print_accuracy(run: RunDir, asked: str, *, as_json: bool) -> None:
+    from falsefloor.cli.terminal import show as display
+    from falsefloor.report.accuracy import document, read_sets, tabular
+    from falsefloor.report.radii import chosen_radii
+    from falsefloor.store.reader import RunReader
+
+    with RunReader(run) as reader:
+        sets, models = read_sets(reader), reader.models()
+    radii, said = chosen_radii(asked.split(","), sets, models)
+    for line in said:
+        say(f"note: {line}")
+    if as_json:
+        show_document(document(run.id, sets, radii))
+    else:
+        display(tabular(sets, radii))
 
 
 def _print_wide(run: RunDir) -> None:

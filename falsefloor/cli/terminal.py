@@ -130,6 +130,14 @@ RunName = Annotated[
         autocompletion=complete_run,
     ),
 ]
+Radii = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="R,R,…",
+        help="Robust accuracy at these radii, as 0.03,8/255, in the inputs' own units.",
+    ),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run what a run of somebody else's names: its models' code.")
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
+from falsefloor.report.accuracy import input_sets, tabular
 from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
@@ -21,7 +22,7 @@ from falsefloor.report.figure import FIGURES, Figure, own
 from falsefloor.report.html import COLOURS, table_html
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url
-from falsefloor.report.radii import accuracy, comparison, intervals
+from falsefloor.report.radii import comparison, curves, round_radii
 from falsefloor.report.refutations import read_kinds, read_refutations, sentence, suspicions
 from falsefloor.report.scale import short
 from falsefloor.report.standing import by_input, sentences, share, standing
@@ -48,6 +49,8 @@ def page(reader: RunReader) -> str:
     """The whole page of a run."""
     info, listed = reader.info(), first_records(reader, most=ROWS)
     more = sum(info.counts.values()) - sum(map(len, listed.values()))
+    # of a set that is not listed whole the rest is left out, not unknown
+    sets = input_sets(chain.from_iterable(listed.values()), None if more else reader.models())
     return _template().render(
         info=info,
         began=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.started)),
@@ -58,10 +61,10 @@ def page(reader: RunReader) -> str:
         table=_markup(table_html(read_comparison(reader))),
         figures=[
             _shown(comparison(chain.from_iterable(listed.values()), more=more)),
-            _shown(intervals(chain.from_iterable(listed.values()))),
             _shown(picture_of(by_input(chain.from_iterable(listed.values())))),
-            _shown(accuracy(chain.from_iterable(listed.values()))),
+            _shown(curves(sets)),
         ],
+        accuracy=_markup(tabular(sets, round_radii(sets)).html()),
         units=list(_units(reader)),
         refuted=[(one, sentence(one), suspicions(one)) for one in read_refutations(reader)],
         kinds=read_kinds(reader),

@@ -15,10 +15,11 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from falsefloor.errors import UsageError
+from falsefloor.report.accuracy import read_sets
 from falsefloor.report.detail import first_records, worst_details
 from falsefloor.report.figure import FIGURES, Curve, Figure, Level
 from falsefloor.report.paint_svg import ink
-from falsefloor.report.radii import comparison
+from falsefloor.report.radii import comparison, curves
 from falsefloor.report.scale import BREAK
 from falsefloor.report.standing import by_input, picture
 from falsefloor.report.text import clean
@@ -172,6 +173,7 @@ def _sheets(reader: RunReader) -> Iterator[tuple[str, Sheet]]:
     yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)])
     if known := by_input(chain.from_iterable(listed.values())):
         yield "floors", sheet([picture(known)])
+    yield "accuracy", sheet([curves(read_sets(reader))])
     for detail in worst_details(reader):
         record = detail.record
         figures = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]

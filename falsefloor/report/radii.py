@@ -1,22 +1,24 @@
-"""The radii of all subjects in one picture: what a masker does to every estimator, at a glance; and what they
-say of accuracy."""
+"""Radii over all subjects: in one picture what a masker does to every estimator, and the shares of inputs
+that withstand each; and how somebody names the radii that are asked for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.errors import UsageError
 from falsefloor.jsonable import as_number
 from falsefloor.report import scale
+from falsefloor.report.accuracy import KINDS, InputSet
 from falsefloor.report.figure import MARKERS, Curve, Figure
-from falsefloor.report.text import clean
+from falsefloor.report.text import clean, number
 
 HUES = ("red", "blue", "green", "purple", "quiet")
 """Of subjects, in the table's order."""
-LISTED = 24
-"""Subjects and inputs that have a line of their own."""
+UNITS = "radius, in the input's own units"
 
 
 def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure:
@@ -52,7 +54,7 @@ def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure
     notes += [f"{more:,} more are not drawn."] * bool(more)
     return Figure(
         "Radii of all subjects",
-        scale.logarithmic("radius, in the input's own units", [point[3] for point in points]),
+        scale.logarithmic(UNITS, [point[3] for point in points]),
         scale.named("", subjects),
         curves,
         notes=tuple(notes),
@@ -61,82 +63,96 @@ def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure
     )
 
 
-def intervals(records: Iterable[Mapping[str, Any]]) -> Figure:
-    """Of each subject and input what is known: from the largest floor that was not refuted to the ceiling."""
-    known = {
-        f"{subject}, {at}": (least.get(at, 0.0), radius)
-        for subject, (least, most) in _bounds(records).items()
-        for at, radius in most.items()
-        if math.isfinite(radius) and radius > 0
-    }
-    shown = dict(list(known.items())[:LISTED])
-    ends = [end for pair in shown.values() for end in pair]
-    places = [-float(n) for n in range(len(shown))]
-    floors, ceilings = [low for low, _ in shown.values()], [high for _, high in shown.values()]
-    gap = math.nan  # breaks the line
-    across = [x for low, high in shown.values() for x in (low, high, gap)]
-    up = [y for place in places for y in (place, place, gap)]
-    left = len(known) - len(shown)
+def curves(sets: Sequence[InputSet], *, title: str = "Share of inputs that withstand a radius") -> Figure:
+    """Of each subject the share that is certified, estimated, not attacked, against the radius."""
+    end = _end(sets)
+    drawn: list[Curve] = []
+    for hue, one in zip(HUES, sets, strict=False):
+        for kind, marker in KINDS:
+            radii = one.radii(kind)
+            if one.total and radii and (kind == "not attacked" or radii[-1] > 0):
+                drawn.append(_steps(f"{one.name}: {kind}", radii, one.total, end, hue, marker))
+    left = len(sets) - len(HUES)
     return Figure(
-        "From the largest floor that stands to the nearest point known",
-        scale.linear("radius, in the input's own units", ends, zero=True),
-        scale.named("", list(shown)),
-        (
-            Curve("nothing is known between", across, up, "interval"),
-            Curve("floor", floors, places, "held", "triangle", line=False),
-            Curve("ceiling", ceilings, places, "blue", "square", line=False),
-        ),
-        notes=(f"{left} more inputs are not drawn.",) if left else (),
-        rows=max(1, len(shown)),
-    )
-
-
-def accuracy(records: Iterable[Mapping[str, Any]]) -> Figure:
-    """The share of inputs that withstand every perturbation up to a radius, for each subject.
-
-    At most: by the nearest point known to change the class. At least, with dots: by the largest floor that
-    was not refuted; an estimate, unless the claim is certified. Misclassified inputs withstand nothing.
-    """
-    bounds = _bounds(records)
-    known = [v for pair in bounds.values() for side in pair for v in side.values() if math.isfinite(v)]
-    end = 1.05 * max(known, default=1.0)
-    curves: list[Curve] = []
-    for hue, (subject, (least, most)) in zip(HUES, bounds.items(), strict=False):
-        for side, words, marker in ((most, "at most", ""), (least, "at least", "circle")):
-            if side:
-                curves.append(_steps(f"{subject}: {words}", side.values(), end, hue, marker))
-    left = len(bounds) - len(HUES)
-    return Figure(
-        "Share of inputs that withstand a radius",
-        scale.linear("radius, in the input's own units", [0.0, end], zero=True),
+        title,
+        scale.linear(UNITS, [0.0, end], zero=True),
         scale.linear("share of inputs", [0.0, 1.0], zero=True),
-        tuple(curves),
+        tuple(drawn),
         notes=(f"{left} more subjects are not drawn.",) if left > 0 else (),
     )
 
 
-def _bounds(records: Iterable[Mapping[str, Any]]) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
-    """Subject to the largest floor of each input that was not refuted, and to its smallest ceiling."""
-    bounds: dict[str, tuple[dict[int, float], dict[int, float]]] = {}
-    for record in records:
-        radius = as_number(record["radius"]) if record["status"] == "ok" else None
-        if radius is None or math.isnan(radius):
-            continue
-        subject = clean(" ".join(str(record[key]) for key in ("model", "masker", "norm")))
-        least, most = bounds.setdefault(subject, ({}, {}))
-        at = record["input"]
-        if record["claim"] == "upper_bound":
-            most[at] = min(radius, most.get(at, math.inf))
-        else:
-            least[at] = max(0.0 if record["verdict"] == "refuted" else radius, least.get(at, 0.0))
-    return bounds
-
-
-def _steps(name: str, radii: Iterable[float], end: float, hue: str, marker: str) -> Curve:
-    """A share that falls at every radius."""
-    ends = sorted(min(radius, end) for radius in radii)
-    xs, ys = [0.0], [1.0]
-    for n, radius in enumerate(ends):
+def _steps(name: str, radii: Sequence[float], total: int, end: float, hue: str, marker: str) -> Curve:
+    """A share that falls at every radius, from that of the inputs that are classified as labelled."""
+    xs, ys = [0.0], [len(radii) / total]
+    for n, radius in enumerate(min(one, end) for one in radii):
         xs += [radius, radius]
-        ys += [ys[-1], 1 - (n + 1) / len(ends) if radius < end else ys[-1]]
+        ys += [ys[-1], (len(radii) - n - 1) / total if radius < end else ys[-1]]
     return Curve(name, xs, ys, hue, marker)
+
+
+def radius_of(text: str) -> float:
+    """A radius as it is written in papers: 0.03, 8/255, 1e-3. Raises `UsageError`."""
+    try:
+        value = float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise UsageError(f"a radius is a number or a fraction, as 0.03 or 8/255; not {text!r}.") from error
+    if value < 0:
+        raise UsageError(f"a radius is 0 or more; not {text}.")
+    return value
+
+
+def check_units(radius: float, norm: str, facts: Mapping[str, Any]) -> list[str]:
+    """What is to be said of a radius in a model's domain, whose ``facts`` were found when it was loaded.
+
+    Raises `UsageError` for one that is larger than the whole domain: of other units.
+    """
+    ends = [as_number(end) for end in facts.get("bounds") or ()]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None or not ends[1] > ends[0]:
+        return []
+    width, size = ends[1] - ends[0], math.prod(facts.get("shape") or (1,))
+    diameter = width * {"linf": 1.0, "l2": math.sqrt(size), "l1": float(size)}[norm]
+    domain = f"{scale.short(ends[0])} to {scale.short(ends[1])}"
+    if radius > diameter:
+        grey = f" {scale.short(radius)}/255 is {number(radius / 255)}." if width <= 1 < radius <= 255 else ""
+        raise UsageError(
+            f"a radius of {scale.short(radius)} in {norm} is larger than the whole domain, which runs from"
+            f" {domain} and is {number(diameter)} wide in it. Radii are in the inputs' own units.{grey}"
+        )
+    if norm == "linf" and width > 100 and 0 < radius < 1:
+        return [
+            f"{scale.short(radius)} is less than one grey level of a domain from {domain}; as a share of its"
+            f" width it would be {number(radius * width)}"
+        ]
+    return []
+
+
+def chosen_radii(
+    asked: Sequence[str], sets: Sequence[InputSet], models: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[float], list[str]]:
+    """The radii that were asked for, or a few round ones; and what is to be said of them. Raises
+    `UsageError`."""
+    radii = [radius_of(text) for text in asked]
+    places = dict.fromkeys((one.place.model, one.place.norm) for one in sets)
+    said = [
+        word
+        for radius in radii
+        for model, norm in places
+        for word in check_units(radius, norm, models.get(model, {}))
+    ]
+    return radii or round_radii(sets), list(dict.fromkeys(said))
+
+
+def round_radii(sets: Sequence[InputSet]) -> list[float]:
+    """A few round radii between 0 and where every input is broken, for whoever asks for none."""
+    return [value for _, value in _ticks(sets)][1:] or [0.0]
+
+
+def _end(sets: Sequence[InputSet]) -> float:
+    known = [v for one in sets for kind, _ in KINDS for v in one.radii(kind) if math.isfinite(v)]
+    return 1.05 * max(known, default=0.0) or 1.0
+
+
+def _ticks(sets: Sequence[InputSet]) -> list[tuple[float, float]]:
+    side = scale.linear("", [0.0, _end(sets)], zero=True)
+    return [(at, float(word)) for at, word in side.ticks]

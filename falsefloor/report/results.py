@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from shutil import get_terminal_size
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Sheet
     from numpy.typing import NDArray
+
+    from falsefloor.report.figure import Figure
 
 SHOWN = 60
 """Lines of a table that an interpreter shows unasked; `print` shows all."""
@@ -122,20 +124,46 @@ class Results:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def robust_accuracy(self, *radii: float | str) -> list[dict[str, Any]]:
+        """For each subject and radius how many inputs withstand it: ``certified``, ``estimated``,
+        ``unbroken``, ``attacked`` and ``wrong`` (misclassified) of ``inputs``; ``bracket``, which holds the
+        exact share of these inputs, and ``interval``, of all inputs like them at ``level``.
+
+        radii: in the inputs' own units, numbers or "8/255"; without one, a few round ones. Raises
+        `UsageError` for a radius of other units and for a run without estimates.
+        """
+        from falsefloor.report.accuracy import read_sets
+        from falsefloor.report.radii import chosen_radii
+
+        with self.reader() as reader:
+            sets = read_sets(reader)
+            chosen, _ = chosen_radii([str(one) for one in radii], sets, reader.models())
+        return [
+            dict(zip(("model", "masker", "norm"), one.place, strict=False)) | one.at(radius).to_json()
+            for one in sets
+            for radius in chosen
+        ]
+
     def plot(self, kind: str = "radii", *place: Any) -> Sheet:
         """A picture, as a figure of matplotlib's (the extra `report`).
 
-        kind: "radii" (every claim), "intervals" (from floor to ceiling, input by input), "accuracy" (the
-        share of inputs that withstand a radius), or of one estimate "spectrum", "fit" or "score". place:
-        whose, as in ``results[…]``; without it, everybody's, or the gravest estimate's. Raises `KeyError`
-        where nothing of it is stored.
+        kind: "radii" (every claim), "intervals" (what is proved, estimated and found at each input),
+        "accuracy" (the share of inputs that withstand a radius), or of one estimate "spectrum", "fit" or
+        "score". place: whose, as in ``results[…]``; without it, everybody's, or the gravest estimate's.
+        Raises `KeyError` where nothing of it is stored.
         """
+        from falsefloor.report.accuracy import input_sets
         from falsefloor.report.detail import read_detail
         from falsefloor.report.figure import FIGURES
         from falsefloor.report.paint_plot import LOOK, sheet
-        from falsefloor.report.radii import accuracy, comparison, intervals
+        from falsefloor.report.radii import comparison, curves
+        from falsefloor.report.standing import by_input, picture
 
-        of_all = {"radii": comparison, "intervals": intervals, "accuracy": accuracy}
+        of_all: dict[str, Callable[[Iterable[dict[str, Any]]], Figure]] = {
+            "radii": comparison,
+            "intervals": lambda records: picture(by_input(records)),
+            "accuracy": lambda records: curves(input_sets(records)),
+        }
         if kind not in (*of_all, *FIGURES):
             raise _NoPlaceError(f"no picture {kind!r}. {did_you_mean(kind, (*of_all, *FIGURES))}")
         try:

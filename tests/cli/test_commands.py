@@ -318,3 +318,18 @@ def test_progress_of_a_unit_that_moves_is_no_result(command: Command, store: Pat
     run.writer.progress({2: (41, 100, [0.03, 0.04, 0.05])})
     run.close()
     assert command("show", "last").code == 0
+
+
+def test_show_at_tells_the_robust_accuracy_of_each_subject(command: Command, store: Path) -> None:
+    sample(store)
+    shown = command("show", "last", "--at", "0.01,8/255")
+    assert shown.code == 0 and "certified" in shown.out and "0.0314" in shown.out
+    document = json.loads(command("show", "last", "--at", "0.01,8/255", "--json").out)
+    assert document["schema"] == "falsefloor.accuracy/1"
+    for one in document["sets"]:
+        for at in one["at"]:
+            low, high = at["bracket"]
+            assert low <= at["estimated"] / at["inputs"] <= high and at["interval"][0] <= low
+    refused = command("show", "last", "--at", "8")
+    assert refused.code == 2 and "8/255 is 0.0314" in refused.err
+    assert "not attacked" in command("export", "--format", "tex", "--at", "0.02").out

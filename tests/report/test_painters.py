@@ -76,8 +76,8 @@ def test_an_svg_stands_whatever_the_curve_holds(
 def test_a_run_is_one_comparison_and_a_figure_for_every_curve_worth_it(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path, inputs=1)) as reader:
         written = write_figures(reader, tmp_path / "figures", kind="svg")
-    # of nine: an attack without curves is drawn with the scales that a sibling looked at
-    assert written[0].name == "comparison.svg" and len(set(written)) == 2 + 9
+    # three of the run; of nine: an attack without curves is drawn with the scales that a sibling looked at
+    assert written[0].name == "comparison.svg" and len(set(written)) == 3 + 9
     assert all(set(path.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789.=_-") for path in written)
     comparison = written[0].read_text(encoding="utf-8")
     assert ElementTree.fromstring(comparison).tag.endswith("svg")
