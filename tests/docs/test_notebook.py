@@ -13,6 +13,7 @@ NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client.*")
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs_and_refutes_the_masked_score() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()

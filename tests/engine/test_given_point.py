@@ -16,7 +16,7 @@ DRAWS = torch.Generator().manual_seed(5)
 WEIGHT = torch.randn(3, 12, generator=DRAWS, dtype=torch.float64)
 POINTS = 0.35 + 0.3 * torch.rand(4, 12, generator=DRAWS, dtype=torch.float64)
 KINDS = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
-CHEAP = ["clever:batches=8,samples=16", "finite-difference:batches=2,samples=2", "attack"]
+CHEAP = ["clever:batches=8,samples=16", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
 
 
 class Casting(nn.Module):
@@ -94,8 +94,14 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("given", KINDS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        pytest.param(model, given, marks=() if given == kind else pytest.mark.slow)
+        for model, kind in zip(MODELS, 2 * list(KINDS), strict=True)
+        for given in KINDS
+    ],
+)
 def test_a_ceiling_is_as_far_as_its_witness_from_the_input_as_given(model: str, given: str) -> None:
     points = POINTS.to(KINDS[given])
     results = judged(MODELS[model](), points)

@@ -52,8 +52,8 @@ def own_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cache(own_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh copy of that cache, in use for this test."""
+def cache(own_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: None) -> Path:
+    """A fresh copy of that cache, in use for this test; what is new is described with torch imported."""
     folder = tmp_path / "cache"
     shutil.copytree(own_rows, folder)
     monkeypatch.setenv("FALSEFLOOR_CACHE", str(folder))

@@ -61,8 +61,10 @@ def test_a_script_that_got_in_would_be_stopped_and_counted(report: Path) -> None
     assert any("Content Security Policy" in line for line in console)
 
 
-def test_the_page_prints(report: Path) -> None:
-    pdf = report.with_suffix(".pdf")
+def test_the_page_prints(tmp_path: Path) -> None:
+    report, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+    with RunReader(sample(tmp_path, inputs=12)) as reader:
+        report.write_text(page(reader), encoding="utf-8")
     _, console = browse(report, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
     assert console == [] and pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 20_000
 

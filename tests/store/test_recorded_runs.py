@@ -64,7 +64,7 @@ def test_it_is_shown(run: RunDir, capfd: pytest.CaptureFixture[str]) -> None:
         assert word in shown
 
 
-def test_it_is_resumed_and_nothing_that_was_stored_moves(run: RunDir) -> None:
+def test_it_is_resumed_and_nothing_that_was_stored_moves(run: RunDir, warm: None) -> None:
     before = estimates(run)
     resume(run, retry=("cancelled",))
     deadline = time.monotonic() + 60

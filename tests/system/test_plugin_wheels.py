@@ -114,6 +114,7 @@ def test_a_study_with_all_of_them_ends_in_known_distances(clean: Environment) ->
     assert max(e["radius"] for e in found["foolbox-ddn"]) < 0.16
 
 
+@pytest.mark.slow
 def test_a_generated_check_package_is_green_with_one_command_more(clean: Environment) -> None:
     made = clean.folder / "new"
     assert clean.run("plugins", "new", "my-rule", "--kind", "check", "--into", made).returncode == 0
@@ -134,6 +135,7 @@ def test_every_bad_plugin_is_a_row_with_its_reason_and_stdout_stays_json(infeste
     assert "falsefloor's own" in found["thief/clever"]["reason"]
 
 
+@pytest.mark.slow
 def test_every_other_command_works_among_them(infested: Environment) -> None:
     infested.run("plugins", "list", **SHORT)
     for command in (
@@ -152,6 +154,7 @@ def test_every_other_command_works_among_them(infested: Environment) -> None:
     assert {row["dist"] for row in hidden["plugins"]} == {"falsefloor"}
 
 
+@pytest.mark.slow
 def test_a_lying_plugin_is_caught_at_run_time_every_time(infested: Environment) -> None:
     names = (*FAILING, "untrue", "nearer", "above", "attack")
     flags = [word for name in names for word in ("--estimator", name)]
@@ -189,6 +192,7 @@ def test_a_lying_plugin_is_caught_at_run_time_every_time(infested: Environment) 
         assert estimate["radius"] == pytest.approx(0.15, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_other_peoples_checks_judge_a_run_and_never_refute_without_a_point(
     infested: Environment,
 ) -> None:
@@ -214,6 +218,7 @@ def test_other_peoples_checks_judge_a_run_and_never_refute_without_a_point(
     assert "judges:WRONG" in table
 
 
+@pytest.mark.slow
 def test_the_kit_runs_on_what_is_installed_in_a_process_of_its_own(infested: Environment) -> None:
     done = infested.run("plugins", "check", "exiting", "--json", **SHORT)
     document = json.loads(done.stdout)

@@ -57,8 +57,8 @@ def shown(app: Any) -> dict[str, str]:
 async def reach(pilot: Any, keys: tuple[str, ...]) -> None:
     for key in keys:
         await pilot.press(key)
-        await pilot.pause(0.15)
-    await pilot.pause(0.2)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
 
 
 SOON = ("compare", "detail, a plot", "filter")

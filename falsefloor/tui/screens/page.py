@@ -157,14 +157,15 @@ class Page(Screen[None]):
         active, focused, shown = self.active_bindings, self.focused, list(getattr(self.focused, "HINTS", ()))
         for action in bar(self.WHERE):
             key = action.keys.split(",")[0]
-            found, label = active.get(key), self.offers(action)
-            if not label or found is None or not found.enabled:
+            found = active.get(key)
+            if found is None or not found.enabled:
                 continue
             letter = CHARACTERS.get(key, key if len(key) == 1 else None)
             if focused is not None and focused.check_consume_key(key, letter):
                 continue
             on_row = isinstance(focused, LiveTable) and focused.current is not None
-            if found.binding.action == action.name or (key == "enter" and on_row):
+            acts = found.binding.action == action.name or (key == "enter" and on_row)
+            if acts and (label := self.offers(action)):
                 shown.append(replace(action, label=label))
         self.query_one(KeyBar).actions = tuple(shown)
 
@@ -180,7 +181,9 @@ class Page(Screen[None]):
     @property
     def standing(self) -> bool:
         """Whether the page is whole: late messages still arrive while it is put up or taken down."""
-        return self.is_attached and all(self.query(f"#{name}") for name in ("top", "keys", *self.PARTS))
+        if not self.is_attached:
+            return False
+        return {"top", "keys", *self.PARTS} <= {widget.id for widget in self.walk_children()}
 
     def _on_snapshot(self, snapshot: Snapshot | None) -> None:
         if snapshot is not None and self.standing:
