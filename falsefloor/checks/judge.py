@@ -178,12 +178,15 @@ def _is_finding(value: object) -> bool:
 
 def _bounded(facts: Facts, finding: Finding) -> Finding:
     """A refutation carries a stored point, or it is suspicion."""
-    if finding.severity != "refuted":
+    if finding.severity != "refuted" or finding.witness in points_of(facts):
         return finding
-    stored = {*seen(facts).arrays.values()} | {
-        record.witness for record in (facts.judged, *facts.others) if record.witness is not None
-    }
-    return finding if finding.witness in stored else dataclasses.replace(finding, severity="suspect")
+    return dataclasses.replace(finding, severity="suspect")
+
+
+def points_of(facts: Facts) -> frozenset[str]:
+    """The names of the stored points that a finding may refute by."""
+    of_records = (record.witness for record in (facts.judged, *facts.others))
+    return frozenset(filter(None, (*seen(facts).arrays.values(), *of_records)))
 
 
 def _wavers(finding: Finding) -> bool:

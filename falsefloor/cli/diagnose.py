@@ -52,7 +52,6 @@ def diagnose(
     run, said = start(study, ctx.obj)
     for line in said:
         say(f"note: {line}")
-    say(f"run {run.id}")
     leave(conclude(run, as_json=as_json))
 
 
@@ -64,7 +63,7 @@ def conclude(run: RunDir, *, as_json: bool) -> Ending:
     from falsefloor.report.diagnosis_page import DiagnosisPage
     from falsefloor.store.reader import RunReader
 
-    interrupted = follow(run, owner=True)
+    interrupted = follow(run, owner=True, named=False)
     refuse_unplanned(run)
     with RunReader(run) as reader:
         found, error = read(reader), reader.info().error

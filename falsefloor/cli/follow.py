@@ -43,11 +43,12 @@ class Screen(Protocol):
     def say(self, message: str) -> None: ...
 
 
-def follow(run: RunDir, *, owner: bool) -> bool:
+def follow(run: RunDir, *, owner: bool, named: bool = True) -> bool:
     """Show a run until it ends. Returns whether it was interrupted here.
 
     owner: Ctrl-C cancels the run and a second one kills it; for others it only stops looking and raises
-    KeyboardInterrupt. What made it fail is said by what is printed afterwards.
+    KeyboardInterrupt. What made it fail is said by what is printed afterwards. named: its id was said; where
+    it was not, it is as soon as something is planned, for a slip is no run.
     """
     with _reader(run) as reader, _screen() as screen, _presses() as presses:
         seen, asked, event, killed = 0.0, 0, 0, 0.0
@@ -62,6 +63,9 @@ def follow(run: RunDir, *, owner: bool) -> bool:
             moved = reader.changed()
             if moved or time.monotonic() - seen > TRUTH or killed:
                 info, seen = reader.info(), time.monotonic()
+                if not named and info.units_total:
+                    screen.say(f"run {run.id}")
+                    named = True
                 for row in reader.events(after=event):
                     event = row["id"]
                     if row["kind"] != "failed":

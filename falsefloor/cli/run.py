@@ -125,6 +125,7 @@ def demo(
     from falsefloor.study.demo import STORY, demo_study
 
     started = _start(ctx, demo_study(seed=seed))
+    say(f"run {started.id}")
     for line in STORY:
         say(line)
     if interactive() and not table and not as_json:
@@ -152,7 +153,7 @@ def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None, fresh: b
     from falsefloor.cli.follow import follow
     from falsefloor.cli.show import print_run
 
-    interrupted = follow(run, owner=True)
+    interrupted = follow(run, owner=True, named=not fresh)
     if fresh:
         refuse_unplanned(run)
     print_run(run, as_json=as_json)
@@ -169,7 +170,6 @@ def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | 
     run, said = start(study, ctx.obj, reuse=earlier, on=on)
     for line in said:
         say(f"note: {line}")
-    say(f"run {run.id}")
     return run
 
 

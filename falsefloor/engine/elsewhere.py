@@ -11,20 +11,25 @@ import dataclasses
 import datetime
 import hashlib
 import importlib
+import os
+import platform
 import random
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from falsefloor.plugins.judging import facts_from
 
-SHIFT = 1000 * 86_400.0 + 12_345.0
-"""Seconds by which the clock is ahead: another year, weekday, hour and minute."""
+SHIFT = 1237 * 86_400.0 + 12_345.0
+"""Seconds by which the clock is ahead: another year, weekday, hour and minute, and a prime number of days, so
+that nothing counted in days comes round again."""
 
 
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """{"radii": [...]} of an estimator, {"digest": …} of what a plugin of another kind gives."""
     random.seed(7)
+    _elsewhere()
     with clock_ahead():
         plugin = _named(request["module"], request["name"])(**request["params"])
         if request["kind"] == "check":
@@ -37,10 +42,17 @@ def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield ask(request["kind"], plugin, request)
 
 
+def _elsewhere() -> None:
+    """This process, for good: another machine's name, and nothing of a test runner's in the environment."""
+    for name in [name for name in os.environ if name.startswith("PYTEST")]:
+        del os.environ[name]
+    platform.node = socket.gethostname = lambda: "elsewhere"
+
+
 @contextlib.contextmanager
 def clock_ahead() -> Iterator[None]:
     """This process's clock is `SHIFT` ahead meanwhile, for whoever asks `time` or `datetime` by name."""
-    kept = {name: getattr(time, name) for name in CLOCKS}, datetime.datetime
+    kept = {name: getattr(time, name) for name in (*CLOCKS, *CALENDARS)}, datetime.datetime
     try:
         _set_ahead()
         yield
@@ -51,6 +63,7 @@ def clock_ahead() -> Iterator[None]:
 
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns")
+CALENDARS = ("localtime", "gmtime", "ctime")
 
 
 def _set_ahead() -> None:
@@ -61,6 +74,9 @@ def _set_ahead() -> None:
             return _real() + (int(_ahead) if _whole else _ahead)
 
         setattr(time, name, later)
+    for name in CALENDARS:
+        of = getattr(time, name)
+        setattr(time, name, lambda at=None, /, _of=of: _of(time.time() if at is None else at))
     real_datetime = datetime.datetime
 
     class Later(real_datetime):  # type: ignore[valid-type,misc]
@@ -101,6 +117,8 @@ def ask(kind: str, plugin: Any, request: Mapping[str, Any]) -> dict[str, Any]:
             radius = plugin(subject, inputs, labels, norm=norm, context=context).radius
             return {"radii": [float(value) for value in radius.detach().double()]}
         if kind == "masker":
+            if callable(calibrate := getattr(plugin, "calibrate", None)):
+                plugin = calibrate(inputs.clone(), RunContext(generators(inputs, seed=0, norm="calibrate")))
             with torch.no_grad():
                 return {"digest": digest(plugin(torch.nn.Identity()).eval()(inputs))}
         points = inputs.requires_grad_()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, replace
 
 from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
+from falsefloor.checks.judge import points_of
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.plugins.judging import facts_from, facts_plain
 from falsefloor.testing.common import common_cases, elsewhere
@@ -79,6 +80,10 @@ def _findings(check: Check, facts: Facts) -> None:
         )
         accused = next(
             (r for r in facts.others if r.witness is not None and r.witness == found.witness), None
+        )
+        require(
+            found.severity != "refuted" or found.witness in points_of(facts),
+            f"{found.code} refutes by {found.witness!r}, which no record and no observation has",
         )
         require(
             found.severity != "refuted" or accused is None or accused.radius < facts.judged.radius,

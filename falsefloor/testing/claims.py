@@ -29,7 +29,7 @@ def curved(trial: Trial) -> str:
     """right on ReLU networks"""
     if trial.about is not None:
         raise NotApplicable(f"its claims are about another function: {trial.about}")
-    return _against(trial, (*stored(), *relus(trial.seed)))
+    return _against(trial, (*stored(), *relus(trial.seed)), useful=True)
 
 
 def proves(trial: Trial) -> str:
@@ -60,7 +60,8 @@ def says_something(trial: Trial) -> str:
         )
     else:
         require(any(radii), f"is useless: it claims 0 everywhere; seed {trial.seed}")
-    same = max(radii) - min(radii) <= 1e-9 * max(radii)
+    told = [radius for radius in radii if radius != float("inf")]  # inf: an upper bound found nothing
+    same = len(told) > 1 and max(told) - min(told) <= 1e-9 * max(told)
     require(not same, f"says the same of every model: {shown}; seed {trial.seed}")
     return f"{shown}; seed {trial.seed}"
 
@@ -104,9 +105,12 @@ def same_elsewhere(trial: Trial) -> str:
     return f"{problem.name}, with another clock, hash seed and generators; seed {trial.seed}"
 
 
-def _against(trial: Trial, problems: Iterable[Drawn], *, shown: float = 0.0) -> str:
-    """Every claim on every problem; what was declined is said. Raises `NotApplicable` where all was."""
-    tried, declined = [], []
+def _against(trial: Trial, problems: Iterable[Drawn], *, shown: float = 0.0, useful: bool = False) -> str:
+    """Every claim on every problem; what was declined is said. Raises `NotApplicable` where all was.
+
+    useful: one claim at least must say more than nothing.
+    """
+    tried, declined, telling = [], [], False
     for problem in problems:
         try:
             estimate = trial.run(problem)
@@ -114,6 +118,7 @@ def _against(trial: Trial, problems: Iterable[Drawn], *, shown: float = 0.0) -> 
             declined.append(str(error))
             continue
         tried.append(problem)
+        telling |= bool((estimate.radius.isfinite() & (estimate.radius > 0)).any())
         near, what = problem.near[trial.norm], f"a network of {problem.name}; seed {trial.seed}"
         if trial.estimator.claim == "upper_bound":
             assert estimate.witness is not None  # check_estimate refuses an upper bound without
@@ -138,5 +143,8 @@ def _against(trial: Trial, problems: Iterable[Drawn], *, shown: float = 0.0) -> 
         trial.held(estimate, near, what=what, slack=slack, loose=1.0 if proven else LOOSE)
     if not tried:
         raise NotApplicable(declined[0] if declined else "there is nothing to try")
+    upper = trial.estimator.claim == "upper_bound"
+    nothing = "finds nothing" if upper else "is useless: it claims 0"
+    require(telling or not useful, f"{nothing} on every network with ReLUs; seed {trial.seed}")
     more = f"; {len(declined)} declined" if declined else ""
     return f"{told(tried)}{more}; seed {trial.seed}"

@@ -1,7 +1,7 @@
 """Networks drawn anew for every run of a kit, with a verified point of another class near every input.
 
 What an estimator claims on them can be wrong, and nobody can know them beforehand. All are chains of linear
-layers with ReLUs between, on the unit box, so that certificates can read them:
+layers with ReLUs between, so that certificates can read them, on the unit box but for one:
 
 linear    the exact distance inside the box is a projection, in every norm
 relu      a curved one; a settled point found by repeated linearisation bounds the distance from above
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -50,6 +50,7 @@ class Drawn:
     labels: Tensor
     near: Mapping[Norm, Tensor]
     exact: bool
+    box: tuple[float, float] = (0.0, 1.0)
 
     @property
     def module(self) -> nn.Sequential:
@@ -57,7 +58,7 @@ class Drawn:
         return made
 
     def subject(self) -> Watched:
-        return Watched(self.module, classes=len(self.layers[-1][1]))
+        return Watched(self.module, classes=len(self.layers[-1][1]), bounds=self.box)
 
     def slack(self, norm: Norm) -> float:
         """The distance that rounding of float32 logits is worth, on a linear model."""
@@ -100,7 +101,18 @@ def linears(seed: int) -> tuple[Drawn, ...]:
         (sizes[2], 4, "on a face", 0.05),
         (sizes[3], 3, "in a corner", 0.02),
     ]
-    return tuple(_linear(drawn, *plan, label=label) for plan in plans)
+    made = [_linear(drawn, *plan, label=label) for plan in plans]
+    return (*made, _stretched(made[2], -1.0, 1.0))
+
+
+def _stretched(problem: Drawn, low: float, high: float) -> Drawn:
+    """The same linear model on another box: its inputs are spread over it, and its distances with them."""
+    ((weight, bias),), times = problem.layers, high - low
+    exact = weight.double() / times
+    layers = [(exact.float(), (bias.double() - low * exact.sum(1)).float())]
+    near = {norm: far * times for norm, far in problem.near.items()}
+    name, inputs = f"{problem.name} of {low:g} to {high:g}", low + times * problem.inputs
+    return Drawn(name, layers, inputs, problem.labels, near, exact=True, box=(low, high))
 
 
 def _linear(drawn: Generator, size: int, classes: int, place: str, reach: float, *, label: int) -> Drawn:
@@ -254,14 +266,6 @@ def _generator(seed: int, what: str) -> Generator:
 
     mixed = hashlib.sha256(f"{seed} {what}".encode()).digest()
     return Generator().manual_seed(int.from_bytes(mixed[:8], "big") >> 1)
-
-
-def others(seed: int, *, curved: bool) -> Iterator[Drawn]:
-    """All that a claim is held against besides the ridges."""
-    yield from linears(seed)
-    if curved:
-        yield from stored()
-        yield from relus(seed)
 
 
 def told(problems: Sequence[Drawn]) -> str:

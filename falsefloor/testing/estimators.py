@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,8 +20,10 @@ from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import linear
 from falsefloor.testing.results import Case, Result, require, run_cases
 from falsefloor.testing.trial import ROUNDING, Trial
-from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
+from falsefloor.testing.watches import own_randomness, quiet
 
+CHUNK = 32
+"""Inputs that a study hands over at once, as it comes."""
 SAME_BITS = "{what} changes the radii: {left} against {right}"
 
 
@@ -46,7 +49,9 @@ def estimator_cases(estimator: Estimator, *, seed: int | None = None) -> list[Ca
     """The named checks, not yet run."""
     cases = common_cases("estimator", estimator)
     norms: list[Norm] = sorted(getattr(estimator, "norms", ()))
-    trials = [Trial(estimator, norm, kit_seed() if seed is None else seed) for norm in norms]
+    touched: list[str] = []
+    drawn = kit_seed() if seed is None else seed
+    trials = [Trial(estimator, norm, drawn, touched=touched) for norm in norms]
     for trial in trials:
         cases += [Case(f"{check.__doc__} [{trial.norm}]", _bind(check, trial)) for check in _EACH_NORM]
     if norms:
@@ -106,7 +111,7 @@ def _deterministic(trial: Trial) -> None:
 
 def _randomness(trial: Trial) -> None:
     """no randomness but the context's"""
-    with own_randomness(), process_as_it_was():
+    with own_randomness():
         trial.run()
 
 
@@ -117,6 +122,17 @@ def _neighbours(trial: Trial) -> None:
     _equal(together, alone, what="estimating one input at a time")
     backwards = list(reversed(range(len(together))))
     _equal(together, trial.run(chosen=backwards).radius[backwards], what="another order of the inputs")
+
+
+def _crowd(trial: Trial) -> None:
+    """the same in a full chunk"""
+    few = trial.plain().radius.detach().double().cpu()
+    many = [at % len(few) for at in range(CHUNK)]
+    crowded = trial.run(chosen=many).radius.detach().double().cpu()
+    require(
+        torch.isclose(crowded, few[many], rtol=ROUNDING, atol=0.0).all(),
+        f"says {few.tolist()} of {len(few)} inputs and {crowded[: len(few)].tolist()} of them among {CHUNK}",
+    )
 
 
 def _rows(trial: Trial) -> None:
@@ -130,9 +146,8 @@ def _rows(trial: Trial) -> None:
 
 def _model(trial: Trial) -> None:
     """the model is left as it was"""
-    subject = linear().subject()
-    with untouched(subject):
-        trial.run(subject=subject)
+    trial.plain()
+    require(not trial.touched, trial.touched[0] if trial.touched else "")
 
 
 def _prints(trial: Trial) -> None:
@@ -192,6 +207,14 @@ def _members(trial: Trial) -> None:
     ):
         missing = sorted(set(declared) - set(given))
         require(not missing, f"declares {what} for {', '.join(missing)}, which its estimates do not have")
+    if (each := estimate.per_target) is not None:
+        exact = linear().by_class(trial.norm)
+        require(each.shape == exact.shape, f"gives per_target {(*each.shape,)}, not {(*exact.shape,)}")
+        named = each.detach().double().cpu()
+        named = torch.where(
+            named.isfinite() & exact.isfinite(), named, exact
+        )  # none is told, or its own class
+        trial.held(replace(estimate, radius=named), exact, what="a linear model, by class")
 
 
 def _equal(left: Tensor, right: Tensor, *, what: str) -> None:
@@ -230,6 +253,7 @@ _ONCE: tuple[Callable[[Trial], str | None], ...] = (
     _deterministic,
     _randomness,
     _neighbours,
+    _crowd,
     _rows,
     _model,
     _prints,

@@ -16,7 +16,7 @@ from falsefloor.checks.contradiction import BLIND
 from falsefloor.checks.judge import judge
 from falsefloor.engine.arrays import scalar
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.engine.contract import check_estimate
+from falsefloor.engine.contract import check_estimate, described
 from falsefloor.engine.elsewhere import chain
 from falsefloor.plugins.loading import load
 from falsefloor.plugins.names import discover
@@ -59,6 +59,11 @@ def behind_a_staircase(estimator: Estimator, norm: Norm) -> None:
         radius, ceiling = float(estimate.radius[at]), float(nearest.radius[at])
         if radius <= ceiling * (1 + 1e-6):
             continue
+        require(
+            estimator.claim != "lower_bound" or described(estimator, name=type(estimator).__name__),
+            f"certifies {radius:.4g} behind a staircase where an adversarial input lies at {ceiling:.4g};"
+            " raise NotApplicable where something stands in the way that it has no bound for",
+        )
         upper = Record("attack", "upper_bound", "autograd", ceiling, witness="known")
         evidence = {name: scalar(values[at]) for name, values in estimate.evidence.items()}
         judged = Record(type(estimator).__name__, estimator.claim, "autograd", radius, evidence)
@@ -75,7 +80,8 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
     """Raises `UnmetError` where a lower claim exceeds a class change planted at a verified distance (FF205).
 
     Nothing is masked here and the planted slope is constant: whoever misses it looks at something else than
-    the subject it was given.
+    the subject it was given. It is asked of one linear layer, and of the layer and what was planted beside it
+    in a module that a certificate cannot know, and may decline.
     """
     if estimator.claim == "upper_bound":
         raise NotApplicable("an upper bound may be loose, and a trap refutes only lower claims")
@@ -87,13 +93,20 @@ def below_a_trap(estimator: Estimator, norm: Norm) -> None:
         trap = plant(problem.module, [], subject, x, label, norm=norm, generator=drawn)
         require(trap is not None, "the kit could not plant a trap on its own model; please report this")
         assert trap is not None
-        context = RunContext(generators(x, seed=0, norm=norm))
-        estimate = estimator(_as_layers(trap.subject, x), x.clone(), label, norm=norm, context=context)
-        radius = float(estimate.radius[0])
-        require(
-            radius <= BLIND * trap.distance,
-            f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
-        )
+        seen_as = [_as_layers(trap.subject, x), trap.subject]
+        for seen in seen_as if estimator.claim == "lower_bound" else seen_as[:1]:
+            context = RunContext(generators(x, seed=0, norm=norm))
+            try:
+                estimate = estimator(seen, x.clone(), label, norm=norm, context=context)
+            except NotApplicable:
+                if seen is not trap.subject:
+                    raise
+                continue
+            radius = float(estimate.radius[0])
+            require(
+                radius <= BLIND * trap.distance,
+                f"claims {radius:.4g} on a model whose class was made to change at {trap.distance:.4g}",
+            )
 
 
 def _as_layers(subject: Subject, like: Tensor) -> Watched:

@@ -116,6 +116,11 @@ def _deterministic(masker: Masker) -> None:
         for _ in range(40):
             again = part(points)
     require(torch.equal(first, again), "gives other values when it is called again")
+    with torch.no_grad():
+        unrecorded = part(points)
+    followed = part(points.clone().requires_grad_())
+    same = torch.equal(first, unrecorded) and torch.equal(first, followed)
+    require(same, "gives other values where gradients are recorded; change the backward only")
 
 
 def _prints(masker: Masker) -> None:
@@ -143,8 +148,8 @@ def _displacement(masker: Masker) -> None:
         raise NotApplicable("displacement() knows no bound")
     number = isinstance(limit, int | float) and not isinstance(limit, bool) and 0 <= limit < math.inf
     require(number, f"displacement() is {limit!r}; expected a number from 0, or None")
-    points = torch.linspace(0, 1, 20_000)[:, None]
-    moved = float((_wrapped(masker)(points) - points).abs().max())
+    line, part = torch.linspace(0, 1, 20_000)[:, None], _wrapped(masker)
+    moved = max(float((part(points) - points).abs().max()) for points in (line, _points(), *_drawn()))
     # float32 puts a value on the wrong side of a step by its rounding
     require(moved <= limit * (1 + 1e-4) + 1e-6, f"moves a value in [0, 1] by {moved:.6g}, says {limit:.6g}")
 
@@ -166,14 +171,12 @@ def _sizes(masker: Masker) -> str:
 
 def _elsewhere(masker: Masker) -> str:
     """the same in another process, on another day"""
-    if callable(getattr(masker, "calibrate", None)):
-        raise NotApplicable("what it learns is compared below")
     points = _drawn()[1]
     answer = elsewhere("masker", masker, **linears(kit_seed())[0].to_json() | {"inputs": points.tolist()})
     if "declined" in answer:
         raise NotApplicable(answer["declined"])
     with torch.no_grad():
-        same = answer["digest"] == digest(_wrapped(masker)(points))
+        same = answer["digest"] == digest(_ready(masker, points)(nn.Identity()).eval()(points))
     require(same, f"gives other values in another process, with another clock; seed {kit_seed()}")
     return f"16 coordinates; seed {kit_seed()}"
 

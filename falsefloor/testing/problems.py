@@ -82,15 +82,16 @@ class Problem:
         return self._layer().weight.detach()
 
     def distances(self, norm: Norm) -> Tensor:
-        """The exact distances (N,), float64: min over j of m_j / ‖w_c − w_j‖_q, reached inside the box."""
+        """The exact distances (N,), float64, reached inside the box."""
+        return self.by_class(norm).amin(1)
+
+    def by_class(self, norm: Norm) -> Tensor:
+        """The exact distances to each class (N, K), float64: m_j / ‖w_c − w_j‖_q; inf to the input's own."""
         weight, logits = self.weight.double(), self.logits()
-        own = logits.gather(1, self.labels[:, None])
-        found = torch.full_like(own.squeeze(1), torch.inf)
-        for target in range(CLASSES):
-            slope = vector_norm(weight[self.labels] - weight[target], dual(norm))
-            ratio = (own.squeeze(1) - logits[:, target]) / slope
-            found = torch.where(self.labels == target, found, torch.minimum(found, ratio))
-        return found
+        lead = logits.gather(1, self.labels[:, None]) - logits
+        slopes = weight[self.labels][:, None, :] - weight
+        found = lead / vector_norm(slopes.flatten(0, 1), dual(norm)).reshape(lead.shape)
+        return found.scatter(1, self.labels[:, None], torch.inf)
 
     def logits(self) -> Tensor:
         """The logits (N, K) in float64."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource, NotApplicable
-from falsefloor.engine.elsewhere import digest
+from falsefloor.engine.elsewhere import clock_ahead, digest
 from falsefloor.errors import FalsefloorError
 from falsefloor.testing.common import common_cases, elsewhere
 from falsefloor.testing.results import Case, Result, require, run_cases
@@ -48,6 +50,7 @@ def model_cases(source: ModelSource, ref: str) -> list[Case]:
     checks: tuple[Callable[[ModelSource, str], str | None], ...] = (
         _fields,
         _logits,
+        _rows,
         _bounds,
         _repeats,
         _files,
@@ -121,6 +124,17 @@ def _logits(source: ModelSource, ref: str) -> None:
         require(logits.isfinite().all(), "the module returns logits that are not finite inside its bounds")
 
 
+def _rows(source: ModelSource, ref: str) -> None:
+    """one row does not depend on the others"""
+    model = _loaded(source, ref)
+    points = _probe(model, 32)
+    with torch.no_grad():
+        whole, half = model.module.eval()(points), model.module.eval()(points[:16])
+    # kernels of other batches move last bits
+    same = torch.isclose(half.double(), whole[:16].double(), rtol=1e-3, atol=1e-3 * float(whole.abs().max()))
+    require(same.all(), "gives a row other logits in another batch; a model in eval mode answers each alone")
+
+
 def _bounds(source: ModelSource, ref: str) -> None:
     """its bounds are a box"""
     lower, upper = _corners(_loaded(source, ref))
@@ -131,6 +145,11 @@ def _bounds(source: ModelSource, ref: str) -> None:
 def _repeats(source: ModelSource, ref: str) -> None:
     """loads the same model twice"""
     first, second = _loaded(source, ref), _loaded(source, ref)
+    for name in ("classes", "input_shape", "units"):
+        told = getattr(first, name), getattr(second, name)
+        require(told[0] == told[1], f"says {name} {told[0]!r}, and {told[1]!r} when it is loaded again")
+    boxes = zip(_corners(first), _corners(second), strict=True)
+    require(all(torch.equal(*pair) for pair in boxes), "has other bounds when it is loaded again")
     points = _probe(first, 16)
     with torch.no_grad():
         same = torch.equal(first.module.eval()(points), second.module.eval()(points))
@@ -217,6 +236,12 @@ def _names(source: InputSource, ref: str, model: LoadedModel) -> None:
 
 
 def _stable(source: InputSource, ref: str, model: LoadedModel) -> None:
-    """gives the same inputs twice"""
+    """gives the same inputs, labels and names twice, on another day too"""
     first, second = _given(source, ref, model), _given(source, ref, model)
-    require(torch.equal(first.inputs, second.inputs), "gives other inputs for the same reference")
+    with clock_ahead(), mock.patch.object(os, "getpid", return_value=os.getpid() + 1):
+        later = _given(source, ref, model)
+    for again, where in ((second, ""), (later, " on another day, in another process")):
+        require(torch.equal(first.inputs, again.inputs), f"gives other inputs for the same reference{where}")
+        labels = [None if one.labels is None else one.labels.tolist() for one in (first, again)]
+        require(labels[0] == labels[1], f"gives other labels for the same reference{where}")
+        require([*first.names] == [*again.names], f"gives other names for the same reference{where}")

@@ -14,6 +14,7 @@ from falsefloor.engine.contract import check_estimate, described
 from falsefloor.testing.drawn import Drawn
 from falsefloor.testing.problems import Problem, Watched, linear
 from falsefloor.testing.results import require
+from falsefloor.testing.watches import noted, process_as_it_was, untouched
 
 ROUNDING = 1e-4
 """Relative; what float32 and a witness's settling may move a radius on a model of six dimensions."""
@@ -24,7 +25,8 @@ those that are stored."""
 
 @dataclass
 class Trial:
-    """seed: of the networks that are drawn. answered, declined: problems so far."""
+    """seed: of the networks that are drawn. answered, declined: problems so far. touched: what was changed in
+    the model or the process, by whichever call."""
 
     estimator: Estimator
     norm: Norm
@@ -32,6 +34,7 @@ class Trial:
     kept: list[Estimate] = field(default_factory=list)
     answered: int = 0
     declined: list[str] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -57,10 +60,10 @@ class Trial:
         if sink is not None:
             context.sink = sink
         before, classes = inputs.clone(), labels.clone()
+        subject = subject or problem.subject()
         try:
-            estimate = self.estimator(
-                subject or problem.subject(), inputs, labels, norm=self.norm, context=context
-            )
+            with noted(self.touched), process_as_it_was(), noted(self.touched), untouched(subject):
+                estimate = self.estimator(subject, inputs, labels, norm=self.norm, context=context)
         except NotApplicable as error:
             self.declined.append(str(error))
             raise

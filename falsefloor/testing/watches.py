@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from falsefloor.testing.results import require
+from falsefloor.testing.results import UnmetError, require
 
 WATCHED = ("torch", "torch.nn.functional", "torch.autograd", "torch.linalg", "numpy", "time", "random")
 """Modules whose functions everybody uses; beside our own, whose names begin with falsefloor."""
@@ -28,6 +28,15 @@ def quiet() -> Iterator[None]:
     with contextlib.redirect_stdout(out):
         yield
     require(not out.getvalue(), f"prints to stdout when it runs: {out.getvalue()[:80]!r}; use context.warn")
+
+
+@contextlib.contextmanager
+def noted(found: list[str]) -> Iterator[None]:
+    """Adds to a list what a watch inside says, for the check that asks for it."""
+    try:
+        yield
+    except UnmetError as error:
+        found.append(str(error))
 
 
 @contextlib.contextmanager
@@ -76,10 +85,10 @@ def _state(module: nn.Module) -> dict[str, Any]:
             if key.startswith("_") or isinstance(value, int):
                 continue  # torch's own tables are read above and below; a count of calls may go up
             found[f"the attribute {key!r} of {name!r}"] = id(value)
-        for kind in type(part).__mro__:
+        for depth, kind in enumerate(type(part).__mro__):
             for key, value in vars(kind).items():
-                if callable(value):
-                    found[f"{kind.__name__}.{key}"] = id(value)
+                if callable(value):  # two of these classes may have one name
+                    found[f"{kind.__name__}.{key} of {name!r}" + ", of a base" * bool(depth)] = id(value)
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         found[name] = tensor.detach().clone()
         found[f"requires_grad of {name}"] = tensor.requires_grad

@@ -10,13 +10,16 @@ import pytest
 import torch
 import zoo_honest
 import zoo_liars
+import zoo_strangers
 
 from falsefloor.testing.parametrize import KITS
 from falsefloor.testing.results import Result, run_cases
 
 SLOW = "importing it is silent"  # starts an interpreter that imports torch
-SURVIVORS: frozenset[str] = frozenset()
-"""Liars that are known to pass, of which one in twenty may be."""
+SURVIVORS = frozenset({"AboutAnother"})
+"""Liars that are known to pass, of which one in twenty may be: nobody knows the function that it is about."""
+LIARS = (*zoo_liars.ESTIMATORS, *zoo_strangers.ESTIMATORS)
+OTHER_LIARS = (*zoo_liars.OTHERS, *zoo_strangers.OTHERS)
 
 
 def results(kind: str, plugin: Any, *args: Any) -> list[Result]:
@@ -45,13 +48,13 @@ def named(plugin: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("liar", zoo_liars.ESTIMATORS, ids=named)
+@pytest.mark.parametrize("liar", LIARS, ids=named)
 def test_a_lying_estimator_does_not_pass(liar: Any) -> None:
-    assert wrong(results("estimator", liar)) or named(liar) in SURVIVORS
+    assert bool(wrong(results("estimator", liar))) != (named(liar) in SURVIVORS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "liar", "args"), zoo_liars.OTHERS, ids=lambda v: str(type(v).__name__))
+@pytest.mark.parametrize(("kind", "liar", "args"), OTHER_LIARS, ids=lambda v: str(type(v).__name__))
 def test_a_liar_of_another_kind_does_not_pass(kind: str, liar: Any, args: tuple[Any, ...]) -> None:
     assert wrong(results(kind, liar, *args))
 
@@ -79,5 +82,5 @@ def test_honest_readers_pass(tmp_path: Path) -> None:
 
 
 def test_there_are_enough_of_both() -> None:
-    assert len(zoo_liars.ESTIMATORS) + len(zoo_liars.OTHERS) >= 20
+    assert len(LIARS) + len(OTHER_LIARS) >= 20 * max(1, len(SURVIVORS))
     assert len(zoo_honest.ESTIMATORS) + len(zoo_honest.OTHERS) + 2 >= 12

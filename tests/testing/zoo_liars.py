@@ -20,16 +20,18 @@ from falsefloor.api import CodeInfo, Estimate, Facts, Finding, LoadedModel, NotA
 
 
 def liar(base: type, change: Callable[..., Estimate], **attributes: Any) -> Any:
-    """A subclass of this module whose estimates are ``change(honest, subject, inputs, labels, norm)``."""
+    """A subclass that estimates ``change(honest, subject, inputs, labels, norm)``, in that one's module."""
 
     def call(self, subject, inputs, labels, /, *, norm, context):  # type: ignore[no-untyped-def]
         honest = base.__call__(self, subject, inputs, labels, norm=norm, context=context)
         return change(honest, subject, inputs, labels, norm)
 
     name = "".join(word.capitalize() for word in change.__name__.strip("_").split("_"))
-    kind = type(name, (base,), {"__call__": call, "__module__": __name__, "__qualname__": name, **attributes})
+    kind = type(
+        name, (base,), {"__call__": call, "__module__": change.__module__, "__qualname__": name, **attributes}
+    )
     made = dataclass(frozen=True)(kind)
-    setattr(sys.modules[__name__], name, made)
+    setattr(sys.modules[change.__module__], name, made)
     return made
 
 

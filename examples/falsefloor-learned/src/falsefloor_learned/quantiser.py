@@ -95,6 +95,6 @@ class LearnedQuantiser:
             if any(len(row) != self.size for row in rows) or not rows:
                 raise ValueError(f"{self.start} must hold {self.size} numbers a line, a code each.")
             return torch.tensor(rows, dtype=torch.float64)
-        different: Tensor = torch.unique(groups, dim=0)  # type: ignore[no-untyped-call]
+        different: Tensor = torch.unique(groups, dim=0)  # type: ignore[no-untyped-call, unused-ignore]
         chosen = torch.randperm(len(different), generator=generator)[: self.codes]
         return different[chosen].clone()
