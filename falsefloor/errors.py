@@ -107,5 +107,10 @@ def did_you_mean(asked: str, known: Iterable[str]) -> str:
     return (f"Did you mean {found!r}? " if found else "") + f"There are: {listed}."
 
 
+def meant(word: str) -> str:
+    """What we call what other tools call so; else the word itself, with - for _ and in small letters."""
+    return ELSEWHERE.get(_plain(word), _plain(word))
+
+
 def _plain(word: str) -> str:
     return word.strip().lower().replace("_", "-").replace("l-", "l")

@@ -12,7 +12,7 @@ import typer
 from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
 from falsefloor.cli.ending import EPILOG, INTERRUPTED
 from falsefloor.cli.terminal import OPENED, interactive, say
-from falsefloor.errors import FalsefloorError, did_you_mean
+from falsefloor.errors import FalsefloorError, did_you_mean, meant
 
 USAGE = 2
 ANYWHERE = {"--store": True, "--no-plugins": False}
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 START = "Start here"
-RUNS = "Runs (RUN is the beginning of an id, a path, or `last`)"
+RUNS = "Runs (RUN is the beginning of an id, a path, `last` or `last~1`)"
 HELP = "Find out"
 
 app.command("demo", rich_help_panel=START)(run.demo)
@@ -121,6 +121,8 @@ def _told(error: Any, message: str) -> str:
     if parameter is not None and (words := getattr(parameter, "help", None)):
         named = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
         said += f"{'' if said.endswith('.') else '.'} {named}: {words}"
+    elif context is not None and "No such option" in said and (cure := _of_a_plugin(said)):
+        said = f"{said.partition(' (')[0].rstrip('.')}. {cure}"
     elif context is not None and "ossible option" not in said and "No such option" in said:
         names = [name for one in context.command.params for name in one.opts if name.startswith("--")]
         said += f". There are: {', '.join(names)}."
@@ -129,6 +131,22 @@ def _told(error: Any, message: str) -> str:
         alone = f" `{context.command_path}` alone works too." * context.command.invoke_without_command
         said += f" {did_you_mean(asked, context.command.commands)}{alone}"
     return said
+
+
+def _of_a_plugin(said: str) -> str:
+    """What was taken for a flag and is a plugin, or a plugin's parameter, whatever others call it; "" for
+    what is nearer to a flag."""
+    from falsefloor.plugins import catalogue
+
+    option = said.partition("--")[2].split(" ")[0].rstrip(".,:")
+    rows = [row for kind in ("estimator", "masker") for row in catalogue().of(kind) if row.plugin.own]
+    for row in rows:
+        if meant(option) == row.plugin.name:
+            return f"It is an {row.kind}: --{row.kind} {row.plugin.name}.".replace("an m", "a m")
+    for row in rows:
+        if any(meant(option) == one.name for one in row.options):
+            return f"It is a parameter, as in --{row.kind} {row.plugin.name}:{meant(option)}=VALUE."
+    return ""
 
 
 def _command_of(error: Any, arguments: Sequence[str]) -> str:

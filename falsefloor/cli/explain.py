@@ -82,6 +82,10 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     named = [c for c, entry in CATALOGUE.items() if code.lower() in entry.info.name]
     found = f"{', '.join(f'{c} is {CATALOGUE[c].info.name!r}' for c in named)}. " if named else ""
     known = did_you_mean(code.upper(), [*CATALOGUE, *map(clean, others)])
+    from falsefloor.plugins.names import discover
+
+    shown = f"{code} is a plugin: falsefloor plugins show {code}. "
+    found += shown * any(plugin.name == code for plugin in discover())
     raise UsageError(f"no warning {code!r}. {found}{known}")
 
 

@@ -126,7 +126,7 @@ RunName = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The beginning of a run's id, its path, or `last`.",
+        help="The beginning of a run's id, its path, `last`, or `last~1` for the one before.",
         autocompletion=complete_run,
     ),
 ]

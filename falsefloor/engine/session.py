@@ -273,9 +273,11 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
         known += ["mps"] * torch.backends.mps.is_available()
+        said = str(error).splitlines()[0]
+        # where it knows no such kind of device, torch lists all that it was ever built for
+        more = "" if said.startswith("Expected one of") else f" torch says: {said[:200]}"
         raise UsageError(
-            f"the device {name!r} cannot be used here. {did_you_mean(name, ['auto', *known])}"
-            f" torch says: {str(error).splitlines()[0][:200]}"
+            f"the device {name!r} cannot be used here. {did_you_mean(name, ['auto', *known])}{more}"
         ) from error
     return device
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from falsefloor.errors import UsageError
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+WEIGHTS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 _FACTORY = "a Python file whose build() makes the model{0}, named as python:FILE.py:build"
+_WEIGHTS = f"give {_FACTORY.format('')}:weights="
 
 
 def kind_of_file(ref: str) -> str:
@@ -26,6 +28,8 @@ def kind_of_file(ref: str) -> str:
         if text and found:
             said = _folder(path) if path.is_dir() else _file(path)
             return f"{text} is {said}." if said else ""
+        if path.suffix.lower() in WEIGHTS and ":" not in text:
+            return f"There is no file {text}. If it is to hold weights: {_WEIGHTS}{path}."
     return ""
 
 
@@ -48,7 +52,7 @@ def _file(path: Path) -> str:
     if suffix == ".py":
         return f"Python code: as a model, python:{path}:build"
     if suffix == ".safetensors":
-        return f"weights without a model: give {_FACTORY.format('')}:weights={path}"
+        return f"weights without a model: {_WEIGHTS}{path}"
     if suffix == ".onnx":
         return f"an ONNX model: as a model, onnx:{path}"
     if suffix in (".h5", ".hdf5", ".keras", ".pb", ".tflite"):
@@ -82,7 +86,7 @@ def _archive(path: Path) -> str:
     if any(name.startswith("models/") and name.endswith(".json") for name in inner):
         return f"an exported program: as a model, export:{path}"
     if "data.pkl" in inner:
-        return f"what torch.save wrote, weights without a model: give {_FACTORY.format('')}:weights={path}"
+        return f"what torch.save wrote, weights without a model: {_WEIGHTS}{path}"
     return ""
 
 

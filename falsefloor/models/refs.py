@@ -46,8 +46,8 @@ def select(text: str, /, *, count: int, what: str) -> list[int]:
         found = PART.fullmatch(part.strip())
         if found is None:
             raise UsageError(
-                f"{what}: {part.strip()!r} in {text!r} is neither a number nor a range. "
-                f"There are 0 to {count - 1}; write 3, 0-9 or 0-9,20."
+                f"{what}: {part.strip()!r} is neither a number nor a range. There are 0 to {count - 1};"
+                " write 3, 0-9 or 0-9,20."
             )
         first = int(found[1])
         last = int(found[2]) if found[2] is not None else first
@@ -113,7 +113,8 @@ def meant(kind: str, ref: str, /) -> str:
     found = ""
     if file is not None:
         scheme = {"py": "python", "pt2": "export"}.get(file[1].rpartition(".")[2], "npz")
-        found = f"{scheme}:{ref}" + ":build" * (scheme == "python" and file[2] is None)
+        more = f":{file[2].lstrip(':')}" if file[2] else ""
+        found = f"{scheme}:{file[1]}{more or ':build' * (scheme == 'python')}"
     elif kind == "model" and ref.lower() in embedded():
         found = f"digits:{ref.lower()}"
     elif kind == "model" and ref.lower().startswith("digits"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import stat
 import time
@@ -263,7 +264,10 @@ def _folders(root: Path) -> list[RunDir]:
 
 
 def find_run(root: Path, ref: str) -> RunDir:
-    """The run named by a unique prefix of its id, a path, or `last`. Raises `StoreError`."""
+    """The run named by a unique prefix of its id, a path, `last`, or `last~2`: two runs before it.
+
+    Raises `StoreError`.
+    """
     if "/" in ref or Path(ref).is_dir():
         path = Path(ref)
         path = path.parent if path.name == "run.db" else path
@@ -273,10 +277,15 @@ def find_run(root: Path, ref: str) -> RunDir:
     if ref.endswith(".db") and Path(ref).is_file():
         return RunDir(Path(ref).resolve().parent)
     runs = list_dirs(root)
-    if ref == "last":
+    if ref == "last" or re.fullmatch(r"last~\d{1,9}", ref):
+        before = int(ref[5:] or 0)
         if not runs:
             raise StoreError(f"there are no runs in {root} yet; start one: falsefloor demo")
-        return runs[0]
+        if before >= len(runs):
+            raise StoreError(
+                f"no run {ref!r}: there are {len(runs)} in {root}. `falsefloor runs` lists them."
+            )
+        return runs[before]
     matches = [run for run in runs if run.id.startswith(ref)]
     if len(matches) == 1:
         return matches[0]

@@ -51,7 +51,10 @@ def parse_spec(text: str) -> Spec:
         first = re.split(r"[=,\s]", name, maxsplit=1)[0]
         cure = f" After the name stands a colon: {first}:KEY=VALUE." if "=" in name else ""
         if re.fullmatch(r"[\w-]+(,[\w-]+)+", name):
-            cure = f" Several are joined by +, as {name.replace(',', '+')}."
+            stack = f"maskers at work together are joined by +, as {name.replace(',', '+')}"
+            cure = f" Give each by itself: {name.replace(',', ' and ')}; {stack}."
+        if called := re.fullmatch(r"([\w-]+)\((.*)\)", text.strip()):
+            cure = f" Parameters follow a colon: {called[1]}:{called[2].replace(' ', '')}."
         raise UsageError(f"{text!r} does not start with a name.{cure} A spec looks like {EXAMPLE!r}.")
     params: dict[str, Scalar] = {}
     for pair in _split(rest, ",") if colon else ():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from unittest import mock
 
 import torch
+from torch import Tensor, nn
 
-from falsefloor.api import NotApplicable
+from falsefloor.api import Norm, NotApplicable
 from falsefloor.engine.elsewhere import clock_ahead
 from falsefloor.subjects.settle import settle
 from falsefloor.testing.common import elsewhere
 from falsefloor.testing.drawn import Drawn, linears, relus, ridges, stored, told
+from falsefloor.testing.problems import Watched
 from falsefloor.testing.results import require
 from falsefloor.testing.trial import LOOSE, ROUNDING, Trial
 
@@ -38,7 +41,25 @@ def proves(trial: Trial) -> str:
         raise NotApplicable("nothing is said to be proven")
     if trial.about is not None:
         raise NotApplicable(f"its claims are about another function: {trial.about}")
-    return _against(trial, ridges(trial.seed, trial.norm))
+    told = _against(trial, ridges(trial.seed, trial.norm))
+    first, nearer, near = _cut(trial)
+    subject = Watched(nn.Sequential(first.module, Added(nearer)), classes=len(nearer))
+    with suppress(NotApplicable):
+        estimate = trial.run(first, subject=subject)
+        slack = 5 * first.slack(trial.norm)
+        trial.held(estimate, near[trial.norm], what="a model with a layer that nobody knows", slack=slack)
+    return told
+
+
+class Added(nn.Module):
+    """Adds to the logits what is given: a layer of a kind that no certificate can know."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("values", values)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits + self.get_buffer("values")
 
 
 def says_something(trial: Trial) -> str:
@@ -68,18 +89,23 @@ def says_something(trial: Trial) -> str:
 
 def forgets(trial: Trial) -> str:
     """forgets one model when it sees another"""
-    first = linears(trial.seed)[2]
+    first, nearer, near = _cut(trial)
     trial.run(first)
-    # the same input and label, the weights of a model whose class changes at a fifth of the distance
+    weight, bias = first.layers[0]
+    name, layers = f"{first.name}, its margin cut to a fifth", [(weight, bias + nearer)]
+    second = Drawn(name, layers, first.inputs, first.labels, near, exact=True)
+    return _against(trial, (second,), shown=5 * first.slack(trial.norm))
+
+
+def _cut(trial: Trial) -> tuple[Drawn, Tensor, dict[Norm, Tensor]]:
+    """A linear problem, what its logits lack for its margin to be cut to a fifth, and its distances then."""
+    first = linears(trial.seed)[2]
     (weight, bias), x = first.layers[0], first.inputs[0].flatten()
     own = int(first.labels[0])
     lead = (weight[own] - weight[1 - own]) @ x + bias[own] - bias[1 - own]
-    nearer = bias.clone()
-    nearer[1 - own] += 0.8 * float(lead)
-    near = {norm: 0.2 * far for norm, far in first.near.items()}
-    name, layers = f"{first.name}, its margin cut to a fifth", [(weight, nearer)]
-    second = Drawn(name, layers, first.inputs, first.labels, near, exact=True)
-    return _against(trial, (second,), shown=5 * first.slack(trial.norm))
+    nearer = torch.zeros_like(bias)
+    nearer[1 - own] = 0.8 * float(lead)
+    return first, nearer, {norm: 0.2 * far for norm, far in first.near.items()}
 
 
 def same_elsewhere(trial: Trial) -> str:

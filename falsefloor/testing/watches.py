@@ -113,9 +113,10 @@ def _process() -> dict[str, object]:
         "torch's default type": torch.get_default_dtype(),
         "torch's threads": torch.get_num_threads(),
         "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
-        "the environment": dict(os.environ),
         "the working directory": os.getcwd(),  # noqa: PTH109  (compared as it is)
     }
+    # a library that is imported late may add variables of its own
+    found |= {f"{name} in the environment": value for name, value in os.environ.items()}
     for name, module in list(sys.modules.items()):
         if isinstance(module, ModuleType) and (name in WATCHED or name.partition(".")[0] == "falsefloor"):
             for key, value in list(vars(module).items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,8 @@ SLIPS = (
     ("run --model export:nte.pt2", "No .pt2 file is there"),
     ("run --model nte.pt2", "export:nte.pt2"),
     ("run --model state.pt", "build:weights=state.pt"),
+    ("run --model nosuch.pt", "build:weights=nosuch.pt"),
+    ("run --model net.py::build", "python:net.py:build"),
     ("run --model resnet18", "python:FILE.py:build"),
     ("run --model torchvision:resnet18", "python:FILE.py:build"),
     ("run --model digits:mlp --model digits:mpl", "'mlp'"),
@@ -100,6 +103,7 @@ SLIPS = (
     (RUN + "--masker staircase:at=layer7", "0, 1, 2, 3, 4, 5, input, logits, model"),
     (RUN + "--masker staircase,ramp", "staircase+ramp"),
     (RUN + "--masker none --masker none", "twice"),
+    (RUN + "--masker staircase(c=255)", "staircase:c=255"),
     (RUN + "--mask none", "--masker"),
     # estimators
     (RUN + "--estimator clevr", "'clever'"),
@@ -135,7 +139,12 @@ SLIPS = (
     (RUN + "--fail-on held", "'refuted', 'suspect'"),
     (RUN + "--on slurm", "dask, local"),
     (RUN + "--reuse nosuch", "last"),
-    (RUN + "--eps 0.3", "--help"),
+    (RUN + "--eps 0.3", "--estimator clever:radius=VALUE"),
+    (RUN + "--epsilon 0.3", "--estimator clever:radius=VALUE"),
+    (RUN + "--n-samples 100", "samples=VALUE"),
+    (RUN + "--attack pgd", "--estimator attack"),
+    (RUN + "--staircase 255", "--masker staircase"),
+    (RUN + "--bits 8", "--help"),
     # study files
     ("run key.toml", "key.toml:1: no key 'model' in a study. Did you mean 'models'"),
     ("run norm.toml", "norm.toml:2: no key 'norm' in a study. Did you mean 'norms'"),
@@ -165,6 +174,8 @@ SLIPS = (
     ("replay last nosuch", "There are: "),
     ("compare last", "RUN"),
     ("compare last nosuch", "last"),
+    ("compare last~9 last", "`falsefloor runs`"),
+    ("explain clever", "falsefloor plugins show clever"),
     ("runs gc --older 3d", "a valid number"),
     ("runs --limit -1", "greater than or equal to 0"),
     ("plugins show clevr", "'clever'"),
@@ -206,6 +217,7 @@ def test_a_slip_is_one_message_that_names_the_cure_and_no_run(
     seen = command(*slip.split())
     assert seen.code == 2 and not seen.out, seen
     assert seen.err.count("error: ") == 1 and cure in seen.err
+    assert not re.search(r"^run ", seen.err, re.M), "the id of a run that is none"
     assert "Traceback" not in seen.err
     assert sorted((place / "store").iterdir()) == before
 

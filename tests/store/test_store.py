@@ -263,6 +263,9 @@ def test_a_run_is_named_by_prefix_path_or_last(tmp_path: Path) -> None:
         os.utime(root / name / "study.toml", (age, age))
     assert [r.id for r in list_dirs(root)] == ["aa11", "ab22"]
     assert find_run(root, "last").id == "aa11"
+    assert find_run(root, "last~1").id == "ab22"
+    with pytest.raises(StoreError, match=r"no run 'last~2': there are 2"):
+        find_run(root, "last~2")
     assert find_run(root, "ab").id == "ab22"
     assert find_run(root, str(root / "ab22")).id == "ab22"
     with pytest.raises(StoreError, match="2 runs"):
