@@ -124,11 +124,12 @@ def make_environment(folder: Path, wheels: Path) -> Environment:
     venv.create(folder, with_pip=False, symlinks=True)
     shared = folder / "shared"
     shared.mkdir()
-    ours = Path(str(__import__("torch").__file__)).parents[1]
-    for entry in ours.iterdir():
-        # Neither falsefloor itself nor what an editable install leaves behind.
-        if "falsefloor" not in entry.name and entry.suffix != ".pth":
-            (shared / entry.name).symlink_to(entry)
+    ours = [Path(place) for place in sys.path if any(Path(place).glob("*.dist-info"))]
+    for entry in (entry for place in ours for entry in place.iterdir()):
+        # Neither falsefloor itself nor what an editable install leaves behind; the first found is imported.
+        linked = shared / entry.name
+        if "falsefloor" not in entry.name and entry.suffix != ".pth" and not linked.is_symlink():
+            linked.symlink_to(entry)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "shared.pth").write_text(f"{shared}\n")
     return Environment(folder, wheels)
