@@ -1,16 +1,18 @@
-"""FF501 to FF504: is the upper bound worth comparing with?"""
+"""FF501 to FF505: is the upper bound worth comparing with?"""
 
 from __future__ import annotations
 
 import math
 
 from falsefloor.api import Facts, Finding
-from falsefloor.checks.reading import follows_gradient, said
+from falsefloor.checks.reading import ceiling, follows_gradient, said
 from falsefloor.checks.rule import family, found
 from falsefloor.evidence import Evidence
 
 ORDER = 0.9
 GAIN = 0.05
+LOOSE = 1.02
+"""An upper bound farther than so many times a known point is true, and not what is known."""
 
 
 def found_nothing(facts: Facts) -> list[Finding] | None:
@@ -64,6 +66,24 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
     return [found("FF504", "the adversarial input does not hold, nor 0.1 % further out: it is not used")]
 
 
+def loose(facts: Facts) -> list[Finding] | None:
+    """FF505, by the nearest point of another class that anybody is known to have met."""
+    judged = facts.judged
+    if judged.claim != "upper_bound" or not 0 < judged.radius < math.inf or judged.witness is None:
+        return None
+    nearest = ceiling(facts)
+    if nearest is None:
+        return None
+    if judged.radius <= LOOSE * nearest.distance:
+        return []
+    ratio = judged.radius / nearest.distance if nearest.distance > 0 else math.inf
+    message = (
+        f"{nearest.finder} has a verified adversarial input at {nearest.distance:.4g}:"
+        f" this upper bound is {ratio - 1:.0%} above it"
+    )
+    return [found("FF505", message, witness=nearest.witness, ratio=ratio, distance=nearest.distance)]
+
+
 def _dropped(facts: Facts) -> bool:
     """A witness was returned and did not settle: said by the core, or a finite radius without a point.
 
@@ -79,6 +99,7 @@ check = family(
         "FF502": wrong_order,
         "FF503": not_converged,
         "FF504": unstable_witness,
+        "FF505": loose,
     },
     asks="Is the upper bound worth comparing with?",
 )

@@ -21,7 +21,7 @@ from falsefloor.checks.verdicts import MISCLASSIFIED, SEVERITIES, Verdict, rank
 TELLING = (
     *("FF204", "FF201", "FF203", "FF403"),
     *("FF103", "FF101", "FF104", "FF102", "FF105", "FF502", "FF205", "FF402", "FF401", "FF202"),
-    *("FF303", "FF305", "FF302", "FF301", "FF503", "FF701", "FF602"),
+    *("FF303", "FF305", "FF302", "FF301", "FF503", "FF505", "FF701", "FF602"),
 )
 """Within a severity, what says most about the cause comes first; other codes follow by name."""
 REPAIRED = frozenset(("FF603",))

@@ -121,7 +121,7 @@ def _finder(task: Task) -> str:
     if kind == "observe":
         return "the observation"
     use = str(task.estimator["use"])
-    return f"the trap of {use}" if kind == "trap" else use
+    return {"trap": f"the trap of {use}", "closer": f"{use}, asked again"}.get(kind, use)
 
 
 def _with(result: UnitResult, number: int, arrays: dict[str, Array]) -> UnitResult:

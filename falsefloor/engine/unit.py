@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from falsefloor.api import Cancelled, NotApplicable
-from falsefloor.engine import estimate, observe, resample, trap
+from falsefloor.engine import closer, estimate, observe, resample, trap
 from falsefloor.engine.context import Sink
 from falsefloor.engine.met import asked_around, noted, sightings
 from falsefloor.engine.session import Session, Task, declined, describe_error
@@ -27,6 +27,7 @@ KINDS: Mapping[str, Callable[[Task, Session, Sink], UnitResult]] = {
     "estimate": estimate.run,
     "trap": trap.run,
     "resample": resample.run,
+    "closer": closer.run,
 }
 """What computes a unit, by `falsefloor.study.units.kind_of`."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections import defaultdict
 
 from falsefloor.checks.verdicts import LOWER, Place
 from falsefloor.store.edge import parsed
-from falsefloor.study.followups import CODES, MASKED, Floor, Known, asked_by
+from falsefloor.study.followups import CODES, MASKED, NEAR, Ceiling, Floor, Known, asked_by
+
+LARGEST = 1 << 20
+"""Bytes of a point that a unit carries: 262,144 coordinates in float32. Larger ones are not started from."""
 
 
 def known(db: sqlite3.Connection) -> Known:
     """All that the rules look at."""
-    return Known(_floors(db), _fired(db), _first_judged(db), _asked(db))
+    return Known(_floors(db), _fired(db), _first_judged(db), _asked(db), _ceilings(db))
 
 
 def _floors(db: sqlite3.Connection) -> list[Floor]:
@@ -24,6 +28,31 @@ def _floors(db: sqlite3.Connection) -> list[Floor]:
         f" WHERE s.claim IN {LOWER} AND e.status = 'ok' ORDER BY s.id, e.input"
     )
     return [Floor(Place(*row[:5]), *row[5:]) for row in rows]
+
+
+def _ceilings(db: sqlite3.Connection) -> list[Ceiling]:
+    """The attack's nearest bound at each input, where a nearer point is known or a floor comes near it."""
+    rows = db.execute(
+        "WITH held AS (SELECT s.model, s.masker, s.norm, e.input, max(e.radius) AS radius FROM estimate e"
+        " JOIN series s ON s.id = e.series WHERE s.claim = 'lower_estimate' AND e.verdict = 'held'"
+        " GROUP BY s.model, s.masker, s.norm, e.input),"
+        " nearest AS (SELECT s.model, s.masker, s.norm, s.label, e.id, e.input, min(e.radius) AS radius,"
+        " e.witness FROM estimate e JOIN series s ON s.id = e.series WHERE s.estimator = 'attack'"
+        " AND e.status = 'ok' AND e.radius > 0 AND e.witness IS NOT NULL"
+        " GROUP BY s.model, s.masker, s.norm, e.input)"
+        " SELECT n.model, n.masker, n.norm, n.label, n.input,"
+        " coalesce(json_extract(f.evidence, '$.distance'), n.radius), h.radius, a.dtype, a.data"
+        " FROM nearest n LEFT JOIN held h USING (model, masker, norm, input)"
+        " LEFT JOIN finding f ON f.estimate = n.id AND f.code = 'FF505'"
+        " JOIN array a ON a.name = coalesce(f.witness, n.witness)"
+        " WHERE (f.id IS NOT NULL OR h.radius >= ? * n.radius) AND length(a.data) <= ?"
+        " ORDER BY n.id",
+        (NEAR, LARGEST),
+    )
+    return [
+        Ceiling(Place(*place), distance, floor, {"dtype": kind, "data": base64.b64encode(data).decode()})
+        for *place, distance, floor, kind, data in rows
+    ]
 
 
 def _fired(db: sqlite3.Connection) -> list[Place]:

@@ -71,5 +71,5 @@ def _arrays(rows: list[ArrayRow]) -> dict[int, dict[str, Array]]:
 def _facts(row: ObservationRow) -> dict[str, Any]:
     """Without what follow-ups and estimators learnt in the other run: this one asks for it anew, and what
     estimates met comes with their arrays."""
-    later = ("arrays", "met", "trap", "resampled")
+    later = ("arrays", "met", "trap", "resampled", "closer")
     return {name: fact for name, fact in revive(row.facts).items() if name not in later}

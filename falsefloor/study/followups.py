@@ -2,6 +2,7 @@
 
     resample  a score that may be luck (FF104, FF302), with more samples
     recover   a floor that is doubted for the gradient it followed, through one that the function confirms
+    closer    the attack again, where its bound is loose (FF505) or hardly above a floor that is held
     trap      each estimator on a class change planted behind our own maskers (FF205)
 
 What computes one is found under the same name in `falsefloor.engine.unit.KINDS`; a recovery is an estimate.
@@ -24,6 +25,9 @@ TIMES = 4
 CODES = ("FF104", "FF302")
 """What asks for one: a steep piece that few samples meet; a maximum that was still growing."""
 DOUBTED = frozenset(("refuted", "suspect"))
+NEAR = 0.95
+"""From this share of the ceiling on a floor that is held is looked at again: behind soft steps the attack may
+stop a tenth short, and what lies between would be believed."""
 MASKED = ("FF101", "FF102", "FF103", "FF104", "FF402", "FF502")
 """What a doubt must name, as more than a note, for a repair to be asked for: something hides the gradient."""
 RECOVERED = "{} (recovered)"
@@ -41,18 +45,30 @@ class Floor(NamedTuple):
     masked: bool = False
 
 
+class Ceiling(NamedTuple):
+    """An attack's upper bound at one input, the nearest there. point: its adversarial input, or a nearer one
+    that is known, as {"dtype", "data"}; distance: that point's. floor: the largest estimate that is held."""
+
+    place: Place
+    distance: float
+    floor: float | None
+    point: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Known:
     """What is stored of a run, as far as the rules look at it.
 
     floors: in the table's order; fired: where one of `CODES` did; first: each subject's first input that was
-    observed and is classified as labelled; asked: by kind, what was asked for already, whatever became of it.
+    observed and is classified as labelled; asked: by kind, what was asked for already, whatever became of it;
+    ceilings: those that are loose or near a floor.
     """
 
     floors: Sequence[Floor] = ()
     fired: Collection[Place] = ()
     first: Mapping[Place, int] = field(default_factory=dict)
     asked: Mapping[str, Collection[Place]] = field(default_factory=dict)
+    ceilings: Sequence[Ceiling] = ()
 
     def new(self, kind: str, places: Collection[Place]) -> dict[Place, set[int]]:
         """Cell to the inputs of those places that this kind was not asked for yet."""
@@ -139,7 +155,27 @@ def traps(known: Known, study: Study, series: Sequence[Series], installed: Catal
     ]
 
 
-RULES: Mapping[str, Rule] = {"resample": resamples, "recover": recoveries, "trap": traps}
+def closer(known: Known, study: Study, series: Sequence[Series], installed: Catalogue) -> list[Unit]:
+    """The attack again from the nearest known point and from the shell of the largest floor that is held,
+    which it may still prove wrong; once an input."""
+    del installed
+    found = {one.place: one for one in known.ceilings}
+    wanted = known.new("closer", found)
+    units = []
+    for one in series:
+        for chunk in runs(wanted.get(one.place, set()), longest=study.chunk):
+            here = [found[one.place._replace(input=number)] for number in range(*chunk)]
+            unit = _beside(one, study, chunk, "closer", params=one.params)
+            asked = {
+                **(unit.extra or {})["closer"],
+                "known": [{**near.point, "distance": near.distance} for near in here],
+                "floor": [near.distance if near.floor is None else near.floor for near in here],
+            }
+            units.append(replace(unit, extra={"closer": asked}))
+    return units
+
+
+RULES: Mapping[str, Rule] = {"resample": resamples, "recover": recoveries, "closer": closer, "trap": traps}
 
 
 def follow_ups(known: Known, study: Study, series: Sequence[Series], installed: Catalogue) -> list[Unit]:
@@ -147,6 +183,8 @@ def follow_ups(known: Known, study: Study, series: Sequence[Series], installed: 
     found = {kind: rule(known, study, series, installed) for kind, rule in RULES.items()}
     if found["resample"]:
         found["recover"] = []  # more samples may take the doubt away that a repair would be asked for
+    if found["resample"] or found["recover"]:
+        found["closer"] = []  # which floors are held is not known yet
     return [unit for units in found.values() for unit in units]
 
 

@@ -110,7 +110,8 @@ class Unit:
 
 
 def kind_of(spec: Mapping[str, Any]) -> str:
-    """What is computed: "observe", "estimate", or what a follow-up's ``extra`` names ("trap", "resample").
+    """What is computed: "observe", "estimate", or what a follow-up's ``extra`` names ("trap", "resample",
+    "closer").
 
     Read off the description as it is stored, so that keys stay what they are and older runs resume. An
     estimate through a repaired gradient is an estimate.

@@ -7,6 +7,7 @@ declines a model in float16 (skipped); the staircase's constants are refuted.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from contextlib import closing
@@ -52,6 +53,8 @@ def test_it_is_judged_again_to_the_same_verdicts_and_findings(run: RunDir) -> No
     for e in before:  # of a misclassified input nothing was estimated, nothing held
         if e["verdict"] == "held" and e["label"] != e["predicted"]:
             e["verdict"] = "unchecked"
+    for e in (*before, *after):  # a later version has more checks, and counts those that ran
+        e["reason"] = re.sub(r"^\d+ checks", "checks", e["reason"])
     for name in ("verdict", "reason", "warnings"):
         assert [e[name] for e in after] == [e[name] for e in before]
     assert damage(run) is None

@@ -1,4 +1,4 @@
-"""FF501 to FF504: searches that find nothing, in the wrong order, too early, or what does not hold."""
+"""FF501 to FF505: searches that find nothing, in the wrong order, too early or loose, or that do not hold."""
 
 from __future__ import annotations
 
@@ -176,9 +176,37 @@ def unstable_witness() -> Case:
     )
 
 
+def loose() -> Case:
+    x, y = digit(5)
+    masker, floor = "sigmoid-staircase:c=12,gain=12", "finite-difference"
+    results = study(network(), x, y, norm="l2", maskers=[masker], estimators=[floor, "attack"])
+    record, claim = record_of(results, "attack"), record_of(results, floor)
+    evidence = raised("FF505", record)["evidence"]
+    reached = [float(record["radius"]), float(claim["radius"]), float(evidence["distance"])]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        names = ["the attack's upper bound", "what finite differences claim", "nearest known point"]
+        shown = bars(axes, names, reached, colours=[RED, GREY, BLUE], form=".4f")
+        shown[0].set_hatch("///")
+        axes.set_xlim(0.9 * min(reached), 1.02 * max(reached))
+        axes.set_xlabel("distance (l2)")
+
+    return Case(
+        alt="Three bars: the attack's upper bound, a floor below it, and a known point nearer than both",
+        caption=(
+            f"digits:mlp behind {masker}, input digits:5, l2, seed 0. The attack stopped at {reached[0]:.4f}"
+            f" and finite differences claim {reached[1]:.4f}, so near below it that the attack was asked"
+            f" again from there: it met a verified adversarial input at {reached[2]:.4f}."
+        ),
+        shown=draw,
+    )
+
+
 CASES: Mapping[str, Callable[[], Case]] = {
     "FF501": found_nothing,
     "FF502": wrong_order,
     "FF503": not_converged,
     "FF504": unstable_witness,
+    "FF505": loose,
 }

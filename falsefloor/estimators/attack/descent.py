@@ -1,22 +1,23 @@
-"""The two gradient-led walks of the ensemble. Every row works on one target from one start.
+"""The gradient-led walks of the ensemble. Every row works on one target from one start.
 
 `descend` projects exactly onto the linearised boundary, again and again: on a piecewise linear net a fixed
 point is the nearest boundary point of its neighbourhood, which is why a few tens of steps do. `chase` uses
 only the gradient's direction and moves many small steps, so it leaves minima in which exact projections
-settle, and is less exact where it ends.
+settle, and is less exact where it ends. `within` stays inside a ball of its own and moves as far as that is
+wide, so that it leaves what the other two stop at, and finds a point inside or nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.balls import directions, vector_norm
 from falsefloor.numerics.projections import shrink, to_plane
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ otherwise."""
 EXACT = 0.02
 """The least overshoot falls to this share in the last fifth of the steps: to 2e-6, within 1e-5 of the
 distance and beyond the rounding of a float32 sum."""
+
+NOISE = 0.1
+"""How far from a row of `within` its gradient is asked for, as a share of its ball: past small steps."""
+
+SLACK = 1e-5
+"""By so much a row on the surface of its ball may lie outside: rounding."""
 
 SHRINK = 0.05
 """Share by which the ball of `chase` changes a step at first."""
@@ -145,6 +152,48 @@ def chase(
         share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
         point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))
     return best.trace()
+
+
+def within(
+    oracle: Oracle,
+    function: Callable[[Tensor], Tensor],
+    start: Tensor,
+    who: Tensor,
+    balls: Tensor,
+    generators: Sequence[Generator],
+    *,
+    steps: int,
+    tick: Callable[[], None],
+) -> Trace:
+    """Walk from start (n, M, d) for ``steps`` steps inside ``balls`` (n, M) around the inputs ``who`` (n,),
+    which shrink to what was found: of each input its best.
+
+    Projected gradient steps (Madry et al. 2018), normalised, as long as the ball is wide at first and down
+    to a hundredth of it by half a cosine, with the gradient of a point near by, three times of four.
+    """
+    count, width, size = start.shape
+    owner = who.repeat_interleave(width)
+    centre, free = oracle.centre[owner], torch.full_like(owner, -1)
+    ball, point = balls.to(start).reshape(-1), oracle.snap(start.reshape(-1, size))
+    best = _Best(oracle, owner)
+    for step in range(steps):
+        asked = point
+        if step % 4 != 3:
+            noise = [directions((size,), norm=oracle.norm, count=width, generator=g) for g in generators]
+            asked = oracle.snap(point + NOISE * ball[:, None] * torch.cat(noise).to(point))
+        _, gradient, lead = oracle.slope(function, asked, owner, free)
+        best.note(asked, (lead > 0) & (oracle.distance(asked, owner) <= ball * (1 + SLACK)))
+        tick()
+        nearest = best.radius.reshape(count, width).amin(1, keepdim=True).expand(count, width)
+        ball = torch.minimum(ball, nearest.reshape(-1))
+        length = ball * max((1 + math.cos(math.pi * step / steps)) / 2, 0.01)
+        inside = oracle.snap(point - length[:, None] * _steepest(gradient, oracle.norm)) - centre
+        share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
+        point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))
+    trace = best.trace()
+    radius, column = trace.radius.reshape(count, width).min(1)
+    chosen = trace.point.reshape(count, width, size)[torch.arange(count), column]
+    return Trace(radius, chosen, trace.history.reshape(steps, count, width).amin(2))
 
 
 def _steepest(gradient: Tensor, norm: str) -> Tensor:
