@@ -105,7 +105,7 @@ def cnn(count: int) -> None:
             print(f"784 coordinates, {name}, {norm}: {each:.2f} s an input, {radius.tolist()}", flush=True)
 
 
-def attack(rounds: int, norms: list[Norm]) -> None:
+def attack(rounds: int, norms: list[Norm], *, first: int) -> None:
     nets: list[tuple[Build, Build]] = [
         (activation, pool)
         for activation in (nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU)
@@ -113,7 +113,7 @@ def attack(rounds: int, norms: list[Norm]) -> None:
     ]
     judged = above = 0
     shares = []
-    for number in range(rounds):
+    for number in range(first, first + rounds):
         torch.manual_seed(number)
         subject = ModelSubject(small(*nets[number % len(nets)]), classes=4)
         inputs = torch.rand(16, 1, 6, 6)
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("what", choices=("exact", "cnn", "attack"))
     parser.add_argument("--inputs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=48)
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first round")
     parser.add_argument("--norms", nargs="*", choices=NORMS, default=list(NORMS))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -140,7 +141,7 @@ def main() -> None:
     elif options.what == "cnn":
         cnn(options.inputs)
     else:
-        attack(options.rounds, options.norms)
+        attack(options.rounds, options.norms, first=options.first)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from falsefloor.estimators.milp import Milp
 from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.numerics.balls import sample
-from falsefloor.numerics.crown import evaluate, region, relax
+from falsefloor.numerics.crown import relax
 from falsefloor.numerics.envelopes import curve
+from falsefloor.numerics.nodes import evaluate
+from falsefloor.numerics.region import region
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from falsefloor.numerics.balls import sample
-from falsefloor.numerics.crown import Affine, chain, evaluate, forward, region, relax
+from falsefloor.numerics.crown import relax
+from falsefloor.numerics.nodes import Affine, chain, evaluate, forward
+from falsefloor.numerics.region import region
 
 
 def _network(seed: int, widths: tuple[int, ...]) -> list[Affine]:

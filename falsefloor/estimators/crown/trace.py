@@ -8,13 +8,15 @@ value is refused where the operation is seen, and else the caller's comparison w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+T = TypeVar("T")
 
 LOOKS = frozenset(("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "item"))
 """Operations by which a program reads a value: what it does then may be different for another input."""
@@ -54,7 +56,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        seen = [one for one in _tensors((args, kwargs)) if id(one) in self.refs]
+        seen = [one for one in leaves((args, kwargs), Tensor) if id(one) in self.refs]
         if not seen:
             return func(*args, **kwargs)
         name = func._schema.name.removeprefix("aten::")
@@ -107,15 +109,37 @@ def trace(module: nn.Module, given: Tensor) -> tuple[list[Step], Ref]:
     return recorder.steps, recorder.refs[id(answer)]
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def leaves(value: Any, kind: type[T]) -> list[T]:
+    """What of ``kind`` an operation's arguments hold, in order."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [found for one in value for found in leaves(one, kind)] if isinstance(value, (tuple, list)) else []
+
+
+def constants(value: Any) -> Any:
+    """With every constant in float64 on the CPU."""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from _tensors(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _tensors(one)
+        there = value.detach().cpu()
+        return there.double() if there.is_floating_point() else there
+    if isinstance(value, dict):
+        return {key: constants(one) for key, one in value.items()}
+    return type(value)(constants(one) for one in value) if isinstance(value, (tuple, list)) else value
+
+
+def filled(value: Any, given: list[Tensor]) -> Any:
+    """With these values in place of their references, in order."""
+    left = iter(given)
+
+    def put(one: Any) -> Any:
+        if isinstance(one, Ref):
+            return next(left)
+        if isinstance(one, dict):
+            return {key: put(part) for key, part in one.items()}
+        return type(one)(put(part) for part in one) if isinstance(one, (tuple, list)) else one
+
+    return put(value)
 
 
 def _changed(func: Any, args: tuple[Any, ...]) -> list[Tensor]:

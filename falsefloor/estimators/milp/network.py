@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import Norm, NotApplicable, Subject
-from falsefloor.numerics.crown import Affine, forward
+from falsefloor.numerics.nodes import Affine, forward
 
 LARGEST = 1 << 22
 """Coefficients of one affine map at most (32 MB): beyond that no exact solver gets anywhere."""

@@ -17,7 +17,9 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from falsefloor.estimators.milp.network import Network, Question, Steps
-from falsefloor.numerics.crown import Region, bends, chain, region, relax
+from falsefloor.numerics.crown import relax
+from falsefloor.numerics.nodes import bends, chain
+from falsefloor.numerics.region import Region, region
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from falsefloor.estimators.milp.network import Question
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.numerics.crown import forward
+from falsefloor.numerics.nodes import forward
 from falsefloor.numerics.support import vertex
 
 STEPS = 30
