@@ -14,6 +14,7 @@ from falsefloor.checks.reading import (
     seen_ceiling,
 )
 from falsefloor.checks.rule import family, found
+from falsefloor.checks.verdicts import nearer
 from falsefloor.observed import Planted, Secant
 
 DISTANCE = 1e-6
@@ -32,7 +33,8 @@ def _above(facts: Facts, top: Ceiling | None, code: str, words: str) -> list[Fin
     radius = facts.judged.radius
     if not radius > top.distance * (1 + DISTANCE):
         return []
-    message = f"the claim is {radius:.4g}, but {words.format(finder=top.finder)} at {top.distance:.4g}"
+    where = f"at {top.distance:.4g}{nearer(radius, top.distance)}"
+    message = f"the claim is {radius:.4g}, but {words.format(finder=top.finder)} {where}"
     return [found(code, message, witness=top.witness, distance=top.distance, finder=top.finder)]
 
 

@@ -57,6 +57,12 @@ def worst(found: Collection[str]) -> str | None:
     return min((word for word in found if word in ORDER), key=rank, default=None)
 
 
+def nearer(claimed: float, found: float) -> str:
+    """How much nearer a point lies than claimed, where four digits show no difference; else nothing."""
+    share = 1 - found / claimed
+    return f", {100 * share:.1g} % nearer" if 0 < share < 0.002 else ""
+
+
 def is_lower(claim: str) -> bool:
     """Whether a claim is from below."""
     return claim in LOWER

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
+from falsefloor.checks.verdicts import nearer
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
 from falsefloor.report.text import clean, number
@@ -132,10 +133,8 @@ def sentence(one: Refutation) -> str:
     if one.distance is None:
         return f"input {one.input}: {radius} is claimed. {clean(one.message)} ({clean(one.code)})"
     what = "an adversarial input" if one.predicted is None else f"an input of class {one.predicted}"
-    return (
-        f"input {one.input}: {radius} is claimed, yet {what} lies at {number(one.distance)}"
-        f" ({clean(one.code)})."
-    )
+    where = number(one.distance) + (nearer(one.radius, one.distance) if one.radius else "")
+    return f"input {one.input}: {radius} is claimed, yet {what} lies at {where} ({clean(one.code)})."
 
 
 def suspicions(one: Refutation) -> str:

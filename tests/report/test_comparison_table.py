@@ -18,7 +18,7 @@ from sample_run import sample
 
 from falsefloor.checks.verdicts import STATES, VERDICTS
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
-from falsefloor.report.refutations import read_refutations, refutations
+from falsefloor.report.refutations import read_refutations, refutations, sentence
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import table_lines
 from falsefloor.report.text import ASCII, UNICODE
@@ -254,6 +254,16 @@ def test_the_summary_tells_each_refutation_with_its_nearest_witness(summary: Sum
     assert "REFUTED  staircase:c=255 · clever · 3 inputs, the nearest:" in shown
     assert "input 0: 1.0000 is claimed, yet an input of class 7 lies at 0.0775 (FF201)." in shown
     assert "falsefloor explain FF201" in shown
+
+
+def test_a_witness_that_is_nearer_by_less_than_what_is_printed_is_said_to_be(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path)) as reader:
+        one, *_ = refutations(reader.series(), reader.findings())
+    close = replace(one, radius=0.11132, distance=0.11130)
+    assert "0.1113 is claimed, yet" in sentence(close) and "lies at 0.1113, 0.02 % nearer (" in sentence(
+        close
+    )
+    assert "nearer" not in sentence(replace(one, radius=0.1113, distance=0.1110))
 
 
 def test_other_suspicions_on_refuted_inputs_are_named(tmp_path: Path) -> None:
