@@ -1,4 +1,4 @@
-"""Floors against ceilings, input by input: a line a cell, the unmasked subject beside the masked one."""
+"""Floors against ceilings, input by input: a line a cell, and below it that of the unmasked subject."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ MOST = 2000
 
 @dataclass(frozen=True)
 class Strip:
-    """One cell: (radius, verdict) of each floor, and the nearest adversarial inputs that ceilings found."""
+    """One cell: (radius, verdict) of each floor, and the nearest adversarial inputs that ceilings found.
+
+    twin: it is the unmasked subject's, drawn below that of the subject that was asked for.
+    """
 
     estimator: str
-    masker: str
+    certified: bool
+    twin: bool
     floors: tuple[tuple[float, str], ...]
     ceilings: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Strips:
-    """The cells of a row's floors, each after that of the unmasked subject, along one side."""
+    """The cells of a row's floors, each before that of the unmasked subject, along one side."""
 
     scale: Scale
     strips: tuple[Strip, ...]
@@ -48,7 +52,7 @@ def read_strips(reader: RunReader, comparison: Comparison, at: Place, entry: Ent
         ),
         None,
     )
-    subjects = [of for of in ((bare,) if bare is row else (bare, row)) if of is not None]
+    subjects = [of for of in ((row,) if bare is row else (row, bare)) if of is not None]
     labels = [one.series.label for one in row.entries if one is not None and one.lower] if row else []
     labels.sort(key=lambda label: label != entry.series.label)
     pairs = [(label, of) for label in labels for of in subjects]
@@ -59,7 +63,8 @@ def read_strips(reader: RunReader, comparison: Comparison, at: Place, entry: Ent
         if one is not None:
             floors = tuple((radius, verdict) for _, radius, verdict in _radii(reader, one, of))
             name = label if one.series.recovers is None else f"rec.{one.series.recovers}"
-            strips.append(Strip(clean(name), clean(of.subject.masker), floors, ceilings[of.subject]))
+            certified = one.series.claim == "lower_bound"
+            strips.append(Strip(clean(name), certified, of is not row, floors, ceilings[of.subject]))
     known = [value for strip in strips for value in (*(r for r, _ in strip.floors), *strip.ceilings)]
     return Strips(scale.logarithmic("radius", known), tuple(strips))
 

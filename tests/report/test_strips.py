@@ -1,4 +1,4 @@
-"""Floors against ceilings on one line: what is read, and that a masked line stands after its unmasked one."""
+"""Floors against ceilings on one line: what is read, and that the unmasked one stands below."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from falsefloor.report.strips import read_strips
 from falsefloor.store.reader import RunReader
 
 
-def test_every_floor_of_a_row_has_a_line_after_that_of_the_unmasked_model(tmp_path: Path) -> None:
+def test_every_floor_of_a_row_has_a_line_and_below_it_that_of_the_unmasked_model(tmp_path: Path) -> None:
     with RunReader(stored(tmp_path)) as reader:
         said = read_comparison(reader)
         row = next(row for row in said.rows if row.subject.masker.startswith("staircase"))
         entry = next(e for e in row.entries if e is not None and e.word == "refuted")
         found = read_strips(reader, said, row.subject._replace(label=entry.series.label), entry)
     first, second = found.strips[:2]
-    assert (first.masker, second.masker) == ("none", row.subject.masker)
+    assert (first.twin, second.twin) == (False, True)
     assert first.estimator == second.estimator == entry.series.label
-    assert all(verdict == "refuted" for _, verdict in second.floors)
-    assert min(radius for radius, _ in second.floors) > max(second.ceilings)
-    assert all(found.scale.at(radius) is not None for radius, _ in second.floors)
+    assert all(verdict == "refuted" for _, verdict in first.floors)
+    assert min(radius for radius, _ in first.floors) > max(first.ceilings)
+    assert all(found.scale.at(radius) is not None for radius, _ in first.floors)
+    assert not any(verdict == "refuted" for _, verdict in second.floors)
 
 
 def test_a_misclassified_input_has_no_place_on_a_line(tmp_path: Path) -> None:

@@ -91,14 +91,14 @@ class Lines(Widget):
         if found is None or not found.strips or width < NAME + 20:
             return
         yield (fit("Floors against ceilings, input by input\n", width, "left").rstrip(" "), "heading")
-        yield (f"{glyphs.floor} floor  {glyphs.cross} refuted floor  {glyphs.ceiling} ceiling\n", "dim")
+        signs = [f"{glyphs.floor} floor", f"{glyphs.cross} refuted", f"{glyphs.ceiling} ceiling"]
+        if any(strip.certified for strip in found.strips):
+            signs.insert(1, f"{glyphs.certified} certified")
+        yield (fit(" ".join(signs), width, "left").rstrip(" ") + "\n", "dim")
         room = self.size.height - 4
         for strip in found.strips[: max(2, room)]:
-            name = words.short_spec(strip.masker if strip.masker == "none" else strip.estimator)
-            yield (
-                fit(name, NAME - 1, "left", more=glyphs.ellipsis) + " ",
-                "dim" if strip.masker == "none" else "",
-            )
+            name = "  unmasked" if strip.twin else words.short_spec(strip.estimator)
+            yield (fit(name, NAME - 1, "left", more=glyphs.ellipsis) + " ", "dim" if strip.twin else "")
             yield from line(strip, found, width - NAME, glyphs)
             yield ("\n", "")
         yield (" " * NAME + _ticks(found, width - NAME), "dim")
@@ -118,7 +118,8 @@ def line(strip: Strip, of: Strips, width: int, glyphs: Glyphs) -> Iterator[tuple
     for radius, verdict in sorted(strip.floors, key=lambda one: one[1] == "refuted"):
         if (at := place(radius)) is not None:
             refuted = verdict == "refuted"
-            marks[at] = (glyphs.cross if refuted else glyphs.floor, tone(verdict) or "primary")
+            sound = glyphs.certified if strip.certified else glyphs.floor
+            marks[at] = (glyphs.cross if refuted else sound, tone(verdict) or "primary")
     low, high = min(marks, default=0), max(marks, default=-1)
     for at in range(width):
         yield marks.get(at, (glyphs.line if low < at < high else " ", "dim"))
