@@ -9,7 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from falsefloor.cli import diagnose, doctor, explain, export, plugins, replay, reproduce, run, runs, show
+from falsefloor.cli import (
+    claim,
+    diagnose,
+    doctor,
+    explain,
+    export,
+    plugins,
+    replay,
+    reproduce,
+    run,
+    runs,
+    show,
+)
 from falsefloor.cli.ending import EPILOG, INTERRUPTED
 from falsefloor.cli.terminal import OPENED, interactive, say
 from falsefloor.errors import FalsefloorError, did_you_mean, meant
@@ -43,6 +55,7 @@ app.command("replay", rich_help_panel=RUNS)(replay.replay)
 app.command("compare", rich_help_panel=RUNS)(export.compare)
 app.command("export", rich_help_panel=RUNS)(export.export)
 app.command("diagnose", rich_help_panel=HELP)(diagnose.diagnose)
+app.command("claim", rich_help_panel=HELP)(claim.claim)
 app.command("reproduce", rich_help_panel=START)(reproduce.reproduce)
 app.command("explain", rich_help_panel=HELP)(explain.explain)
 app.command("inputs", rich_help_panel=HELP)(explain.inputs)

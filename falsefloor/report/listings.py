@@ -20,7 +20,7 @@ STATUS = {
     "done": "green", "running": "cyan", "queued": "cyan", "paused": "yellow", "failed": "bold red",
     "lost": "bold red", "unreadable": "bold red", "healthy": "green", "broken": "bold red",
     "incompatible": "bold red", "timed out": "bold red", "duplicate": "yellow", "ok": "green",
-    "warning": "yellow", "bad": "bold red",
+    "warning": "yellow", "bad": "bold red", "held": "green", "refuted": "bold red", "not decided": "yellow",
 }  # fmt: skip
 
 

@@ -144,6 +144,19 @@ class Results:
             for radius in chosen
         ]
 
+    def claim(self, *claims: str) -> list[dict[str, Any]]:
+        """Each claim, as "linf 8/255 accuracy >= 0.61", of each subject under its norm: ``outcome``, "held",
+        "refuted" or "not decided", why, the counts, and the ``witnesses`` within its radius.
+
+        Raises `UsageError` for what is no claim, or of what was not run.
+        """
+        from falsefloor.report.accuracy import read_sets
+        from falsefloor.report.claims import check_claims, parse_claim
+
+        with self.reader() as reader:
+            told = [parse_claim(one) for one in claims]
+            return [one.to_json() for one in check_claims(told, read_sets(reader), reader.models())[0]]
+
     def plot(self, kind: str = "radii", *place: Any) -> Sheet:
         """A picture, as a figure of matplotlib's (the extra `report`).
 
