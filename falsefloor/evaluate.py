@@ -73,6 +73,7 @@ def evaluate(
     effort: str = Study.effort,
     output: str | int | None = None,
     target: int | None = None,
+    average: int | None = None,
     scale: Any = None,
     step: Any = None,
     immutable: Any = None,
@@ -95,6 +96,8 @@ def evaluate(
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
     budgets of what is not set. output: which of several values that the model returns are its logits, by name
     or number; one logit f means the two classes (0, f). target: the only class to move to, by number.
+    average: of a model that answers at random, judge the mean over so many draws, the same ones at every point
+    (EOT, arXiv 1707.07397).
     progress: show it on stderr; None shows it on a terminal and in a notebook. Radii are in the inputs' own
     units.
 
@@ -107,7 +110,7 @@ def evaluate(
     if points.ndim < 2:
         raise UsageError(f"inputs are a batch (N, *shape); these have the shape {tuple(points.shape)}.")
     truth = None if labels is None else _tensor(labels, "labels")
-    chosen = {name: given[name] for name in ("output", "target") if given[name] is not None}
+    chosen = {name: given[name] for name in ("output", "target", "average") if given[name] is not None}
     objects = HandedOver(catalogue())
     study = study_from(
         {

@@ -21,10 +21,12 @@ from falsefloor.gradients.through import Through
 from falsefloor.numerics.margins import predicted
 from falsefloor.plugins.loading import load, make
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
+from falsefloor.subjects.draws import averaged, ceiling_interval
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.repeats import shift
 from falsefloor.subjects.observe.share import share_of_ball
 from falsefloor.subjects.settle import Settled, settle
+from falsefloor.subjects.subject import ModelSubject
 
 SHIFT = 1e-4
 """Relative move of the logits that is more than a device's own order of sums (FF105's)."""
@@ -230,6 +232,8 @@ def _together(work: _Work, judged: Any, ready: Sequence[int]) -> dict[int, Estim
         settled = settle(subject, kept, labels, estimate.witness, norm=norm, rows=session.rows)
         own = task.prepared.own
         rows = [_settled(row, settled, at, claim=estimator.claim, own=own) for at, row in enumerate(rows)]
+        if estimator.claim == "upper_bound" and averaged(subject.module) is not None:
+            rows = [_between(row, subject, kept[at], settled.points[at]) for at, row in enumerate(rows)]
     return dict(zip(ready, rows, strict=True))
 
 
@@ -273,6 +277,14 @@ def _settled(
         notes=[*row.notes, ("FF504", f"{said}; the ceiling was dropped")],
         evidence={**row.evidence, "unsettled": 1.0, **({"batch_only": 1.0} if alone else {})},
     )
+
+
+def _between(row: EstimateResult, subject: ModelSubject, point: Tensor, witness: Tensor) -> EstimateResult:
+    """A ceiling of a mean over draws, with the interval of the expectation's."""
+    if row.radius is None or not 0 < row.radius < float("inf") or row.label is None:
+        return row
+    ends = ceiling_interval(subject.module, point, witness, label=row.label, distance=row.radius)
+    return row if ends is None else replace(row, interval=ends)
 
 
 def _shares(task: Task, session: Session, rows: dict[int, EstimateResult], *, claim: str) -> None:

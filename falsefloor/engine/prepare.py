@@ -30,6 +30,7 @@ from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import bare, check_initialised
+from falsefloor.subjects.draws import Averaged
 from falsefloor.subjects.fronts import Normalise, Scaled, Towards
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
@@ -159,6 +160,10 @@ def prepare(
         module, points, output=None if output is None else str(output), bounds=(lowest, highest)
     )
     module = dressed(module, after=behind).to(device)
+    draws = int(model.get("average", 0))
+    if draws:
+        module = Averaged(module, draws)
+        said.append(f"judged is the mean of the logits over {draws} draws, the same ones at every point")
     # a declared number that differs is told when the model is asked
     classes = found if behind else loaded.classes or found
     subject = ModelSubject(module, classes=classes, bounds=bounds, dtype=points.dtype)

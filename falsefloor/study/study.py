@@ -14,6 +14,9 @@ from falsefloor.options import Number, Option, numbers, settings
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack, show_option
 
 
+MOST_DRAWS = 10_000
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model reference with its domain. ``mean`` and ``std`` are applied after the domain, per channel.
@@ -30,6 +33,9 @@ class ModelSpec:
     std: tuple[float, ...] | None = option(None, help="Per channel, divided by before the model.")
     output: str = option("", help="Which of several outputs are the logits: a name or a number.")
     target: str = option("", help="The only class to move to, by number; empty: any.")
+    average: str = option(
+        "", help="Judge the mean over so many draws of a model that answers at random; empty: as it answers."
+    )
     scale: tuple[Number, ...] | None = option(
         None, help="Per feature or channel, what counts as a distance of 1; or FILE.npy."
     )
@@ -47,6 +53,13 @@ class ModelSpec:
         target: object = self.target
         if target is None or (isinstance(target, int) and not isinstance(target, bool)):
             object.__setattr__(self, "target", "" if target is None else str(target))
+        average: object = self.average
+        if average is None or (isinstance(average, int) and not isinstance(average, bool)):
+            object.__setattr__(self, "average", "" if average is None else str(average))
+        if self.average and not (self.average.isdigit() and 1 <= int(self.average) <= MOST_DRAWS):
+            raise UsageError(
+                f"average is a number of draws, 1 to {MOST_DRAWS}; not {self.average!r}.", key="average"
+            )
         if self.target and not self.target.isdigit():
             raise UsageError(
                 f"target is a class by its number, 0 or above; not {self.target!r}.", key="target"
@@ -73,7 +86,9 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        return self.label or self.use
+        """With how many draws it is the mean of: said wherever a number of it stands."""
+        mean = f", mean of {self.average} draws" if self.average else ""
+        return (self.label or self.use) + mean
 
 
 DOMAIN = settings(ModelSpec)

@@ -135,6 +135,8 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
         spec["target"] = model.target
     if model.output:
         spec["output"] = model.output
+    if model.average:
+        spec["average"] = model.average
     return spec
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from falsefloor.api import Masker
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.subjects.copies import copied
+from falsefloor.subjects.draws import Averaged
 
 
 class Composed(nn.Module):
@@ -43,7 +44,7 @@ class Dressed(nn.Sequential):
 
     def __init__(self, before: Sequence[nn.Module], model: nn.Module, after: Sequence[nn.Module]) -> None:
         super().__init__(*before, model, *after)
-        self.prefix = f"{len(before)}."
+        self.prefix = f"{len(before)}.{getattr(model, 'prefix', '')}"
 
 
 def dressed(
@@ -53,7 +54,7 @@ def dressed(
     if not before and not after:
         return module
     if isinstance(module, Dressed):
-        at = int(module.prefix[:-1])
+        at = int(module.prefix.partition(".")[0])
         parts = [*module]
         return Dressed([*before, *parts[:at]], parts[at], [*parts[at + 1 :], *after])
     return Dressed(before, module, after)
@@ -82,7 +83,7 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:
     names = dict(body.named_modules(remove_duplicate=False))
     names.pop("")
-    prefix = body.prefix if isinstance(body, Dressed) else ""
+    prefix = str(getattr(body, "prefix", "")) if isinstance(body, Dressed | Averaged) else ""
     own = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     if place in own:
         place = prefix + place
