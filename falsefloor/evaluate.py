@@ -96,7 +96,7 @@ def evaluate(
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
     budgets of what is not set. output: which of several values that the model returns are its logits, by name
     or number; one logit f means the two classes (0, f). target: the only class to move to, by number.
-    average: of a model that answers at random, judge the mean over so many draws, the same ones at every point
+    average: of a model that answers at random, judge the mean over so many draws, the same ones everywhere
     (EOT, arXiv 1707.07397).
     progress: show it on stderr; None shows it on a terminal and in a notebook. Radii are in the inputs' own
     units.

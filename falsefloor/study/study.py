@@ -13,7 +13,6 @@ from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.options import Number, Option, numbers, settings
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack, show_option
 
-
 MOST_DRAWS = 10_000
 
 

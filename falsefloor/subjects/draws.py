@@ -1,9 +1,10 @@
 """A model that answers at random, as the mean of its answers over a fixed set of draws.
 
-The expectation over the model's own randomness (EOT, Athalye et al. 2017, arXiv 1707.07397) with common random
-numbers: the same draws for every row, input and call, so that what is judged is one function with one gradient.
-The draws are a Latin hypercube (McKay et al. 1979): each number that a forward draws takes every K-th part of
-its distribution once in K draws, so that what is additive in the noise averages out as 1/K, not 1/sqrt(K).
+The expectation over the model's own randomness (EOT, Athalye et al. 2017, arXiv 1707.07397) with common
+random numbers: the same draws for every row, input and call, so that what is judged is one function with one
+gradient. The draws are a Latin hypercube (McKay et al. 1979): each number that a forward draws takes every
+K-th part of its distribution once in K draws, the lower parts mirrored in the upper ones. So what is linear
+in symmetric noise cancels, and what is additive in any noise averages out as 1/K, not as 1/sqrt(K).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,12 +31,14 @@ KINDS = {
     "uniform_": "uniform", "rand": "uniform", "rand_like": "uniform",
     "randint": "whole", "randint_like": "whole", "bernoulli": "coin", "bernoulli_": "coin",
 }  # fmt: skip
-"""Operations that are drawn as a Latin hypercube; others are drawn by torch, each draw by a seed of its own."""
+"""Operations that are drawn as a Latin hypercube; others torch draws, each by a seed of its own."""
+KEPT = 4096
+"""Numbers of one operation that are kept from call to call at most."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The ``number``-th of ``of`` draws of a set."""
+    """The ``number``-th of ``of`` draws of a set, its ``family``."""
 
     family: int
     number: int
@@ -49,29 +53,35 @@ class Draw:
     def seed(self) -> int:
         return FIRST + 65_537 * (10_007 * self.family + self.number + 1)
 
-    def uniform(self, shape: Sequence[int], device: torch.device, *, place: int) -> Tensor:
+    def uniform(self, shape: tuple[int, ...], device: torch.device, *, place: int) -> Tensor:
         """Numbers in (0, 1), float64, for the ``place``-th random operation of a forward."""
         strata = self.strata
         if self.number >= strata or strata == 1:
             torch.manual_seed(self.seed + place)
             return torch.rand(shape, dtype=torch.float64, device=device).clamp(1e-9, 1 - 1e-9)
         torch.manual_seed(FIRST + 65_537 * 10_007 * self.family + place)
-        bits = torch.randint(0, 2**62, tuple(shape), device=device)
+        bits = torch.randint(0, 2**62, shape, device=device)
         within = torch.rand(shape, dtype=torch.float64, device=device)
         parts = [(bits >> (14 * n)) & (strata - 1) for n in range(4)]
         # one of many permutations of the strata for each number: each step can be undone
         at = (((self.number ^ parts[0]) * (parts[1] | 1) + parts[2]) & (strata - 1)) ^ parts[3]
+        within = torch.where(at < strata // 2, within, 1 - within)
         return ((at + within) / strata).clamp(1e-9, 1 - 1e-9)
 
 
-class _Drawn(TorchDispatchMode):
+@lru_cache(maxsize=1024)
+def _kept(draw: Draw, shape: tuple[int, ...], device: torch.device, place: int) -> Tensor:
+    return draw.uniform(shape, device, place=place)
+
+
+class _Drawn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is open every random operation of torch draws what its place in the forward and the draw say.
 
     Each is seeded by itself, so that how much another one drew, for how many rows, reaches none behind it.
     """
 
     def __init__(self, draw: Draw) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.draw = draw
         self.place = 0
 
@@ -84,35 +94,45 @@ class _Drawn(TorchDispatchMode):
         self.place += 1
         if "generator" in told:
             told["generator"] = None  # a model's own generator stays as it is
-        torch.manual_seed(self.draw.seed + self.place)
+        name = func.overloadpacket.__name__
+        kind = KINDS.get(name)
+        if kind is None:
+            torch.manual_seed(self.draw.seed + self.place)
         drawn = func(*args, **told)
-        kind = KINDS.get(func.overloadpacket.__name__)
         if kind is None:
             return drawn
-        even = self.draw.uniform(drawn.shape, drawn.device, place=self.place)
-        return drawn.copy_(_shaped(kind, even, func.overloadpacket.__name__, args))
+        given = (tuple(drawn.shape), drawn.device)
+        even = (
+            _kept(self.draw, *given, self.place)
+            if drawn.numel() <= KEPT
+            else self.draw.uniform(*given, place=self.place)
+        )
+        return drawn.copy_(_shaped(kind, even, name, args))
 
 
 def _shaped(kind: str, even: Tensor, name: str, args: Sequence[Any]) -> Tensor:
     """Numbers of a distribution, with an operation's arguments, from uniform ones."""
     numbers = [one for one in args if isinstance(one, int | float)]
     if kind == "coin":
-        return even < (args[1] if len(args) > 1 else 0.5 if name == "bernoulli_" else args[0])
+        chance: Tensor | float = args[1] if len(args) > 1 else 0.5 if name == "bernoulli_" else args[0]
+        return even < chance
     if kind == "whole":
         low, high = (0, numbers[0]) if len(numbers) == 1 else numbers[:2]
-        return low + (even * (high - low)).floor()
+        whole: Tensor = low + (even * (high - low)).floor()
+        return whole
     if kind == "uniform":
-        low, high = numbers if name == "uniform_" and len(numbers) == 2 else (0.0, 1.0)
+        low, high = numbers if name == "uniform_" and len(numbers) == 2 else [0.0, 1.0]
         # a float32 rounds up to the end that is left out
-        return (low + (high - low) * even).clamp(max=high - (high - low) * 2.0**-24)
-    mean, deviation = (
-        args[:2] if name == "normal" else (*numbers, 0.0, 1.0)[:2] if len(numbers) != 1 else (numbers[0], 1.0)
-    )
-    return (
-        mean + deviation * torch.special.ndtri(even)
-        if name.startswith("normal")
-        else torch.special.ndtri(even)
-    )
+        spread: Tensor = low + (high - low) * even
+        return spread.clamp(max=high - (high - low) * 2.0**-24)
+    if not name.startswith("normal"):
+        return torch.special.ndtri(even)
+    if name == "normal":
+        mean, deviation = args[:2]
+    else:
+        mean, deviation = (*numbers, *(0.0, 1.0)[len(numbers) :])[:2]
+    shaped: Tensor = mean + deviation * torch.special.ndtri(even)
+    return shaped
 
 
 class Averaged(nn.Module):
@@ -140,7 +160,8 @@ class Averaged(nn.Module):
         """Rows side by side where torch can, else one by one: either way each meets the same draw."""
         try:
             with _seeded(draw):
-                answer: Tensor = torch.vmap(lambda row: self.model(row[None])[0], randomness="same")(inputs)
+                each = torch.vmap(lambda row: self.model(row[None])[0], randomness="same")
+                answer: Tensor = each(inputs)
                 return answer
         except torch.OutOfMemoryError:
             raise
@@ -166,7 +187,7 @@ def _seeded(draw: Draw) -> Iterator[None]:
     import numpy as np
 
     random.seed(draw.seed)
-    np.random.seed(draw.seed % 2**32)  # noqa: NPY002
+    np.random.seed(draw.seed % 2**32)
     with _Drawn(draw):
         yield
 
@@ -176,13 +197,13 @@ def _as_before(device: torch.device) -> Iterator[None]:
     """Common generators as they were, whatever was drawn."""
     import numpy as np
 
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+            np.random.set_state(numpy)
 
 
 def averaged(module: nn.Module) -> Averaged | None:
