@@ -18,6 +18,7 @@ from typing import Any
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import UsageError
 from falsefloor.jsonable import as_number
+from falsefloor.observed import Observed
 from falsefloor.report.standing import DOUBTED
 from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import clean, number
@@ -52,7 +53,7 @@ class Known:
             return
         if record["claim"] == "upper_bound":
             if record["witness"]:
-                self._met(radius, record["witness"])
+                self.meet(radius, record["witness"])
         elif record["verdict"] not in DOUBTED:
             # a proof of another function, a smoothed one for example, says nothing of this one
             proof = record["claim"] == "lower_bound" and not (record.get("evidence") or {}).get("about")
@@ -61,14 +62,15 @@ class Known:
         for warning in record["warnings"]:
             if warning["severity"] == "refuted" and warning["witness"]:
                 distance = as_number(warning["witness"].get("distance"))
-                self._met(math.inf if distance is None else distance, warning["witness"])
+                self.meet(math.inf if distance is None else distance, warning["witness"])
 
     @property
     def blank(self) -> bool:
         """Whether nothing came back of an input that could withstand."""
         return not (self.wrong or self.proved or self.estimated or self.found < math.inf)
 
-    def _met(self, distance: float, witness: Any) -> None:
+    def meet(self, distance: float, witness: Any) -> None:
+        """A verified point of another class."""
         if distance < self.found:
             told = witness if isinstance(witness, Mapping) else {"array": witness}
             self.found, self.predicted, self.array = distance, told.get("predicted"), str(told.get("array"))
@@ -194,6 +196,12 @@ def read_sets(reader: RunReader) -> list[InputSet]:
     """Of a run as it stands now. Raises `UsageError` where nothing came back yet."""
     info = reader.info()
     sets = input_sets(reader.estimates(), reader.models(), going=info.status not in ENDED)
+    at = {one.place: one.known for one in sets}
+    for seen in reader.observations():
+        known = at.get(Place(seen["model"], seen["masker"], seen["norm"]), {}).get(seen["input"])
+        observed = Observed.read(seen["facts"])
+        if known is not None and (met := observed.met.changed) is not None and met.distance is not None:
+            known.meet(met.distance, {"array": observed.array(met.array)})
     if not sets:
         raise UsageError(f"run {info.id} is {info.status} and has no estimates: there is nothing to count.")
     return sets

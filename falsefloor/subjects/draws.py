@@ -125,13 +125,14 @@ def _shaped(kind: str, even: Tensor, name: str, args: Sequence[Any]) -> Tensor:
         # a float32 rounds up to the end that is left out
         spread: Tensor = low + (high - low) * even
         return spread.clamp(max=high - (high - low) * 2.0**-24)
+    bell: Tensor = torch.special.ndtri(even)
     if not name.startswith("normal"):
-        return torch.special.ndtri(even)
+        return bell
     if name == "normal":
         mean, deviation = args[:2]
     else:
         mean, deviation = (*numbers, *(0.0, 1.0)[len(numbers) :])[:2]
-    shaped: Tensor = mean + deviation * torch.special.ndtri(even)
+    shaped: Tensor = mean + deviation * bell
     return shaped
 
 
