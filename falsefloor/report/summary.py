@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ class Summary:
         if not self.live:
             yield from _refuted(self.refuted, self.comparison, self.info.id, width=width, glyphs=glyphs)
             yield from _kinds(self.kinds, width=width)
+            yield from _unanswered(self.comparison, width=width)
             yield from _onwards(self.info, self.comparison, self.refuted)
 
 
@@ -99,6 +101,24 @@ def _kinds(kinds: tuple[Kind, ...], *, width: int) -> Iterator[Text]:
         yield from (Text(f"  {piece}", style="dim") for piece in wrapped(one.message, width - 2))
     if len(kinds) > SHOWN:
         yield Text(f"and {len(kinds) - SHOWN} more kinds of warnings.")
+
+
+def _unanswered(comparison: Comparison, *, width: int) -> Iterator[Text]:
+    """Why estimates failed or were skipped, where no row says it: one line an estimator and reason."""
+    told: Counter[tuple[str, str, str]] = Counter()
+    for row in comparison.rows:
+        for entry in filter(None, row.entries):
+            word, why = "failed" if entry.failed else "skipped", clean(entry.cell.failure)
+            if why and why != row.reason:
+                told[word, clean(entry.series.label), why] += entry.cell.verdicts.get(word, 0)
+    if told:
+        yield Text("")
+    for (word, label, why), count in [*told.items()][:SHOWN]:
+        many = f", {count:,} estimate{'s' * (count != 1)}"
+        yield from _fold(Text.assemble((f"{word:<8}", STYLES[word]), (f" {label}", "bold"), many), width)
+        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(why, width - 2))
+    if len(told) > SHOWN:
+        yield Text(f"and {len(told) - SHOWN} more reasons.")
 
 
 def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, ...]) -> Iterator[Text]:

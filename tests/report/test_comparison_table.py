@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -280,6 +281,14 @@ def test_a_run_that_stopped_says_how_to_go_on(tmp_path: Path) -> None:
     with RunReader(sample(tmp_path, status="cancelled")) as reader:
         shown = draw(Summary(reader.info(), read_comparison(reader)), encoding="utf-8")
     assert "falsefloor resume" in shown
+
+
+def test_why_an_estimate_failed_is_told_where_the_row_tells_something_graver(tmp_path: Path) -> None:
+    with RunReader(sample(tmp_path, failing=["finite-difference"])) as reader:
+        shown = draw(Summary(reader.info(), read_comparison(reader)), encoding="utf-8")
+    assert re.search(
+        r"failed   finite-difference, \d estimates\n  the estimator raised ValueError: no", shown
+    )
 
 
 def test_a_run_that_failed_before_anything_was_planned_offers_nothing_to_open(summary: Summary) -> None:
