@@ -86,9 +86,8 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
 
     shown = f"{code} is a plugin: falsefloor plugins show {code}. "
     found += shown * any(plugin.name == code for plugin in discover())
-    found += f"It is a code of the package {code.partition(':')[0]!r}, which is not installed here. " * (
-        ":" in code
-    )
+    package, colon, _ = code.partition(":")
+    found += f"It is a code of the package {package!r}, which is not installed here. " * bool(colon)
     raise UsageError(f"no warning {code!r}. {found}{known}")
 
 

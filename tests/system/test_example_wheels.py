@@ -73,3 +73,18 @@ def test_a_generated_package_has_nothing_to_lint(clean: Environment, kind: str) 
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generated_package_passes_pyright(clean: Environment, kind: str) -> None:
+    pytest.importorskip("pyright", reason="pip install pyright; it fetches node where there is none")
+    made = clean.folder / "typed"
+    assert clean.run("plugins", "new", f"typed-{kind}", "--kind", kind, "--into", made).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable],
+        cwd=made / f"falsefloor-typed-{kind}",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -51,6 +52,7 @@ class _Half(torch.nn.Module):
 
 class _Context:
     rows = 16
+    logger = logging.getLogger("test")
 
     def __init__(self) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in range(2)]
