@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from honest_models import ARCHITECTURES, Architecture, data, trained
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 import falsefloor as ff
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.projections import shrink
+from falsefloor.report.results import Results
 
 NORMS = ("linf", "l2", "l1")
 INPUTS = 4
@@ -69,10 +71,11 @@ def judged(one: Architecture, norms: Sequence[str], *, inputs: int) -> list[Row]
         radius = e["radius"] if isinstance(e["radius"], float) else float("nan")
         verdict = e["verdict"] or e["status"]
         codes = tuple(w["code"] for w in e["warnings"] if w["severity"] in BELOW)
-        # nothing that is near contradicts a ceiling: it is a point that was found
-        genuine = e["claim"] != "upper_bound" and _genuine(
-            model, x[e["input"]], int(labels[e["input"]]), radius, e["norm"], verdict
-        )
+        point, label = x[e["input"]], int(labels[e["input"]])
+        if e["claim"] == "upper_bound":
+            genuine = _nearer(model, results, e, point, label)
+        else:
+            genuine = _genuine(model, point, label, radius, e["norm"], verdict)
         rows.append(
             Row(one.name, one.apart, e["norm"], e["name"], e["input"], radius, verdict, codes, genuine)
         )
@@ -97,6 +100,18 @@ def _genuine(model: nn.Module, x: Tensor, label: int, radius: float, norm: str, 
     if verdict == "vacuous":
         return not contradicted(model, x, label, radius * USELESS, norm)
     return contradicted(model, x, label, radius, norm)
+
+
+def _nearer(model: nn.Module, results: Results, estimate: dict[str, Any], x: Tensor, label: int) -> bool:
+    """Of a ceiling, which no point contradicts: whether the one that makes it loose (FF505) is nearer and of
+    another class."""
+    for warning in estimate["warnings"]:
+        if warning["code"] == "FF505":
+            point = torch.tensor(results.array(warning["witness"])).reshape(x.shape)
+            away = float(vector_norm((point.double() - x.double())[None], estimate["norm"]))
+            if away < estimate["radius"] and int(classes(_logits(model, point.to(x.dtype)[None]))) != label:
+                return True
+    return False
 
 
 def contradicted(model: nn.Module, x: Tensor, label: int, radius: float, norm: str) -> bool:

@@ -87,13 +87,13 @@ def resamples(known: Known, study: Study, series: Sequence[Series], installed: C
     """One unit for each run of inputs on which one of `CODES` fired, in the table's order.
 
     The same estimator with its own ``samples`` times `TIMES`, and everything else as it was. An estimator
-    without a whole number of that name is not asked, whoever wrote it, nor one whose options allow no more;
-    nor is a repaired estimate. Exactly the inputs that fired are, so that the chunk decides how they are cut
-    into units and not which they are.
+    without a whole number of that name is not asked, whoever wrote it, nor one whose options allow no more.
+    A repaired estimate is, through its repaired gradient. Exactly the inputs that fired are, so that the
+    chunk decides how they are cut into units and not which they are.
     """
     wanted = known.new("resample", known.fired)
     units = []
-    for one in series:
+    for one in (one for raw in series for one in (raw, recovered(raw))):
         numbers = wanted.get(one.place, set())
         params = _more(one) if numbers else None
         if params is not None and installed.accepts(one.estimator.use, params):
@@ -235,9 +235,9 @@ def _repaired(one: Series) -> bool:
 
 
 def _more(one: Series) -> dict[str, Scalar] | None:
-    """The complete parameters with more samples; None where there is nothing to multiply, or a repair."""
+    """The complete parameters with more samples; None where there is nothing to multiply."""
     samples = one.params.get("samples")
-    if _repaired(one) or type(samples) is not int or samples < 1:
+    if type(samples) is not int or samples < 1:
         return None
     return {**one.params, "samples": samples * TIMES}
 

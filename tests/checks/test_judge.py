@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored_facts import OBSERVED, attack, bare, estimate, facts
+from stored_facts import ARRAYS, OBSERVED, attack, bare, estimate, facts
 
 from falsefloor.api import Check, CodeInfo, Facts, Finding
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
@@ -200,6 +200,26 @@ def test_a_verdict_is_never_stronger_than_the_evidence(said: list[Finding], base
 def test_above_a_verified_ceiling_nothing_is_ever_held(radius: float, bound: float) -> None:
     judged = verdict(facts(estimate(radius), attack(bound), counterexample=None))
     assert (judged == "refuted") == (radius > bound * (1 + 1e-6))
+
+
+@given(
+    radius=st.floats(1e-3, 1.0),
+    seen=st.floats(1e-3, 1.0) | st.none(),
+    met=st.floats(1e-3, 1.0) | st.none(),
+    other=st.floats(1e-3, 1.0) | st.none(),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_ceiling_is_held_more_than_two_percent_above_a_point_that_is_known(
+    radius: float, seen: float | None, met: float | None, other: float | None
+) -> None:
+    """Whoever knows it: the observation, any call of anybody, another upper bound."""
+    arrays = {**ARRAYS, "met-changed": "U/0/met-changed"}
+    changed = met and {"distance": met, "finder": "clever", "array": "met-changed"}
+    looked = seen and {"distance": seen, "predicted": 8, "array": "counterexample"}
+    others = [attack(other, "B/0/witness")] if other else [estimate(1e-4)]
+    given = facts(attack(radius), *others, counterexample=looked, met={"changed": changed}, arrays=arrays)
+    nearest = min((one for one in (seen, met, other) if one), default=math.inf)
+    assert (verdict(given) == "held") is (radius <= 1.02 * nearest)
 
 
 def test_a_subject_that_wavers_is_suspect_since_no_point_of_it_can_be_promised_to_replay() -> None:

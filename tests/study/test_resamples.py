@@ -88,12 +88,14 @@ def test_what_is_planned_is_not_asked_for_again() -> None:
     assert asked(place(3), done={place(3)}) == []
 
 
-def test_a_repaired_estimate_is_not_made_again() -> None:
-    study, series = cells(estimators=["clever"], maskers=[RAMP])
-    again = [recovered(one) for one in series]
-    assert resamples(Known(fired=[place(label=again[0].label)]), study, again, INSTALLED) == []
+def test_a_repaired_estimate_is_made_again_through_its_repaired_gradient() -> None:
+    (repaired,) = [recovered(one) for one in cells(estimators=["clever"], maskers=[RAMP])[1]]
+    (unit,) = asked(place(label=repaired.label), estimators=["clever"], maskers=[RAMP])
+    told = unit.spec()["extra"]["resample"]
+    assert (told["label"], told["gradient"], told["params"]["samples"]) == ("clever (recovered)", "auto", 80)
     by_hand = {"use": "clever", "label": "by hand", "gradient": "auto"}
-    assert asked(place(label="by hand"), estimators=[by_hand]) == []
+    (unit,) = asked(place(label="by hand"), estimators=[by_hand])
+    assert unit.spec()["extra"]["resample"]["gradient"] == "auto"
 
 
 @pytest.mark.parametrize(
