@@ -106,7 +106,7 @@ def _genuine(model: nn.Module, x: Tensor, label: int, radius: float, norm: str, 
 
 
 def _shown(model: nn.Module, results: Results, estimate: dict[str, Any], x: Tensor, label: int) -> bool:
-    """Whether a point that comes with a warning is nearer than the estimate and of another class, asked of the
+    """Whether a point that comes with a warning is nearer than the estimate and of another class, by the
     model itself: it refutes a floor, and makes a ceiling loose (FF505)."""
     for warning in estimate["warnings"]:
         if warning["code"] in POINTS and warning["witness"]:

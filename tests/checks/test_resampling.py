@@ -103,6 +103,22 @@ def test_steep_pieces_that_more_samples_do_not_change_are_a_note() -> None:
     assert [one.severity for one in (stays, falls, capped, zeros)] == ["note", *["suspect"] * 3]
 
 
+def test_few_differences_yield_to_many_gradients_that_say_no_less() -> None:
+    """Recurrent nets: 16 points whose score falls with 64, where 1,000 gradients put the floor as high."""
+
+    def few(radius: float, *others: Any, **observed: Any) -> str:
+        judged = estimate(radius, estimator="finite-difference", plateau_scale=0.01, gradient_norm_max=5000.0)
+        again = {**more(0.05, of="finite-difference"), **more(0.1)}
+        (found,) = gradient.spiky(facts(judged, *others, resampled=again, **observed)) or []
+        return found.severity
+
+    calm, spiky = estimate(0.1), estimate(0.1, gradient_norm_max=5000.0)
+    assert few(0.105, calm) == few(0.105, spiky) == "note"
+    assert few(0.111, calm) == "suspect"
+    assert few(0.105) == few(0.105, estimate(0.1, vanished_share=0.6)) == "suspect"
+    assert few(0.105, calm, gradients=steps(0.5, ratio=2.1)) == "suspect"
+
+
 def test_a_ramp_stays_in_doubt_though_its_score_stays() -> None:
     """Where every sample meets a riser the score stays, and the gradient is not the function's (FF102)."""
     over = {"gradients": steps(0.5, ratio=2.1)}
