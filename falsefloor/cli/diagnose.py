@@ -1,29 +1,46 @@
-"""`diagnose`: one command for somebody else's model."""
+"""`diagnose`: one command for somebody else's model, or for a run that is stored."""
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned
 from falsefloor.cli.settings import NormNames, with_settings
-from falsefloor.cli.terminal import AsJson, say, show, show_document
+from falsefloor.cli.terminal import AsJson, find, say, show, show_document, show_text
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
 
 
-@with_settings("inputs", "seed", "device", "bounds", "scale", "step", "immutable", "mean", "std", "output")
+class Format(enum.StrEnum):
+    """What a checklist is printed as."""
+
+    text = "text"
+    md = "md"
+    tex = "tex"
+
+
+@with_settings(
+    *("inputs", "seed", "device", "bounds", "scale", "step", "immutable", "mean", "std", "output", "average")
+)
 def diagnose(
     ctx: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="digits:mlp, python:net.py:build, export:net.pt2.")
+        str, typer.Argument(metavar="MODEL|RUN", help="digits:mlp, python:net.py:build, export:net.pt2.")
     ],
     masker: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Maskers to put on it first, to try this out.")
     ] = None,
     norm: NormNames = None,
+    checklist: Annotated[
+        bool, typer.Option("--checklist", help="What a reviewer asks of an evaluation (Carlini et al. 2019).")
+    ] = False,
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="Of the checklist, for an appendix.")
+    ] = Format.text,
     as_json: AsJson = False,
     **settings: str | bool | None,
 ) -> None:
@@ -31,18 +48,27 @@ def diagnose(
 
     Observes the model, locates what hides the gradient, estimates the steps of
     hidden quantisers, repairs the gradient and estimates again; the run is kept.
-    For example:
+    Of a stored run it says what was measured there. For example:
 
     falsefloor diagnose digits:mlp --inputs digits:0-4 --masker staircase:c=255
     """
     from falsefloor.cli.studies import build_study
+    from falsefloor.errors import UsageError
+    from falsefloor.report.checklist import MORE
+    from falsefloor.store.run_dir import is_reference
     from falsefloor.worker.launch import start
 
+    form = format_ if checklist else None
+    if is_reference(model):
+        if given := [name for name, value in settings.items() if value is not None]:
+            raise UsageError(f"--{given[0].replace('_', '-')} is of a new run; {model} is a stored one.")
+        _tell(find(ctx, model), form, as_json=as_json)
+        return
     study = build_study(
         None,
         models=[model],
         maskers=masker or ["none"],
-        estimators=["clever", "finite-difference", "attack"],
+        estimators=["clever", "finite-difference", "attack", *([MORE] if checklist else [])],
         norms=norm or (),
         tag="diagnose",
         **settings,
@@ -52,27 +78,45 @@ def diagnose(
     run, said = start(study, ctx.obj)
     for line in said:
         say(f"note: {line}")
-    leave(conclude(run, as_json=as_json))
+    say(f"run {run.id}")
+    leave(conclude(run, form, as_json=as_json))
 
 
-def conclude(run: RunDir, *, as_json: bool) -> Ending:
+def conclude(run: RunDir, form: Format | None, *, as_json: bool) -> Ending:
     """Follow a run to its end, print what it says of its models, and return how the command ends."""
     from falsefloor.cli.follow import follow
+
+    interrupted = follow(run, owner=True)
+    refuse_unplanned(run)
+    _tell(run, form, as_json=as_json)
+    return ending(run, interrupted=interrupted)
+
+
+def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:
+    """What a run says of its models; form: as the checklist, in this form."""
     from falsefloor.jsonable import finite
+    from falsefloor.report.checklist import read_checklists
     from falsefloor.report.diagnosis import diagnose as read
     from falsefloor.report.diagnosis_page import DiagnosisPage
     from falsefloor.store.reader import RunReader
 
-    interrupted = follow(run, owner=True, named=False)
-    refuse_unplanned(run)
     with RunReader(run) as reader:
-        found, error = read(reader), reader.info().error
+        error = reader.info().error
+        lists = read_checklists(reader) if form else []
+        found = [] if form else read(reader)
     if error:
         say(f"error: {error}")
     if as_json:
-        document = {"schema": "falsefloor.diagnosis/1", "run": run.id, "error": error}
-        show_document({**document, "subjects": [finite(one.to_json()) for one in found]})
-    else:
-        for one in found:
-            show(DiagnosisPage(one, run.id))
-    return ending(run, interrupted=interrupted)
+        name = "checklist" if form else "diagnosis"
+        document = {"schema": f"falsefloor.{name}/1", "run": run.id, "error": error}
+        subjects = [one.to_json() for one in lists] + [one.to_json() for one in found]
+        show_document({**document, "subjects": list(map(finite, subjects))})
+        return
+    for one in found:
+        show(DiagnosisPage(one, run.id))
+    for each in lists:
+        apart = each.tabular(apart=True)
+        if form is Format.text:
+            show(each.tabular())
+        else:
+            show_text(apart.markdown() if form is Format.md else apart.latex())

@@ -64,6 +64,10 @@ class Known:
                 distance = as_number(warning["witness"].get("distance"))
                 self.meet(math.inf if distance is None else distance, warning["witness"])
 
+    def stands(self, radius: float) -> bool:
+        """Whether nothing that was found breaks it at this radius."""
+        return not self.wrong and self.found > radius
+
     @property
     def blank(self) -> bool:
         """Whether nothing came back of an input that could withstand."""
@@ -128,11 +132,11 @@ class InputSet:
         if not self.total:
             of = f" of class {self.place.label}" if self.place.label else ""
             raise UsageError(f"{self.name} has no inputs{of}: there is no accuracy of none.")
-        right = [one for one in self.known.values() if not one.wrong]
-        unbroken = [one for one in right if one.found > radius]
+        unbroken = [one for one in self.known.values() if one.stands(radius)]
         certified = sum(one.proved > radius or radius == 0 for one in unbroken)
         estimated = sum(max(one.proved, one.estimated) >= radius for one in unbroken)
-        return Accuracy(radius, self.total, certified, estimated, len(unbroken), self.total - len(right))
+        wrong = sum(one.wrong for one in self.known.values())
+        return Accuracy(radius, self.total, certified, estimated, len(unbroken), wrong)
 
     @property
     def unknown(self) -> int:
@@ -247,6 +251,21 @@ def percent(count: int, of: int) -> str:
 def binomial(count: int, of: int, *, level: float = LEVEL) -> tuple[float, float]:
     """The exact interval of a share that was seen ``count`` times ``of`` times (Clopper & Pearson 1934)."""
     return _least(count, of, (1 - level) / 2), 1 - _least(of - count, of, (1 - level) / 2)
+
+
+def median_interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[float, float] | None:
+    """Where the median of all values like these lies, by their order alone; None for fewer than six."""
+    ordered, tail = sorted(values), (1 - level) / 2
+    count = len(ordered)
+    below, term = 0.0, 0.5**count if count < 1000 else 0.0
+    rank = 0
+    while term and rank < count // 2 and below + term <= tail:
+        below += term
+        term *= (count - rank) / (rank + 1)
+        rank += 1
+    if count >= 1000:  # where the normal law is the binomial one to three digits
+        rank = math.floor(count / 2 - 1.96 * math.sqrt(count) / 2)
+    return (ordered[rank - 1], ordered[count - rank]) if rank else None
 
 
 def _least(count: int, of: int, tail: float) -> float:

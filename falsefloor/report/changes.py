@@ -1,20 +1,26 @@
-"""Two runs side by side, cell by cell: a model before and after training, or one study on two machines."""
+"""Two runs side by side: a model before and after training, with a defence and without, or on two machines.
+
+Cell by cell over the inputs that both have, paired; and the robust accuracy of their subjects at a radius.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from falsefloor.jsonable import as_number
+from falsefloor.report.accuracy import LEVEL, Accuracy, InputSet, binomial, median_interval
 from falsefloor.report.cells import Entry, brief
 from falsefloor.report.listings import Listing
-from falsefloor.report.text import Glyphs, clean, glyphs_for
-from falsefloor.store.cells import Cell
-from falsefloor.store.reader import RunReader
+from falsefloor.report.tabular import Tabular
+from falsefloor.report.text import Glyphs, clean, glyphs_for, number
+from falsefloor.store.cells import Cell, is_wrong
+from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.rows import SeriesRow
 
 Key = tuple[str, str, str, str]
@@ -46,6 +52,12 @@ class Change:
     kept: int
     capped_before: bool = False
     capped_after: bool = False
+    difference: float | None = None
+    """Median over the shared inputs of the second radius less the first."""
+    interval: tuple[float, float] | None = None
+    """Of the median difference over all inputs like these, at 95 %."""
+    turned: tuple[tuple[int, str, str], ...] = ()
+    """Inputs whose verdict changed, with both."""
 
     @property
     def changed(self) -> bool:
@@ -59,9 +71,83 @@ class Changes:
     changes: tuple[Change, ...]
     only_first: tuple[Key, ...]
     only_second: tuple[Key, ...]
+    notes: tuple[str, ...] = ()
+    """What else is different: inputs, versions, seeds."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class AccuracyChange:
+    """A subject's robust accuracy in both runs, over the inputs that both have.
+
+    gained, lost: inputs that only the second, or only the first, leaves unbroken; interval: of the difference
+    of these shares over all inputs like these, at 95 % (both binomial, at half of the rest each).
+    """
+
+    name: str
+    before: Accuracy
+    after: Accuracy
+    gained: int
+    lost: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        ends = [binomial(n, self.after.inputs, level=(1 + LEVEL) / 2) for n in (self.gained, self.lost)]
+        return ends[0][0] - ends[1][1], ends[0][1] - ends[1][0]
+
+    def to_json(self) -> dict[str, Any]:
+        sides = {"before": self.before.to_json(), "after": self.after.to_json()}
+        counts = {"gained": self.gained, "lost": self.lost, "interval": list(self.interval)}
+        return {"subject": self.name, **sides, **counts, "level": LEVEL}
+
+
+def compare_sets(
+    sets: tuple[Sequence[InputSet], Sequence[InputSet]], radii: Sequence[float]
+) -> list[AccuracyChange]:
+    """Subjects that both runs have, at each radius. Where each has one model, whatever it is called, they are
+    compared with each other, and so are the subjects where each has one."""
+    many = any(len({one.place.model for one in side}) > 1 for side in sets)
+    alone = all(len(side) == 1 for side in sets)
+
+    def key(one: InputSet) -> tuple[str, ...]:
+        return () if alone else (one.place.model if many else "", *one.place[1:3])
+
+    second, made = {key(one): one for one in sets[1]}, []
+    for one in sets[0]:
+        if (other := second.get(key(one))) is None:
+            continue
+        both = sorted(one.known.keys() & other.known.keys())
+        first, after = (replace(each, known={n: each.known[n] for n in both}) for each in (one, other))
+        name = one.name if one.name == other.name else f"{one.name} > {other.name}"
+        for radius in radii if both else ():
+            stands = [[each.known[n].stands(radius) for n in both] for each in (first, after)]
+            gained = sum(b and not a for a, b in zip(*stands, strict=True))
+            lost = sum(a and not b for a, b in zip(*stands, strict=True))
+            made.append(AccuracyChange(name, first.at(radius), after.at(radius), gained, lost))
+    return made
+
+
+def sets_table(changes: Iterable[AccuracyChange], first: str, second: str) -> Tabular:
+    rows = []
+    for one in changes:
+        ends = (
+            f"{100 * low:.1f} to {100 * high:.1f} %" for low, high in (one.before.bracket, one.after.bracket)
+        )
+        difference = 100 * (one.gained - one.lost) / one.after.inputs
+        low, high = (100 * end for end in one.interval)
+        rows.append(
+            (
+                one.name,
+                number(one.before.radius),
+                *ends,
+                f"+{one.gained} -{one.lost}",
+                f"{difference:+.1f} points, {low:+.1f} to {high:+.1f} over inputs like these (95 %)",
+            )
+        )
+    heads = ("subject", "radius", clean(first), clean(second), "not attacked", "difference")
+    return Tabular(heads, tuple(rows))
 
 
 def compare_runs(first: RunReader, second: RunReader) -> Changes:
@@ -80,7 +166,27 @@ def compare_runs(first: RunReader, second: RunReader) -> Changes:
         changes,
         tuple(key for key in rows[0] if key not in rows[1]),
         tuple(key for key in rows[1] if key not in rows[0]),
+        tuple(_unlike(first, second)),
     )
+
+
+def _unlike(first: RunReader, second: RunReader) -> Iterator[str]:
+    """What makes a difference that is not the models'."""
+    for name, (one, other) in {
+        "versions": (first.info().versions, second.info().versions),
+        "settings": tuple(
+            {key: reader.info().study.get(key) for key in ("seed", "effort")} for reader in (first, second)
+        ),
+    }.items():
+        differ = [f"{key} {one.get(key)} > {other.get(key)}" for key in one if one[key] != other.get(key)]
+        if differ:
+            yield f"other {name}: {', '.join(differ)}"
+    told = [{str(print_.get("inputs")) for print_ in r.fingerprints().values()} for r in (first, second)]
+    if all(told) and told[0] != told[1]:
+        yield "other inputs or labels: they are paired by their number, whatever they are"
+    for reader in (first, second):
+        if (info := reader.info()).status not in ENDED:
+            yield f"run {info.id} goes on: what has not come back is not compared"
 
 
 def _many(*readers: RunReader) -> bool:
@@ -103,6 +209,9 @@ def _change(
         for reader, one in zip(readers, series, strict=True)
     ]
     shared = [(records[0][n], records[1][n]) for n in records[0] if n in records[1]]
+    differences = list(_differences(shared))
+    words = [(one["input"], brief(one).word, brief(other).word) for one, other in shared]
+    turned = tuple(word for word in words if word[1] != word[2])
     names = [series[0].model, series[1].model]
     model = key[0] or (names[0] if names[0] == names[1] else f"{names[0]} > {names[1]}")
     ratio = b.radius / a.radius if a.radius and b.radius is not None and a.radius != float("inf") else None
@@ -117,10 +226,24 @@ def _change(
         verdict_after=Entry(series[1], b).word or None,
         shared=len(shared),
         apart=sum(_apart(one, other) for one, other in shared),
-        kept=sum(brief(one).word == brief(other).word for one, other in shared),
+        kept=len(shared) - len(turned),
         capped_before=a.capped,
         capped_after=b.capped,
+        difference=median(differences) if differences else None,
+        interval=median_interval(differences),
+        turned=turned,
     )
+
+
+def _differences(shared: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Iterator[float]:
+    """Of the radii of inputs that both classify as labelled; infinite where one found nothing."""
+    for pair in shared:
+        radii = [as_number(record["radius"]) for record in pair]
+        right = all(r["status"] == "ok" and not is_wrong(r["label"], r["predicted"]) for r in pair)
+        if right and radii[0] is not None and radii[1] is not None and radii[0] != radii[1]:
+            yield radii[1] - radii[0]
+        elif right and radii[0] is not None and radii[0] == radii[1]:
+            yield 0.0
 
 
 def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -172,6 +295,7 @@ class ChangesTable:
                 yield Text(f"only in {clean(name)}: {len(keys) - LISTED} more", style="dim")
         moved = sum(change.changed for change in found)
         same = len(found) - moved
+        yield from (Text(clean(note), style="yellow") for note in self.changes.notes)
         yield Text("")
         if not found:
             yield Text("The runs have no cell in common: other maskers, norms or estimators.")
@@ -200,11 +324,22 @@ def told(change: Change, glyphs: Glyphs) -> str:
         )
     elif change.kept < change.shared:
         words.append(f"other verdict on {change.shared - change.kept}/{change.shared}")
+    if (change.turned and change.verdict_before == change.verdict_after) or len(change.turned) > 1:
+        named = [f"{at} {clean(a)} > {clean(b)}" for at, a, b in change.turned[:LISTED]]
+        more = [f"{len(change.turned) - LISTED} more"] * (len(change.turned) > LISTED)
+        words.append(f"inputs {', '.join([*named, *more])}")
+    if change.difference is not None and change.apart:
+        ends = "" if change.interval is None else " ({} to {})".format(*map(_signed, change.interval))
+        words.append(f"paired difference {_signed(change.difference)}{ends}")
     if change.apart:
         words.append(f"intervals apart on {change.apart}/{change.shared}")
     if not change.shared:
         words.append("no input in common")
     return ", ".join(words) or "no change"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)
 
 
 def _name(key: Key) -> str:

@@ -26,8 +26,22 @@ PAPERS = {
   year = {2019},
   url = {https://arxiv.org/abs/1711.07356}
 }""",
+    "crown": """@inproceedings{zhang2018crown,
+  title = {Efficient Neural Network Robustness Certification with General Activation Functions},
+  author = {Zhang, Huan and Weng, Tsui-Wei and Chen, Pin-Yu and Hsieh, Cho-Jui and Daniel, Luca},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2018},
+  url = {https://arxiv.org/abs/1811.00866}
+}""",
+    "average": """@inproceedings{athalye2018eot,
+  title = {Synthesizing Robust Adversarial Examples},
+  author = {Athalye, Anish and Engstrom, Logan and Ilyas, Andrew and Kwok, Kevin},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018},
+  url = {https://arxiv.org/abs/1707.07397}
+}""",
 }
-"""By estimator."""
+"""By estimator, or by the setting that a study names."""
 NOTE = """@misc{goodfellow2018masking,
   title = {Gradient Masking Causes {CLEVER} to Overestimate Adversarial Perturbation Size},
   author = {Goodfellow, Ian},

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from falsefloor.report.figure import MARKERS, Curve, Figure, Level
-from falsefloor.report.paint_plot import KINDS, LOOK, save, sheet
+from falsefloor.report.paint_plot import LOOK, Kind, save, sheet
 from falsefloor.report.scale import Scale, linear, logarithmic, named
 
 Rows = Sequence[Mapping[str, str]]
+DRAWN: tuple[Kind, ...] = ("svg", "png")
 HUES = ("red", "blue", "green", "purple", "quiet")
 
 
@@ -23,8 +24,8 @@ def draw(path: Path) -> list[Path]:
         rows = list(csv.DictReader(file))
     with rc_context(LOOK):
         drawn = sheet(FIGURES[path.stem](rows))
-        made = [path.with_suffix(f".{kind}") for kind in KINDS]
-        for kind, picture in zip(KINDS, made, strict=True):
+        made = [path.with_suffix(f".{kind}") for kind in DRAWN]
+        for kind, picture in zip(DRAWN, made, strict=True):
             save(drawn, picture, kind=kind)
     return made
 

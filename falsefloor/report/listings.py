@@ -21,6 +21,7 @@ STATUS = {
     "lost": "bold red", "unreadable": "bold red", "healthy": "green", "broken": "bold red",
     "incompatible": "bold red", "timed out": "bold red", "duplicate": "yellow", "ok": "green",
     "warning": "yellow", "bad": "bold red", "held": "green", "refuted": "bold red", "not decided": "yellow",
+    "passed": "green", "not measured": "dim",
 }  # fmt: skip
 
 

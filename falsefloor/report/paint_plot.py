@@ -9,6 +9,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from textwrap import wrap
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Sheet
 
-Kind = Literal["svg", "png"]
+Kind = Literal["svg", "png", "pdf"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LETTERS = 58
 """Of a note's line below a figure."""
@@ -121,15 +122,18 @@ def _line(drawn: Curve | Level) -> dict[str, Any]:
     return style
 
 
-def sheet(figures: Sequence[Figure], *, title: str = "") -> Sheet:
-    """Figures side by side on one sheet of their own."""
+def sheet(figures: Sequence[Figure], *, title: str = "", width: float = 0.0) -> Sheet:
+    """Figures side by side on one sheet of their own; one below another where a width in inches is given."""
     from matplotlib.figure import Figure as Sheet
 
     rows, keys = (max(counts) for counts in zip(*((f.rows, len(f.legend)) for f in figures), strict=True))
     below = 1.2 + 0.18 * keys
     size = (10, 1.2 + 0.45 * rows) if rows else (max(6.4, 3.8 * len(figures)), 2.4 + below)
+    places = (1, len(figures))
+    if width:
+        places, size = places[::-1], (width, len(figures) * (0.75 * width + below))
     made = Sheet(figsize=size, layout="constrained", facecolor="white")
-    for axes, figure in zip(made.subplots(1, len(figures), squeeze=False)[0], figures, strict=True):
+    for axes, figure in zip(made.subplots(*places, squeeze=False).flat, figures, strict=True):
         axes.set_title(figure.title, loc="left")
         paint(axes, figure)
     if title:
@@ -139,27 +143,47 @@ def sheet(figures: Sequence[Figure], *, title: str = "") -> Sheet:
 
 def save(made: Sheet, path: Path, *, kind: Kind) -> None:
     """One file, whole or none; matplotlib would stamp the time into an SVG, its own version into a PNG."""
-    stamp = {"Date": None} if kind == "svg" else {"Software": None}
+    stamp = {{"svg": "Date", "pdf": "CreationDate", "png": "Software"}[kind]: None}
     drawn = io.BytesIO()
     made.savefig(drawn, format=kind, dpi=160, metadata=stamp, bbox_inches="tight")
     write_whole(path, drawn.getvalue())
 
 
-def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
-    """Write the figures of a run into a folder, made if need be; returns their paths.
+def write_figure(figure: Figure, path: Path, *, width: float = 0.0) -> None:
+    """One figure as a file, of the kind that its name ends in. Raises `UsageError`."""
+    kind = next((one for one in KINDS if path.suffix == f".{one}"), None)
+    if kind is None:
+        raise UsageError(
+            f"a figure is written as {', '.join(f'.{one}' for one in KINDS)}; not {path.name!r}."
+        )
+    with _drawing():
+        try:
+            save(sheet([figure], width=width), path, kind=kind)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}.") from error
 
-    One compares all estimates; one an estimate shows its stored curves. Raises `UsageError` where matplotlib
-    is not installed, or the folder cannot be written.
-    """
+
+def _drawing() -> AbstractContextManager[None]:
+    """matplotlib with our looks. Raises `UsageError` where it is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise UsageError("figures need matplotlib: pip install 'falsefloor[report]'.") from error
+    return mpl.rc_context(LOOK)
+
+
+def write_figures(reader: RunReader, folder: Path, *, kind: Kind, width: float = 0.0) -> list[Path]:
+    """Write the figures of a run into a folder, made if need be; returns their paths.
+
+    One compares all estimates; one an estimate shows its stored curves. width: of a figure, in inches; 0 for
+    as wide as it needs. Raises `UsageError` where matplotlib
+    is not installed, or the folder cannot be written.
+    """
     written = []
-    with mpl.rc_context(LOOK):
+    with _drawing():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, made in _sheets(reader):
+            for name, made in _sheets(reader, width):
                 written.append(folder / f"{name}.{kind}")
                 save(made, written[-1], kind=kind)
         except OSError as error:
@@ -167,17 +191,20 @@ def write_figures(reader: RunReader, folder: Path, *, kind: Kind) -> list[Path]:
     return written
 
 
-def _sheets(reader: RunReader) -> Iterator[tuple[str, Sheet]]:
+def _sheets(reader: RunReader, width: float) -> Iterator[tuple[str, Sheet]]:
     listed = first_records(reader, most=COMPARED)
     more = sum(reader.info().counts.values()) - sum(map(len, listed.values()))
-    yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)])
+    yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)], width=width)
     if known := by_input(chain.from_iterable(listed.values())):
-        yield "floors", sheet([picture(known)])
-    yield "accuracy", sheet([curves(read_sets(reader))])
+        yield "floors", sheet([picture(known)], width=width)
+    yield "accuracy", sheet([curves(read_sets(reader))], width=width)
     for detail in worst_details(reader):
         record = detail.record
         figures = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]
         if figures:
             words = (record["model"], record["masker"], record["norm"], record["name"], str(record["input"]))
             told = (*words[1:4], f"input {words[4]}", str(record["verdict"]))
-            yield re.sub(r"[^A-Za-z0-9.=_-]+", "-", "_".join(words)), sheet(figures, title=" · ".join(told))
+            yield (
+                re.sub(r"[^A-Za-z0-9.=_-]+", "-", "_".join(words)),
+                sheet(figures, title=" · ".join(told), width=width),
+            )

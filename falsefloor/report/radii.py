@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -61,6 +62,16 @@ def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure
         keys=tuple(keys),
         rows=max(1, len(subjects)),
     )
+
+
+def overlaid(sets: Sequence[Sequence[InputSet]], names: Sequence[str]) -> Figure:
+    """The curves of several runs over one another, each named by its run."""
+    named = [
+        replace(one, place=one.place._replace(model=f"{name}: {one.place.model}"))
+        for run, name in zip(sets, names, strict=True)
+        for one in run
+    ]
+    return curves(named)
 
 
 def curves(sets: Sequence[InputSet], *, title: str = "Share of inputs that withstand a radius") -> Figure:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from falsefloor.errors import UsageError
-from falsefloor.report.accuracy import binomial, input_sets, tabular
+from falsefloor.report.accuracy import binomial, input_sets, median_interval, tabular
+from falsefloor.report.changes import compare_sets, sets_table
 from falsefloor.report.radii import check_units, curves, radius_of, round_radii
 
 PIXELS = {"bounds": [0.0, 1.0], "shape": [8, 8]}
@@ -153,3 +154,22 @@ def test_every_painter_says_the_same_words() -> None:
     ]
     assert [curve.y[0] for curve in figure.curves] == [0.75] * 3
     assert all(math.isfinite(radius) and radius > 0 for radius in round_radii(sets))
+
+
+def test_the_interval_of_a_median_is_by_order_alone() -> None:
+    assert median_interval([1.0] * 5) is None
+    # ranks 1 and 6 of 6, 9 and 22 of 30, 469 and 532 of 1000 (tables of the sign test)
+    for count, low, high in ((6, 1, 6), (30, 10, 21), (1000, 469, 532)):
+        assert median_interval([float(n) for n in range(1, count + 1)]) == (low, high)
+
+
+def test_two_runs_are_compared_over_the_inputs_that_both_have() -> None:
+    after = [{**one, "radius": 0.9} if one["claim"] == "upper_bound" else one for one in SET]
+    after += [record(9, "upper_bound", 0.001)]
+    (one,) = compare_sets((input_sets(SET), input_sets(after)), [0.03])
+    assert (one.before.inputs, one.after.inputs) == (4, 4)
+    assert (one.gained, one.lost) == (1, 0) and one.after.unbroken == 3
+    low, high = one.interval
+    assert low < 0.25 < high
+    assert "+1 -0" in sets_table([one], "a", "b").rows[0]
+    assert compare_sets((input_sets(SET), []), [0.03]) == []
