@@ -27,7 +27,10 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Columns of text: all but the last as wide as their widest word, the last wrapped where it ends up."""
+    """Columns of text: all but the last as wide as their widest word, the last wrapped where it ends up.
+
+    Where that is wider than the terminal the first columns stand above their rows, once where they repeat.
+    """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -36,13 +39,21 @@ class Listing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         glyphs = glyphs_for(options.encoding)
-        widths = [max(map(cell_len, column)) for column in zip(self.heads, *self.rows, strict=True)]
-        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        lines = (self.heads, *self.rows)
+        every = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        above = 0
+        while len(every) - above > 3 and _before(every[above:]) > options.max_width:
+            above += 1
+        widths, edge = every[above:], "  " * bool(above)
+        before = len(edge) + _before(widths)
         room = options.max_width - before
         below = room < 24 and widths[-1] > room
-        for at, row in enumerate((self.heads, *self.rows)):
-            line = Text(style="bold" if at == 0 else "")
-            for column, (word, wide) in enumerate(zip(row[:-1], widths, strict=False)):
+        heading: tuple[str, ...] = ()
+        for at, row in enumerate(lines):
+            if at and heading != (heading := row[:above]):
+                yield Text(f" {glyphs.dot} ".join(heading))
+            line = Text(edge, style="bold" if at == 0 else "")
+            for column, (word, wide) in enumerate(zip(row[above:-1], widths, strict=False), above):
                 colour = STATUS.get(word, "") if at and column == self.styled else ""
                 line.append(word, style=colour)
                 line.append(" " * (wide - cell_len(word) + 2))
@@ -59,6 +70,11 @@ class Listing:
             for piece in pieces if below and at else pieces[1:]:
                 if piece.plain:
                     yield Text(" " * indent) + piece
+
+
+def _before(widths: Sequence[int]) -> int:
+    """Cells before the last column."""
+    return sum(widths[:-1]) + 2 * (len(widths) - 1)
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
