@@ -212,7 +212,9 @@ class LoadedModel:
     none), and the numbers of those that may not change.
     inputs: the reference of the inputs to use when none are named. files: source files that were read and
     belong to the model's identity. output: which of several values the module returns are its logits, by name
-    or number.
+    or number. at: the name of the submodule whose input is moved instead of the model's; bounds, scale, step
+    and immutable are then of the values there, and infinite bounds reach as far as these are seen.
+    multilabel: the logits are of labels, each present or not, and not of exclusive classes.
     """
 
     module: nn.Module
@@ -226,6 +228,8 @@ class LoadedModel:
     scale: Any = None
     step: Any = None
     immutable: Any = None
+    at: str | None = None
+    multilabel: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,7 +60,7 @@ def evaluate(
     inputs: Array,
     labels: Array | None = None,
     *,
-    bounds: tuple[Any, Any] = (0.0, 1.0),
+    bounds: tuple[Any, Any] | None = None,
     norm: Order | Sequence[Order] = "linf",
     maskers: Given | Sequence[Given] = ("none",),
     estimators: Given | Sequence[Given] = ("clever", "finite-difference", "attack"),
@@ -74,6 +74,8 @@ def evaluate(
     output: str | int | None = None,
     target: int | None = None,
     average: int | None = None,
+    at: str | None = None,
+    multilabel: bool = False,
     scale: Any = None,
     step: Any = None,
     immutable: Any = None,
@@ -89,9 +91,12 @@ def evaluate(
     "clever:radius=0.3"), or an object (`falsefloor.estimators.Clever(radius=0.3)`), a class, or a study
     file's table ({"use": …, "label": "mine"}). A masker may also be a function from a part to what wraps it,
     a module that comes behind the input, or a list: a stack.
-    bounds: lowest and highest, each a number or one for each feature or channel. scale: for each, what counts
-    as a distance of 1; step: for each, the grid of discrete values, 0 for none; immutable: the numbers of
-    those that may not change, or a mask.
+    bounds: lowest and highest, each a number or one for each feature or channel; None: 0 and 1. scale: for
+    each, what counts as a distance of 1; step: for each, the grid of discrete values, 0 for none; immutable:
+    the numbers of those that may not change, or a mask. at: the name of a submodule: the values at its input,
+    or behind an embedding ("embedding": the first), are moved instead of the model's input, and bounds and
+    all these are of them. multilabel: logits are of labels, each present above 0 (probabilities above 0.5),
+    and labels (N, L) of zeros and ones; a radius is the distance at which the first of them changes.
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
     budgets of what is not set. output: which of several values that the model returns are its logits, by name
@@ -127,8 +132,9 @@ def evaluate(
     used = usable_device(study.device)
     session = Session(device=used)
     for name, module in named.items():
-        loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=bounds)
-        loaded = replace(loaded, scale=scale, step=step, immutable=immutable)
+        box = bounds or ((0.0, 1.0) if at is None else (-math.inf, math.inf))
+        loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=box)
+        loaded = replace(loaded, scale=scale, step=step, immutable=immutable, at=at, multilabel=multilabel)
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
     run = RunDir(folder)
@@ -256,9 +262,17 @@ def _tensor(values: Any, what: str) -> Tensor:
     try:
         if isinstance(values, list | tuple) and values and all(hasattr(one, "shape") for one in values):
             return torch.stack([torch.as_tensor(one) for one in values])
+        if str(getattr(values, "dtype", "")) in ("object", "str"):
+            values = values.tolist()
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{what} cannot be read as numbers: {error}.") from error
+        cure = (
+            " Classes are numbers from 0, in the order of the logits: number names by their place in the list"
+            " of classes."
+            if what == "labels"
+            else " Give a tensor, an array or lists of numbers, rows of one length."
+        )
+        raise UsageError(f"{what} cannot be read as numbers: {str(error).rstrip('.')}.{cure}") from error
 
 
 def _watched() -> bool:

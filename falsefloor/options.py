@@ -237,7 +237,7 @@ def fill(
 
 def _read(cls: type, field: dataclasses.Field[Any], *, ours: bool = False) -> Option:
     where = f"{cls.__name__}.{field.name}"
-    if field.name in RESERVED:
+    if field.name in RESERVED and not ours:
         raise PluginError(f"{where}: {field.name!r} is a key of every study; give the field another name.")
     default = field.default
     if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:

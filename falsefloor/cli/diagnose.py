@@ -24,7 +24,8 @@ class Format(enum.StrEnum):
 
 
 @with_settings(
-    *("inputs", "seed", "device", "bounds", "scale", "step", "immutable", "mean", "std", "output", "average")
+    *("inputs", "seed", "device", "bounds", "scale", "step", "immutable", "mean", "std", "output"),
+    *("average", "at", "multilabel"),
 )
 def diagnose(
     ctx: typer.Context,

@@ -55,8 +55,11 @@ class Domain:
         return told
 
 
-def domain_of(loaded: LoadedModel, model: Mapping[str, Any], shape: tuple[int, ...]) -> Domain:
-    """What a study's ``model`` says, else what the model declares. Raises `DomainError`."""
+def domain_of(
+    loaded: LoadedModel, model: Mapping[str, Any], shape: tuple[int, ...], *, seen: Tensor | None = None
+) -> Domain:
+    """What a study's ``model`` says, else what the model declares; infinite bounds reach as far beside the
+    values ``seen`` as these are apart. Raises `DomainError`."""
     files: list[str] = []
 
     def asked(name: str) -> Any:
@@ -68,7 +71,10 @@ def domain_of(loaded: LoadedModel, model: Mapping[str, Any], shape: tuple[int, .
         value = asked(name) if value is None else value
         return None if value is None else per_feature(value, shape, what=name, files=files)
 
-    low, high = (_whole(read("bounds", end), shape) for end in _corners(model.get("bounds", loaded.bounds)))
+    bounds = model.get("bounds", loaded.bounds)
+    if seen is not None and isinstance(bounds, tuple) and bounds == (-math.inf, math.inf):
+        bounds = _beside(seen)
+    low, high = (_whole(read("bounds", end), shape) for end in _corners(bounds))
     if not bool((high >= low).all()) or not bool((high > low).any()):
         raise DomainError(
             "the lowest value of the bounds must lie below the highest; these are"
@@ -137,6 +143,12 @@ def mixed_units(points: Tensor, low: Tensor, high: Tensor) -> list[str]:
         f" from {small:.3g} to {big:.3g}), and a distance in it means little; give each its own:"
         " bounds=(LOWS, HIGHS) in Python, --bounds LO:HI,LO:HI,… or --bounds LO.npy,HI.npy, and a scale"
     ]
+
+
+def _beside(seen: Tensor) -> tuple[float, float]:
+    low, high = float(seen.min()), float(seen.max())
+    width = high - low or 1.0
+    return low - width, high + width
 
 
 def _corners(bounds: Any) -> tuple[Any, Any]:

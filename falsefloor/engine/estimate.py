@@ -130,9 +130,7 @@ def _decided(
     finite = bool(logits.isfinite().all())
     row = _row(task, number, predicted=answer if finite else None)
     if not task.prepared.facts["inside"][number]:
-        low, high = task.prepared.facts["bounds"]
-        why = f"FF602: the input lies outside the domain [{low:g}, {high:g}] or is not finite"
-        return replace(row, status="failed", error=f"{why}; declare --bounds or rescale it.")
+        return replace(row, status="failed", error=f"FF602: {_outside(task, number)}")
     if raised is not None:
         return replace(row, status="failed", error=f"the model raised on this input: {raised}")
     if not finite:
@@ -142,6 +140,18 @@ def _decided(
         why = f"classes {label} and {answer} tie" if tied else f"its class is {answer}, its label {label}"
         return replace(row, radius=0.0, notes=[("FF601", f"{why}: the distance is 0")])
     return None
+
+
+def _outside(task: Task, number: int) -> str:
+    values = task.prepared.own(task.prepared.inputs[number])
+    if not bool(values.isfinite().all()):
+        return "the input holds values that are not finite; no distance from it is known."
+    low, high = task.prepared.facts["bounds"]
+    return (
+        f"the input lies outside the domain [{low:g}, {high:g}], in some coordinate: its values run from"
+        f" {float(values.min()):.4g} to {float(values.max()):.4g}; declare bounds=(LOW, HIGH) in Python,"
+        " --bounds LOW,HIGH, or rescale it."
+    )
 
 
 def _choices(task: Task, session: Session, ready: Sequence[int]) -> dict[int, Choice]:

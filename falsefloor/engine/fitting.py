@@ -124,12 +124,39 @@ def as_logits(
     answer, rows = _one_answer(module, points)
     logits = chosen(answer, output)
     check_shape(logits, rows)
+    if rows == 1 and not _takes(module, points[:1].expand(FILL, *points.shape[1:])):
+        raise DomainError(_fixed_batch(1, _raised(module, points[:1].expand(FILL, *points.shape[1:]))))
     check_numbers(logits)
     after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
     alone = logits.ndim == 1 or logits.shape[1] == 1
     shares = alone and _stay_shares(nn.Sequential(module, *after), points, bounds)
     classes, two, said = classes_of(logits, probabilities=shares)
     return [*after, *([two] if two else [])], classes, [said] if said else []
+
+
+def as_labels(
+    module: nn.Module, points: Tensor, *, output: str | None, bounds: tuple[Tensor, Tensor]
+) -> tuple[list[nn.Module], int, float, str]:
+    """What stands behind a module so that it returns the logits (N, L) of labels; L, the level above which
+    one is present, and how that is said. Raises `DomainError`."""
+    answer, rows = _one_answer(module, points)
+    logits = chosen(answer, output)
+    check_shape(logits, rows)
+    check_numbers(logits)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise DomainError(
+            f"the model returns {tuple(logits.shape)}, one logit an input, which is one label: leave"
+            " multilabel out, and it is read as the two classes (0, f)."
+        )
+    after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
+    level = 0.5 if _stay_shares(nn.Sequential(module, *after), points, bounds) else 0.0
+    what = "probability" if level else "logit"
+    said = (
+        f"several labels at once: one is present where its {what} is above {level:g}; a radius is the"
+        f" distance at which the first of the {logits.shape[1]} changes. Class j of what is reported is a"
+        f" change of label j, class {logits.shape[1]} that none changed"
+    )
+    return after, logits.shape[1], level, said
 
 
 def _stay_shares(module: nn.Module, points: Tensor, bounds: tuple[Tensor, Tensor]) -> bool:
@@ -169,32 +196,57 @@ def _one_answer(module: nn.Module, points: Tensor) -> tuple[Any, int]:
             first = first or error
     assert first is not None
     said = f"{type(first).__name__}: {str(first)[:300]}"
-    if _takes(module, points):
-        raise DomainError(
-            f"the model answers batches of {len(points)} only ({said}). Let the first size be free:"
-            " x.reshape(len(x), …) or x.flatten(1), so that one input and many are answered."
-        )
-    hint = (
-        ". Models are asked under torch.no_grad(): a forward that takes gradients needs torch.enable_grad()."
-        if "does not require grad" in str(first)
-        else ""
+    if len(points) not in (1, FILL) and _takes(module, points):
+        raise DomainError(_fixed_batch(len(points), said))
+    raise DomainError(
+        f"the model fails on inputs of shape {tuple(point.shape)}: {said}{_hint(str(first), points.device)}"
     )
-    raise DomainError(f"the model fails on inputs of shape {tuple(point.shape)}: {said}{hint}")
+
+
+def _hint(said: str, device: torch.device) -> str:
+    """The cure of what is known of an error of torch's, behind its words."""
+    if "does not require grad" in said:
+        return (
+            ". Models are asked under torch.no_grad(): a forward that takes gradients needs"
+            " torch.enable_grad()."
+        )
+    if device.type == "cpu" and any(word in said for word in ("CUDA", "cuda", "NVIDIA", "Triton", "triton")):
+        return (
+            ". It asks for a GPU by itself, and is judged on the CPU here: let it follow its input,"
+            " x.to(next(self.parameters()).device) and torch.zeros(…, device=x.device); or"
+            ' judge it where there is a GPU that torch can use, device="cuda" in Python, --device cuda.'
+        )
+    return ""
+
+
+def _fixed_batch(count: int, said: str) -> str:
+    return (
+        f"the model answers batches of {count} only ({said}). Let the first size be free:"
+        " x.reshape(len(x), …) or x.flatten(1), so that one input and many are answered."
+    )
 
 
 def _takes(module: nn.Module, points: Tensor) -> bool:
+    return not _raised(module, points)
+
+
+def _raised(module: nn.Module, points: Tensor) -> str:
+    """What the model raises at the points, "" where it answers."""
     try:
         with torch.no_grad():
             module(points.clone())
     except torch.OutOfMemoryError:
         raise
-    except Exception:
-        return False
-    return len(points) not in (1, FILL)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return ""
 
 
-def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor) -> list[str]:
-    """How many inputs lie outside the domain, what their values are, and what that looks like."""
+def outside_said(
+    points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor, *, whole: bool
+) -> list[str]:
+    """How many inputs lie outside the domain, what their values are, and what that looks like; whole: the
+    model takes whole numbers only."""
     if bool(inside.all()):
         return []
     low, high = float(points.min()), float(points.max())
@@ -202,7 +254,12 @@ def outside_said(points: Tensor, inside: Tensor, lowest: Tensor, highest: Tensor
     many = f"{int((~inside).sum())} of {len(points)} inputs"
     if not bool(points.isfinite().all()):
         return [f"{many} lie outside the domain {domain} or are not finite"]
-    if low >= 0 and 1 < high <= 255:
+    if whole and low >= 0:
+        cure = (
+            "numbers such as ids of tokens? bounds=(0, HIGHEST) in Python, --bounds 0,HIGHEST; or move in the"
+            " space of their embedding: at='embedding', --at embedding"
+        )
+    elif low >= 0 and 1 < high <= 255:
         cure = "bytes? bounds=(0, 255) in Python, --bounds 0,255, or divide them by 255"
     elif low < 0:
         wide = math.floor(low * 100) / 100, math.ceil(high * 100) / 100

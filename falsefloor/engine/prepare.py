@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
-from falsefloor.engine.domain import domain_of, mixed_units
+from falsefloor.engine.domain import Domain, domain_of, mixed_units
 from falsefloor.engine.fitting import (
     as_it_takes,
+    as_labels,
     as_logits,
     as_points,
     coarsest,
@@ -25,15 +27,17 @@ from falsefloor.engine.fitting import (
     within_rounding,
 )
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.labels import as_classes, disagreement
+from falsefloor.models.labels import as_classes, as_sets, disagreement
+from falsefloor.models.refs import at_of
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
-from falsefloor.subjects.copies import bare, check_initialised
+from falsefloor.subjects.copies import check_initialised, settled
 from falsefloor.subjects.draws import Averaged
-from falsefloor.subjects.fronts import Normalise, Scaled, Towards
+from falsefloor.subjects.fronts import Changed, Normalise, Scaled, Shown, Towards
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
+from falsefloor.subjects.within import Within
 
 BELOW = 4.0
 """Times the largest logit at an input, so that a class that is no target never leads near it."""
@@ -68,11 +72,12 @@ class Prepared:
     grid: Tensor | None = None
     fixed: Tensor | None = None
     target: int | None = None
+    shown: Shown | None = None
 
     @property
     def alone(self) -> bool:
         """Whether each input is judged by a subject of its own."""
-        return self.fixed is not None or self.target is not None
+        return self.fixed is not None or self.target is not None or self.shown is not None
 
     def own(self, points: Tensor) -> Tensor:
         """Points of judged coordinates in the inputs' own units."""
@@ -86,6 +91,8 @@ class Prepared:
     def subject(self, module: nn.Module, *, at: int | None = None) -> ModelSubject:
         """What is judged of a module with maskers; in the domain of input ``at`` where features are fixed."""
         bounds: tuple[float | Tensor, float | Tensor] = self.bounds
+        if at is not None and self.shown is not None:
+            self.shown.at = at
         if at is not None and self.fixed is not None:
             fixed, here = self.fixed.to(self.inputs.device), self.inputs[at]
             low, high = (torch.as_tensor(end).to(here) for end in bounds)
@@ -111,7 +118,10 @@ class Prepared:
 def load(model: Mapping[str, Any], inputs: str) -> tuple[LoadedModel, LabelledInputs]:
     """What a model's and its inputs' references name. Raises `UsageError` and what their sources raise."""
     scheme, ref = split_ref(model["use"])
+    ref, place = at_of(ref)
     loaded: LoadedModel = make("model", scheme, {})(ref)
+    if "multilabel" in model:
+        loaded = replace(loaded, multilabel=True)
     named = inputs or loaded.inputs or ""
     if not named:
         raise UsageError(
@@ -119,7 +129,13 @@ def load(model: Mapping[str, Any], inputs: str) -> tuple[LoadedModel, LabelledIn
         )
     scheme, rest = split_ref(named)
     source: Any = make("input", scheme, {})
-    return loaded, source(rest, loaded)
+    labelled = source(rest, loaded)
+    return loaded if place is None else _inside(loaded, place), labelled
+
+
+def _inside(loaded: LoadedModel, place: str) -> LoadedModel:
+    """The model judged at a place inside it; what it declares is of its input."""
+    return replace(loaded, at=place, bounds=(-inf, inf), scale=None, step=None, immutable=None)
 
 
 def prepare(
@@ -138,14 +154,24 @@ def prepare(
         isinstance(m, _STATEFUL) for m in loaded.module.modules() if not isinstance(m, nn.Sequential)
     )
     check_initialised(loaded.module)
-    module = bare(loaded.module).to(device)
+    plain, left_out = settled(loaded.module)
+    module = plain.to(device)
     given = torch.as_tensor(labelled.inputs)
     if given.ndim < 2 or not given.numel():
         raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(given.shape)}.")
-    domain = domain_of(loaded, model, tuple(given.shape[1:]))
     points = as_points(given, module).to(device)
     module, cast, whole = as_it_takes(module, points, given=given.dtype, before=_preprocessing(model))
-    told = [*mixed_units(points.double().cpu(), domain.low, domain.high), *domain.said()]
+    loaded = _inside(loaded, model["at"]) if "at" in model else loaded
+    shown = None
+    if loaded.at is not None:
+        shown = Shown(inputs=points)
+        module = within = Within(module, loaded.at, shown)
+        points, whole = as_points(within.taken(points), module), False
+    domain = domain_of(loaded, model, tuple(points.shape[1:]), seen=points if shown else None)
+    if shown is not None:
+        cast = [_moved(within, points, domain), *cast]
+    mixed = [] if shown else mixed_units(points.double().cpu(), domain.low, domain.high)
+    told = [*mixed, *domain.said(), *left_out]
     low, high, scale, grid = domain.low, domain.high, domain.scale, domain.step
     if whole and grid is None:
         grid = torch.ones(())
@@ -156,9 +182,20 @@ def prepare(
     bounds = (low, high)
     output = model.get("output", loaded.output)
     lowest, highest = ModelSubject(module, classes=0, bounds=bounds, dtype=points.dtype).bounds
-    behind, found, said = as_logits(
-        module, points, output=None if output is None else str(output), bounds=(lowest, highest)
-    )
+    named, corners, truth = None if output is None else str(output), (lowest, highest), labelled.labels
+    if loaded.multilabel:
+        behind, found, level, several = as_labels(module, points, output=named, bounds=corners)
+        module = dressed(module, after=behind).to(device)
+        shown = shown or Shown()
+        subject = ModelSubject(module, classes=found, bounds=bounds, dtype=points.dtype)
+        if labelled.labels is None:
+            shown.present = _answered(subject, points, most, shown) > level
+        else:
+            shown.present = as_sets(torch.as_tensor(labelled.labels), count=len(points), of=found).to(device)
+        truth = torch.full((len(points),), found)
+        behind, found, said = [Changed(shown, level)], found + 1, [several]
+    else:
+        behind, found, said = as_logits(module, points, output=named, bounds=corners)
     module = dressed(module, after=behind).to(device)
     draws = int(model.get("average", 0))
     if draws:
@@ -170,16 +207,20 @@ def prepare(
     points = within_rounding(points, lowest, highest)
     inside = ((points >= lowest) & (points <= highest) & points.isfinite()).flatten(1).all(1)
     own = points if scale is None else points * scale.to(device)
-    said = [*outside_said(own, inside, domain.low, domain.high), *told, *said, *cast]
+    said = [*outside_said(own, inside, domain.low, domain.high, whole=whole), *told, *said, *cast]
     rows, resolution = rows_that_fit(module, points[:1]), coarsest(module, points[:1])
-    predicted = _predict(subject, points, min(most, rows))
-    if grid is None:
+    answers = _answered(subject, points, min(most, rows), shown)
+    predicted = answers.argmax(1).masked_fill(~answers.isfinite().all(1), -1)
+    if grid is None and shown is None:
         said = [*on_a_step(subject, points[inside], rows=min(most, rows)), *said]
     labels = predicted.clamp(min=0)
-    if labelled.labels is not None:
-        given = torch.as_tensor(labelled.labels).to(predicted.device)
+    if truth is not None:
+        given = torch.as_tensor(truth).to(predicted.device)
         labels, read = as_classes(given, count=len(points), classes=subject.classes)
         wrong = disagreement(labels.tolist(), predicted.tolist(), subject.classes)
+        if wrong and loaded.multilabel:
+            right = int((predicted == labels).sum())
+            wrong = f"{right} of {len(points)} inputs have just the labels that are given"
         said = [*filter(None, (wrong, read)), *said]
     target = int(model["target"]) if "target" in model else None
     if target is not None and target >= subject.classes:
@@ -192,7 +233,7 @@ def prepare(
         "count": len(points),
         "classes": subject.classes,
         "shape": list(points.shape[1:]),
-        "units": loaded.units,
+        "units": loaded.units if shown is None or shown.inputs is None else f"values at {within.words}",
         "names": list(labelled.names) or [str(n) for n in range(len(points))],
         "labels": labels.tolist(),
         "labelled": labelled.labels is not None,
@@ -215,6 +256,11 @@ def prepare(
     # what was stored before there was a choice stays what it was
     if output is not None:
         fingerprint["output"] = str(output)
+    if shown is not None:
+        shown.at = 0
+        parts = (shown.inputs, shown.present)
+        fingerprint["shown"] = _digest_tensors(*(part for part in parts if part is not None))
+        fingerprint["at"] = loaded.at or ""
     if grid is not None or domain.fixed is not None:
         parts = (grid, domain.fixed)
         fingerprint["moves"] = _digest_tensors(*(part for part in parts if part is not None))
@@ -234,6 +280,7 @@ def prepare(
         grid,
         domain.fixed,
         target,
+        shown,
     )
 
 
@@ -246,15 +293,33 @@ def _preprocessing(model: Mapping[str, Any]) -> list[nn.Module]:
     return [Normalise(mean, std)]
 
 
-def _predict(subject: ModelSubject, points: Tensor, rows: int) -> Tensor:
-    """(N,) the class on top, -1 where the model raises or its logits are not finite.
+def _moved(within: Within, points: Tensor, domain: Domain) -> str:
+    low, high = float(domain.low.min()), float(domain.high.max())
+    return (
+        f"moved is {within.words}, {tuple(points.shape[1:])} an input, and not the model's input:"
+        f" distances are in that space, whose bounds are [{low:.4g}, {high:.4g}] where values run from"
+        f" {float(points.min()):.4g} to {float(points.max()):.4g}; others are bounds=(LOW, HIGH) in Python,"
+        " --bounds LOW,HIGH"
+    )
 
-    Raises `DomainError` where the model raises on every input.
+
+def _answered(subject: ModelSubject, points: Tensor, rows: int, shown: Shown | None) -> Tensor:
+    """(N, K) the logits of the inputs, NaN where the model raises.
+
+    Raises `DomainError` where it raises on every input.
     """
-    logits, raised = Guarded(subject, rows=rows).first(points)
+    guard = Guarded(subject, rows=rows)
+    parts: list[Tensor] = []
+    raised: list[str | None] = []
+    for at in range(1 if shown is None else len(points)):
+        if shown is not None:
+            shown.at = at
+        logits, errors = guard.first(points if shown is None else points[at : at + 1])
+        parts.append(logits)
+        raised += errors
     if all(raised):
         raise DomainError(f"the model fails on inputs of shape {tuple(points.shape)}: {raised[0]}")
-    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
+    return torch.cat(parts)
 
 
 def digest_state(module: nn.Module) -> str:

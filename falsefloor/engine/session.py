@@ -25,7 +25,7 @@ from falsefloor.study.grammar import split_ref
 from falsefloor.study.identity import named
 from falsefloor.study.units import canonical, digest, estimator_of
 from falsefloor.subjects.compose import compose
-from falsefloor.subjects.copies import copied
+from falsefloor.subjects.copies import check_initialised, copied
 from falsefloor.subjects.subject import ModelSubject
 
 
@@ -224,7 +224,11 @@ class Session:
 
 def _copied(loaded: LoadedModel) -> LoadedModel:
     """The caller's module stays as it is."""
-    return replace(loaded, module=copied(loaded.module))
+    check_initialised(loaded.module)
+    module = copied(loaded.module)
+    if (compiled := getattr(loaded.module, "_compiled_call_impl", None)) is not None:
+        module._compiled_call_impl = compiled  # torch's copy forgets it, and it is to be said
+    return replace(loaded, module=module)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def described(
     ``input_shape``: sizes of one input, () if unknown. ``classes``: their number, or a list of their names;
     0 if unknown. ``bounds``: (lowest, highest) of the domain, each a number or one for each feature.
     ``units``: words. ``inputs``: a reference. ``output``: the name or number of the logits among several
-    values. ``scale``, ``step``, ``immutable``: see `LoadedModel`.
+    values. ``scale``, ``step``, ``immutable``, ``at``, ``multilabel``: see `LoadedModel`.
     Layers and methods that happen to have such a name are no declarations. Raises DomainError.
     """
     if isinstance(made, LoadedModel):
@@ -38,15 +39,19 @@ def described(
         return unknown
 
     inputs, output = declared("inputs", None), declared("output", None)
+    at = declared("at", None)
+    bounds = declared("bounds", (-inf, inf) if isinstance(at, str) else (0.0, 1.0))
     return LoadedModel(
         module=made,
         classes=_classes(declared("classes", 0)),
         input_shape=_shape(declared("input_shape", ())),
-        bounds=_bounds(declared("bounds", (0.0, 1.0))),
+        bounds=_bounds(bounds),
         units=str(declared("units", "")),
         inputs=inputs if isinstance(inputs, str) else None,
         files=files,
         output=output if isinstance(output, str | int) and not isinstance(output, bool) else None,
+        at=at if isinstance(at, str) and at else None,
+        multilabel=declared("multilabel", False) is True,
         **{name: _values(name, declared(name, None)) for name in ("scale", "step", "immutable")},
     )
 

@@ -47,7 +47,7 @@ class Exported(UnflattenedModule):
 class ExportModel:
     """A program from `torch.export.save`, read without running code: `export:FILE.pt2`.
 
-    It takes one input (a batch) and gives one output (logits).
+    It takes one input (a batch) and gives logits, or several values of which ``output`` names them.
     The batch dimension must be dynamic and the export made in eval mode. The archive is vetted before torch
     reads it (see `falsefloor.models.archive`), and its pickles are read as weights only. Raises UsageError
     for a file that is missing, damaged or refused, DomainError for a program of another form.
@@ -81,7 +81,8 @@ class ExportModel:
 
 
 def _signature(program: torch.export.ExportedProgram, path: Path) -> tuple[tuple[int, ...], int]:
-    """Shape of one input and number of classes, from the traced example. Raises DomainError."""
+    """Shape of one input and number of classes, 0 where there are several outputs or one logit, from the
+    traced example. Raises DomainError."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     signature = program.graph_signature
     inputs = [values.get(str(name)) for name in signature.user_inputs]
@@ -90,14 +91,11 @@ def _signature(program: torch.export.ExportedProgram, path: Path) -> tuple[tuple
         raise DomainError(
             f"{path} takes {len(inputs)} inputs; a model must take one tensor, the batch. {HOW}"
         )
-    structure = program.call_spec.out_spec
-    if len(outputs) != 1 or not isinstance(outputs[0], torch.Tensor) or not structure.is_leaf():
-        kind = (
-            "a value" if structure.is_leaf() else f"a {getattr(structure.type, '__name__', structure.type)}"
-        )
-        raise DomainError(f"{path} returns {kind}; a model must return one tensor of logits. {HOW}")
+    alone = program.call_spec.out_spec.is_leaf()
+    only = outputs[0] if alone and isinstance(outputs[0], torch.Tensor) else None
+    if alone and only is None:
+        raise DomainError(f"{path} returns a value; a model must return a tensor of logits. {HOW}")
     sizes: tuple[Any, ...] = tuple(inputs[0].shape)  # open sizes are symbols
-    logits: tuple[Any, ...] = tuple(outputs[0].shape)
     if not sizes or isinstance(sizes[0], int):
         batch = sizes[0] if sizes else "no dimension"
         raise DomainError(
@@ -105,6 +103,9 @@ def _signature(program: torch.export.ExportedProgram, path: Path) -> tuple[tuple
         )
     if not all(isinstance(size, int) for size in sizes[1:]):
         raise DomainError(f"{path} leaves the size of one input open: {sizes}; only the batch may be. {HOW}")
+    logits: tuple[Any, ...] = () if only is None else tuple(only.shape)
+    if len(logits) == 1 or only is None:
+        return tuple(int(size) for size in sizes[1:]), 0
     if len(logits) != 2 or not isinstance(logits[1], int):
         raise DomainError(f"{path} returns shape {logits}; logits must be (batch, classes). {HOW}")
     return tuple(int(size) for size in sizes[1:]), logits[1]

@@ -168,7 +168,7 @@ def _from_folders(folder: Path, files: Sequence[str], *, classes: int) -> list[i
 
 
 def _white(model: LoadedModel) -> float:
-    low, high = model.bounds
+    low, high = (0.0, 1.0) if model.at else model.bounds
     for white in (1.0, 255.0):
         if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, white):
             return white

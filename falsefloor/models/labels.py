@@ -15,6 +15,22 @@ EXPLAINED = 0.9
 PREPROCESSING = "preprocessing is missing: --mean and --std, a first layer in Python"
 
 
+SEVERAL = (
+    "Several labels at once, each present or not, are asked for: multilabel=True in Python,"
+    " --multilabel yes on the command line, multilabel = true beside the factory or use."
+)
+
+
+def as_sets(labels: Tensor, *, count: int, of: int) -> Tensor:
+    """(N, L) bool: which of ``of`` labels are present. Raises `DomainError`."""
+    if tuple(labels.shape) != (count, of) or not bool(((labels == 0) | (labels == 1)).all()):
+        raise DomainError(
+            f"several labels at once are ({count}, {of}) zeros and ones, a row for each input; these are"
+            f" {str(labels.dtype).removeprefix('torch.')} {tuple(labels.shape)}."
+        )
+    return labels == 1
+
+
 def as_classes(labels: Tensor, *, count: int, classes: int) -> tuple[Tensor, str]:
     """(N,) int64 and how they were read, "" for plain numbers; ``classes``: 0 where unknown.
 
@@ -36,7 +52,7 @@ def as_classes(labels: Tensor, *, count: int, classes: int) -> tuple[Tensor, str
         if not one_hot:
             raise DomainError(
                 f"the labels are {shape} and not one-hot; give one class an input, ({count},):"
-                " labels.argmax(1) where each row holds scores. Several labels at once are not judged."
+                f" labels.argmax(1) where each row holds scores. {SEVERAL}"
             )
         if classes and shape[1] != classes:
             raise DomainError(f"the labels are one-hot over {shape[1]} classes; the model has {classes}.")
@@ -51,7 +67,7 @@ def _check_range(labels: Tensor, classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and (not classes or high < classes):
         return
-    cure = ""
+    cure = " Leave inputs out that have none of its classes."
     if low >= 1 and high == classes:
         cure = " They seem to count from 1: subtract 1."
     elif classes == 2 and set(labels.tolist()) <= {-1, 1}:

@@ -51,7 +51,7 @@ class NpzInputs:
         name, chosen = (head, tail) if colon and not tail.endswith((".npz", ".npy")) else (ref, "")
         path, arrays = _arrays(name)
         inputs = _inputs(_pick(arrays, INPUT_KEYS, path), path, model)
-        labels = _labels(arrays, path, count=len(inputs), classes=model.classes)
+        labels = _labels(arrays, path, count=len(inputs), model=model)
         rows = select(chosen, count=len(inputs), what=str(path)) if chosen else list(range(len(inputs)))
         return LabelledInputs(
             inputs=inputs[rows],
@@ -145,7 +145,7 @@ def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
         raise DomainError(
             f"{path}: one input has shape {shape}, the model takes {tuple(model.input_shape)}; {advice}."
         )
-    upper = model.bounds[1]
+    upper = None if model.at else model.bounds[1]
     if array.dtype == np.uint8 and isinstance(upper, float | int) and array.max() > upper:
         raise DomainError(
             f"{path}: the inputs are bytes up to {array.max()}, the model's domain ends at {upper:g}. "
@@ -155,7 +155,9 @@ def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(known))
 
 
-def _labels(arrays: Mapping[str, NDArray[Any]], path: Path, *, count: int, classes: int) -> Tensor | None:
+def _labels(
+    arrays: Mapping[str, NDArray[Any]], path: Path, *, count: int, model: LoadedModel
+) -> Tensor | None:
     """As they stand, one-hot too, once they are known to be classes: how they are read is said later on."""
     if not any(key.lower() in LABEL_KEYS for key in arrays):
         return None
@@ -167,8 +169,11 @@ def _labels(arrays: Mapping[str, NDArray[Any]], path: Path, *, count: int, class
     labels = torch.from_numpy(
         np.ascontiguousarray(array).astype(np.float64 if array.dtype.kind == "f" else np.int64)
     )
+    if model.multilabel:
+        return labels
+    classes = max(model.classes, 2) if model.classes else 0
     try:
-        as_classes(labels, count=count, classes=max(classes, 2) if classes else 0)
+        as_classes(labels, count=count, classes=classes)
     except DomainError as error:
         raise DomainError(f"{path}: {error}") from error
     return labels

@@ -69,6 +69,12 @@ def chosen(returned: Any, output: str | None) -> Any:
     if output is None:
         if len(values) == 1:
             return chosen(next(iter(values.values())), None)
+        if not any(isinstance(value, Tensor) or _values(value) for value in values.values()):
+            raise DomainError(
+                f"the model returned {type(returned).__name__} without a tensor in it:"
+                f" {_listed(values)}. Wrap it so that it returns its logits (N, classes) as a torch tensor,"
+                " not numbers or lists."
+            )
         raise DomainError(
             f"the model returned {type(returned).__name__} instead of logits alone: {_listed(values)}. Choose"
             f" the logits: {_how(_likely(values))}."
@@ -81,7 +87,10 @@ def chosen(returned: Any, output: str | None) -> Any:
     head, dot, rest = output.partition(".")
     if dot and (head in values or head.isdigit()):
         return chosen(chosen(returned, head), rest)
-    raise DomainError(f"the model returned no output {output!r}. There are: {_listed(values)}.")
+    raise DomainError(
+        f"the model returned no output {output!r}. There are: {_listed(values)}. Choose the logits:"
+        f" {_how(_likely(values))}."
+    )
 
 
 def _values(returned: Any) -> dict[str, Any] | None:
@@ -129,13 +138,18 @@ def check_shape(logits: Any, rows: int) -> None:
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     inputs = "one input" if rows == 1 else f"{rows} inputs"
     expected = f"expected one tensor of logits ({rows}, classes)"
-    if isinstance(logits, Tensor) and logits.ndim > 2:
+    if isinstance(logits, Tensor) and logits.ndim > 2 and logits[0].numel() == max(logits.shape[1:]):
+        why = "Flatten them: logits.flatten(1)"
+    elif isinstance(logits, Tensor) and logits.ndim > 2:
         why = (
             "An answer at every position (segmentation, tagging, generation) is not judged; wrap the model so"
             " that it returns the scores of one, such as logits[:, :, i, j]"
         )
     elif isinstance(logits, Tensor):
-        why = "Wrap the model so that it returns a row of logits for each input"
+        why = (
+            "Wrap the model so that it returns a row of logits for each input, however many there are: no"
+            " size of a batch in a view, a state or a buffer"
+        )
     else:
         why = "Wrap the model so that it returns logits alone, as a torch tensor"
     raise DomainError(f"the model returned {shape} for {inputs}; {expected}. {why}.")

@@ -36,6 +36,12 @@ def split_options(
     return options, rows
 
 
+def at_of(ref: str, /) -> tuple[str, str | None]:
+    """A model's reference without ``:at=NAME`` at its end, and the name of that submodule."""
+    found = re.fullmatch(r"(.+?)[:,]at=([\w.]+)", ref)
+    return (found[1], found[2]) if found else (ref, None)
+
+
 def select(text: str, /, *, count: int, what: str) -> list[int]:
     """Indices named by ``text`` ("3", "0-9", "0-9,20"), in its order, each once; ranges include both ends.
 
@@ -93,6 +99,7 @@ def embedded() -> list[str]:
 
 def look(kind: str, scheme: str, rest: str, /) -> None:
     """What can be known of a reference to our own sources, before a process loads it. Raises `UsageError`."""
+    rest = at_of(rest)[0] if kind == "model" else rest
     place = rest.rpartition(":")[0] if not rest.endswith(".py") and ":" in rest else rest
     if (kind, scheme) == ("model", "digits") and rest not in embedded():
         raise UsageError(f"There is no embedded model {rest!r}. {did_you_mean(rest, embedded())}")

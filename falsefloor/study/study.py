@@ -35,6 +35,10 @@ class ModelSpec:
     average: str = option(
         "", help="Judge the mean over so many draws of a model that answers at random; empty: as it answers."
     )
+    at: str = option("", help="The submodule whose input, or behind an embedding output, is moved.")
+    multilabel: Literal["no", "yes"] = option(
+        "no", help="Whether logits are of labels, each present or not, and not of exclusive classes."
+    )
     scale: tuple[Number, ...] | None = option(
         None, help="Per feature or channel, what counts as a distance of 1; or FILE.npy."
     )
@@ -46,15 +50,11 @@ class ModelSpec:
     )
 
     def __post_init__(self) -> None:
-        output: object = self.output  # a number is written as such, and None by a form that was emptied
-        if output is None or (isinstance(output, int) and not isinstance(output, bool)):
-            object.__setattr__(self, "output", "" if output is None else str(output))
-        target: object = self.target
-        if target is None or (isinstance(target, int) and not isinstance(target, bool)):
-            object.__setattr__(self, "target", "" if target is None else str(target))
-        average: object = self.average
-        if average is None or (isinstance(average, int) and not isinstance(average, bool)):
-            object.__setattr__(self, "average", "" if average is None else str(average))
+        for key in ("output", "target", "average", "at"):
+            # a number is written as such, and None by a form that was emptied
+            value = getattr(self, key)
+            if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+                object.__setattr__(self, key, "" if value is None else str(value))
         if self.average and not (self.average.isdigit() and 1 <= int(self.average) <= MOST_DRAWS):
             raise UsageError(
                 f"average is a number of draws, 1 to {MOST_DRAWS}; not {self.average!r}.", key="average"
@@ -63,11 +63,16 @@ class ModelSpec:
             raise UsageError(
                 f"target is a class by its number, 0 or above; not {self.target!r}.", key="target"
             )
+        several: object = self.multilabel
+        if several is None or isinstance(several, bool):
+            object.__setattr__(self, "multilabel", "yes" if several else "no")
         for one in DOMAIN:
             value = getattr(self, one.name)
             if value is not None:
                 known = one.check(value, owner=self.name)
-                object.__setattr__(self, one.name, known if one.kinds == ("str",) else numbers(known) or None)
+                object.__setattr__(
+                    self, one.name, known if one.kinds == ("str",) or one.words else numbers(known) or None
+                )
         if self.bounds is not None and not _is_box(self.bounds):
             raise UsageError(
                 "bounds are two numbers, low then high; or LO:HI for each feature or channel, joined by"
@@ -85,9 +90,11 @@ class ModelSpec:
 
     @property
     def name(self) -> str:
-        """With how many draws it is the mean of: said wherever a number of it stands."""
+        """How many draws it is the mean of, and the place that is judged where that is not the input: said
+        wherever a number of it stands."""
         mean = f", mean of {self.average} draws" if self.average else ""
-        return (self.label or self.use) + mean
+        place = f", at {self.at}" if self.at else ""
+        return (self.label or self.use) + mean + place
 
 
 DOMAIN = settings(ModelSpec)
@@ -262,7 +269,7 @@ class Study:
         for one in SETTINGS:
             words += _flag(one, getattr(self, one.name))
         for one in DOMAIN:
-            words += _flag(one, self.domain(one) or "")
+            words += _flag(one, self.domain(one) or one.default)
         return words
 
     def domain(self, one: Option) -> str | None:
@@ -300,7 +307,8 @@ def _unique(what: str, key: str, names: Sequence[str]) -> None:
 
 def _sparse(model: ModelSpec) -> dict[str, Any]:
     named = {f.name: getattr(model, f.name) for f in fields(model)}
-    return {k: plain(v) for k, v in named.items() if v not in (None, "")}
+    usual = {f.name: f.default for f in fields(model)}
+    return {k: plain(v) for k, v in named.items() if v not in (None, "", usual[k])}
 
 
 def plain(value: Any) -> Any:

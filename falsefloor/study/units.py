@@ -137,6 +137,10 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
         spec["output"] = model.output
     if model.average:
         spec["average"] = model.average
+    if model.at:
+        spec["at"] = model.at
+    if model.multilabel == "yes":
+        spec["multilabel"] = True
     return spec
 
 

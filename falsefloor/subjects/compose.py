@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from falsefloor.api import Masker
 from falsefloor.errors import UsageError, did_you_mean
-from falsefloor.subjects.copies import copied
+from falsefloor.subjects.copies import OneByOne, copied
 from falsefloor.subjects.draws import Averaged
+from falsefloor.subjects.within import Within
 
 
 class Composed(nn.Module):
@@ -83,7 +84,8 @@ def compose(model: nn.Module, stack: Sequence[tuple[Masker, str]]) -> nn.Module:
 def _wrap_submodule(body: nn.Module, masker: Masker, place: str) -> nn.Module:
     names = dict(body.named_modules(remove_duplicate=False))
     names.pop("")
-    prefix = str(getattr(body, "prefix", "")) if isinstance(body, Dressed | Averaged) else ""
+    prefixed = isinstance(body, Dressed | Averaged | OneByOne | Within)
+    prefix = str(getattr(body, "prefix", "")) if prefixed else ""
     own = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     if place in own:
         place = prefix + place

@@ -87,15 +87,72 @@ def _parts(value: Any) -> Iterable[Any]:
     return [*getattr(value, "__dict__", {}).values()]
 
 
-def bare(module: nn.Module) -> nn.Module:
-    """The module inside what only spreads or compiles it: the same function, without its machinery."""
-    while True:
-        inside = getattr(module, "_orig_mod", None)
-        if inside is None and isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inside = module.module
-        if not isinstance(inside, nn.Module):
-            return module
-        module = inside
+def settled(module: nn.Module) -> tuple[nn.Module, list[str]]:
+    """The same function without the machinery that spreads, compiles, observes or batches it, and how that is
+    said. The module's parts are changed in place."""
+    said: dict[str, None] = {}
+    held = nn.ModuleList([module])
+    for name, part in [*held.named_modules(remove_duplicate=False)]:
+        if isinstance(inside := _inside(part), nn.Module):
+            while isinstance(within := _inside(inside), nn.Module):
+                inside = within
+            parent, _, attribute = name.rpartition(".")
+            setattr(held.get_submodule(parent), attribute, inside)
+            if hasattr(part, "_orig_mod"):
+                said[COMPILED] = None
+    for part in held.modules():
+        if _uncompiled(part):
+            said[COMPILED] = None
+        if hasattr(part, "fake_quant_enabled") and callable(
+            switch := getattr(part, "disable_observer", None)
+        ):
+            switch()
+            said[OBSERVED] = None
+    module = held[0]
+    if any("quantized.dynamic" in type(part).__module__ for part in module.modules()):
+        return OneByOne(module), [*said, ALONE]
+    return module, [*said]
+
+
+COMPILED = "the model is compiled by torch.compile; it is judged eager, as the same function"
+OBSERVED = "the model's quantisation is simulated and judged as it stands: its observers are switched off"
+ALONE = (
+    "the model quantises each batch by the range of its values, so that neighbours change an answer:"
+    " inputs are asked one by one"
+)
+
+
+class OneByOne(nn.Sequential):
+    """Each row of a batch in a batch of its own."""
+
+    prefix = "0."
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([self[0](inputs[at : at + 1]) for at in range(len(inputs))])
+
+
+def _inside(part: nn.Module) -> Any:
+    if isinstance(part, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return part.module
+    return getattr(part, "_orig_mod", None)
+
+
+def _uncompiled(part: nn.Module) -> bool:
+    """Whether a part or a function that it calls was compiled; its own attributes are put back."""
+    found = getattr(part, "_compiled_call_impl", None) is not None
+    if found:
+        part._compiled_call_impl = None
+    names = [*vars(part), "forward"]
+    for name in names:
+        plain = getattr(getattr(part, name, None), "_torchdynamo_orig_callable", None)
+        if callable(plain):
+            bound = plain if name in vars(part) else types.MethodType(plain, part)
+            object.__setattr__(part, name, bound)
+            found = True
+    return found
 
 
 def at_rest(module: nn.Module) -> nn.Module:
@@ -116,7 +173,13 @@ def at_rest(module: nn.Module) -> nn.Module:
 
 
 def check_initialised(module: nn.Module) -> None:
-    """Raises `DomainError` where layers wait for a first batch before they have weights."""
+    """Raises `DomainError` where layers wait for a first batch before they have weights, or have none
+    here."""
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise DomainError(
+            "weights of the model are on torch's meta device, which holds shapes and no numbers. Load them:"
+            " model.to_empty(device='cpu'), then model.load_state_dict(…)."
+        )
     lazy = [
         name or type(part).__name__
         for name, part in module.named_modules()

@@ -48,6 +48,40 @@ class Whole(nn.Module):
         return inputs.round().long()
 
 
+class Shown:
+    """What a subject is told of the one input that it is judged at; copies of a module share it.
+
+    inputs: (N, *input), whose values inside the model are judged; present: (N, L), whose labels are. at:
+    which of them it is.
+    """
+
+    def __init__(self, *, inputs: Tensor | None = None) -> None:
+        self.inputs = inputs
+        self.present: Tensor | None = None
+        self.at = 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Shown:
+        return self
+
+
+class Changed(nn.Module):
+    """Of logits (N, L) of labels, each present above ``level``: (N, L + 1), by how much each label is another
+    than it is given, and 0 for that none is."""
+
+    def __init__(self, shown: Shown, level: float) -> None:
+        super().__init__()
+        self.shown, self.level = shown, level
+
+    def forward(self, logits: Tensor) -> Tensor:
+        assert self.shown.present is not None
+        present = self.shown.present[self.shown.at]
+        other = torch.where(present, self.level - logits, logits - self.level)
+        return torch.cat([other, torch.zeros_like(other[:, :1])], 1)
+
+    def extra_repr(self) -> str:
+        return f"level={self.level:g}"
+
+
 class Towards(nn.Module):
     """Logits in which, beside ``label``, only ``target`` can lead: the others stay ``below`` the label's."""
 

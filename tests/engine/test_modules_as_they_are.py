@@ -6,6 +6,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,6 +98,33 @@ def weight_normed() -> nn.Module:
     return model
 
 
+class CompiledForward(Layered):
+    @partial(torch.compile, backend="eager")
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs)
+
+
+def compiled_in_place(model: nn.Module) -> nn.Module:
+    model.compile(backend="eager")
+    return model
+
+
+def fake_quantised() -> nn.Module:
+    """Quantised to 8 bits as training simulates it; its observers still look."""
+    from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
+
+    model = nn.Sequential(FakeQuantize(MovingAverageMinMaxObserver, quant_min=0, quant_max=255), Layered())
+    model(POINTS)
+    return model
+
+
+def dynamically_quantised() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and in use
+        made: nn.Module = torch.ao.quantization.quantize_dynamic(Layered().eval(), {nn.Linear})
+    return made
+
+
 def scripted(made: Callable[[nn.Module], Any]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, and in use
@@ -115,6 +143,10 @@ MADE: dict[str, Callable[[], nn.Module]] = {
     "traced": lambda: scripted(lambda model: torch.jit.trace(model, POINTS)),
     "frozen": lambda: scripted(lambda model: torch.jit.freeze(torch.jit.script(model))),
     "data parallel": lambda: nn.DataParallel(Layered()),
+    "compiled": lambda: torch.compile(Layered(), backend="eager"),
+    "compiled inside": lambda: nn.Sequential(torch.compile(Layered(), backend="eager")),
+    "compiled in place": lambda: compiled_in_place(Layered()),
+    "a compiled forward": CompiledForward,
 }
 
 
@@ -128,6 +160,25 @@ def test_a_module_as_it_is_gets_the_radii_of_its_plain_twin(kind: str) -> None:
     found = judged(MADE[kind]())
     assert [one["verdict"] for one in found] == ["held"] * 4
     assert [one["radius"] for one in found] == pytest.approx(distances(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MADE if "compiled" in kind])
+def test_a_compiled_model_is_said_to_be_judged_eager(kind: str) -> None:
+    results = ff.evaluate(MADE[kind](), POINTS, estimators=CHEAP[:1], ceiling=False, progress=False)
+    assert any("judged eager" in said for said in results.document["run"]["said"])
+
+
+@pytest.mark.parametrize(
+    "made,said", [(fake_quantised, "observers are switched off"), (dynamically_quantised, "one by one")]
+)
+def test_a_quantised_model_answers_as_it_does_for_one_input(made: Callable[[], nn.Module], said: str) -> None:
+    results = ff.evaluate(
+        made(), POINTS[:2], estimators=["attack:steps=4,restarts=1,rounds=0"], recover="off", progress=False
+    )
+    assert any(said in one for one in results.document["run"]["said"])
+    found = results.estimates
+    assert [one["radius"] for one in found] == pytest.approx(distances()[:2], rel=0.2)
+    assert not {w["code"] for one in found for w in one["warnings"]} & {"FF105", "FF504"}
 
 
 def test_pruned_weights_are_judged_as_pruned() -> None:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from falsefloor.engine.session import Session
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.export import ExportModel
@@ -82,12 +84,17 @@ def test_loading_leaves_the_environment_as_it_was(honest: str, monkeypatch: pyte
 
 class Named(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"logits": x.flatten(1)}
+        return {"pooled": x.mean((2, 3)), "logits": x.flatten(1)}
+
+
+class Map(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
 
 
 class Flat(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.sum(dim=(1, 2, 3))
+        return x.sum(dim=(1, 2, 3)) - 32
 
 
 @pytest.mark.parametrize(
@@ -95,8 +102,7 @@ class Flat(nn.Module):
     [
         (network(), False, "fixed batch of 3; the batch must be dynamic"),
         (network().train(), True, "training mode \\(aten::batch_norm is active\\)"),
-        (Named(), True, "returns a dict"),
-        (Flat(), True, "logits must be \\(batch, classes\\)"),
+        (Map(), True, "logits must be \\(batch, classes\\)"),
     ],
 )
 def test_a_program_of_another_form_says_how_to_export_it(
@@ -105,6 +111,24 @@ def test_a_program_of_another_form_says_how_to_export_it(
     file = export(copy.deepcopy(module), tmp_path / "other.pt2", dynamic=dynamic)
     with pytest.raises(DomainError, match=rf"{complaint}.*torch\.export\.export\(model\.eval\(\)"):
         ExportModel()(file)
+
+
+def test_one_of_several_outputs_is_chosen_by_name_or_the_refusal_lists_them(tmp_path: Path) -> None:
+    made = Named()
+    file = export(made, tmp_path / "several.pt2")
+    np.savez(tmp_path / "batch.npz", x=BATCH.numpy())
+    model, inputs = {"use": f"export:{file}"}, f"npz:{tmp_path}/batch.npz"
+    with pytest.raises(DomainError, match="Choose the logits: output='logits' in Python, --output logits"):
+        Session().prepared(model, inputs)
+    found = Session().prepared({**model, "output": "logits"}, inputs)
+    assert found.predicted.tolist() == made(BATCH)["logits"].argmax(1).tolist()
+
+
+def test_one_logit_is_two_classes(tmp_path: Path) -> None:
+    file = export(Flat(), tmp_path / "flat.pt2")
+    np.savez(tmp_path / "batch.npz", x=BATCH.numpy())
+    found = Session().prepared({"use": f"export:{file}"}, f"npz:{tmp_path}/batch.npz")
+    assert found.predicted.tolist() == (Flat()(BATCH) > 0).long().tolist()
 
 
 def test_shapes_that_are_computed_are_allowed(tmp_path: Path) -> None:

@@ -139,7 +139,9 @@ JUDGED = {
     ),
     "one-hot labels": Case(linear, labels=nn.functional.one_hot(ANSWERS), radii=exact(), said="one-hot"),
     "lists": Case(linear, inputs=POINTS.tolist(), labels=ANSWERS.tolist(), radii=exact()),
-    "a half model": Case(partial(linear, torch.float16), verdicts=HELD, said="float16: they are cast"),
+    "a half model": Case(
+        partial(linear, torch.float16), verdicts=HELD | {"vacuous"}, said="float16: they are cast"
+    ),
     "a double model": Case(partial(linear, torch.float64), radii=exact()),
     "a range each": Case(
         partial(Calls, linear(), lambda layer, x: layer((x - LOW) / (HIGH - LOW))),
@@ -164,6 +166,16 @@ JUDGED = {
     "weight norm": Case(weight_normed, options={"maskers": ["none", "staircase:c=255,at=0"]}),
     "pruned": Case(pruned, options={"maskers": ["none", "staircase:c=255,at=0"]}),
     "a leftover hook": Case(lambda: hooked(linear()), radii=exact()),
+    "column of floats": Case(linear, labels=ANSWERS[:, None].double(), radii=exact()),
+    "objects": Case(linear, labels=np.array(ANSWERS.tolist(), dtype=object), radii=exact()),
+    "log-probabilities": Case(
+        partial(Calls, linear(), lambda layer, x: (500 * layer(x)).log_softmax(1)),
+        radii=exact(),
+        verdicts=HELD,
+    ),
+    "a logit near nothing": Case(
+        partial(Calls, linear(), lambda layer, x: layer(x)[:, 0] - layer(x)[:, 1]), verdicts=HELD
+    ),
     "shifted labels": Case(linear, labels=(ANSWERS + 1) % CLASSES, said="0 of 6 .* as labelled.*shifted"),
     "outside the bounds": Case(
         linear, inputs=POINTS * 4 - 2, said=r"outside .*run from .*bounds=\(.*--bounds"
@@ -172,6 +184,11 @@ JUDGED = {
         partial(Calls, small(size=192), lambda layer, x: layer(x.float().flatten(1) / 255)),
         inputs=BYTES,
         said=r"bounds=\(0, 255\) in Python, --bounds 0,255",
+    ),
+    "ids without bounds": Case(
+        partial(Calls, nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(20, 3)), lambda m, x: m(x)),
+        inputs=torch.tensor([[1, 7, 3, 9, 2], [4, 4, 8, 1, 6]]),
+        said=r"ids of tokens\? bounds=\(0, HIGHEST\) in Python, --bounds 0,HIGHEST",
     ),
     "ids of tokens": Case(
         partial(Calls, small(size=5), lambda layer, x: layer(x.long().float())),
@@ -220,6 +237,29 @@ REFUSED = {
         POINTS,
         r"batches of 6 only.*len\(x\)",
     ),
+    "one input only": (
+        partial(Calls, linear(), lambda layer, x: layer(x.reshape(1, SIZE))),
+        POINTS,
+        r"batches of 1 only.*len\(x\)",
+    ),
+    "a state of six": (
+        partial(Calls, linear(), lambda layer, x: layer(x + torch.zeros(6, SIZE))),
+        POINTS,
+        r"\(6, 3\) for one input.*no size of a batch",
+    ),
+    "lists": (partial(Calls, linear(), lambda layer, x: layer(x).tolist()), POINTS, "as a torch tensor"),
+    "a map of one": (
+        partial(Calls, linear(), lambda layer, x: layer(x)[:, :, None, None]),
+        POINTS,
+        r"logits\.flatten\(1\)",
+    ),
+    "on a GPU": (
+        partial(Calls, linear(), lambda layer, x: layer(x + torch.zeros(1, device="cuda"))),
+        POINTS,
+        r"CUDA.*device=x\.device.*--device cuda",
+    ),
+    "weights elsewhere": (lambda: linear().to("meta"), POINTS, "meta device.*load_state_dict"),
+    "lazy norms": (lambda: nn.Sequential(nn.LazyBatchNorm1d(), linear()), POINTS, "Call it once"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), POINTS, "Call it once"),
     "complex": (linear, POINTS * 1j, "real numbers"),
     "no batch": (linear, POINTS[0], r"batch \(N, \*shape\)"),
@@ -247,7 +287,8 @@ def test_is_refused_with_the_cure(name: str) -> None:
     "labels,said",
     [
         ([0, 1], "as many labels"),
-        (["a"] * 6, "cannot be read as numbers"),
+        (["a"] * 6, "cannot be read as numbers.*place in the list of classes"),
+        ([0, 1, 2, 0, 1, 255], "not a class.*Leave inputs out"),
         ([0.5] * 6, "whole"),
         ([float("nan")] * 6, "whole"),
         ([9] * 6, "not a class"),
@@ -263,3 +304,9 @@ def test_is_refused_with_the_cure(name: str) -> None:
 def test_labels_of_every_wrong_kind_are_told(labels: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         ff.evaluate(linear(), POINTS, labels, estimators=CHEAP, progress=False)
+
+
+def test_an_output_that_is_not_there_is_told_with_those_that_are() -> None:
+    model = Calls(linear(), lambda layer, x: {"scores": layer(x), "x": x})
+    with pytest.raises(UsageError, match=r"no output 'logits'.*scores: float32 \(1, 3\).*output='scores'"):
+        ff.evaluate(model, POINTS, output="logits", estimators=CHEAP, progress=False)

@@ -36,6 +36,20 @@ class Company(Plane):
         return super().lead(x) + 0.1 * (far & (len(x) == 1))
 
 
+class Rounds(Plane):
+    """Alone the sums are taken in another order."""
+
+    def lead(self, x: Tensor) -> Tensor:
+        return super().lead(x) + 6e-8 * (len(x) == 1)
+
+
+class Steep(Rounds):
+    """Magnifies it, as a softmax after a large temperature does."""
+
+    def lead(self, x: Tensor) -> Tensor:
+        return (3000 * super().lead(x)).tanh()
+
+
 class Forgetful(Plane):
     """Answered another class at first."""
 
@@ -73,6 +87,12 @@ def test_what_answers_otherwise_alone_moves_where_the_claim_reaches_there() -> N
     assert found.repeats.tolist() == [0.0, 0.0]
     near = moves(Company(), witness=X + torch.tensor([[0.0] * 5 + [0.16]]))
     assert bool((near.batch > 0.01).all()), "and where a witness lies there"
+
+
+@pytest.mark.parametrize("module", [Rounds(), Steep()])
+def test_rounding_where_the_logits_vanish_or_rise_steeply_is_no_other_answer(module: nn.Module) -> None:
+    edge = X + torch.tensor([0.4, 0, 0, 0, 0, 0])
+    assert moves(module, witness=edge).batch.tolist() == [0.0, 0.0]
 
 
 def test_an_answer_that_is_not_given_any_more_is_told() -> None:

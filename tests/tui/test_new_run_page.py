@@ -216,7 +216,7 @@ async def test_every_setting_of_a_study_stands_in_the_form_and_can_be_changed(
         time_limit=60.0,
         tag="x y",
     )
-    async with opened(run, size=(100, 60)) as pilot:
+    async with opened(run, size=(100, 70)) as pilot:
         pilot.app.show("new run", given)
         await until(pilot, lambda: isinstance(pilot.app.screen, NewRun))
         page = pilot.app.screen

@@ -53,7 +53,8 @@ def outputs(logits: Tensor) -> list[dict[str, object]]:
     """Facts an input about logits (N, M, K) at M points around it.
 
     probabilities: every row is non-negative and sums to one. saturated: the share of rows whose largest entry
-    is exactly the same number as the largest of all rows, or is tied within the row.
+    is exactly the same number as the largest of all rows, or is tied within the row. Of log-probabilities the
+    largest is 0 where the model is certain, and the margin still moves.
     """
     found: list[dict[str, object]] = []
     for rows in logits.double():
@@ -65,7 +66,8 @@ def outputs(logits: Tensor) -> list[dict[str, object]]:
         top = finite.topk(2, dim=1).values
         # a constant function has one output everywhere and saturates nothing
         varies = bool((finite != finite[0]).any())
-        stuck = (top[:, 0] == finite.max()) | (top[:, 0] == top[:, 1])
+        logs = bool((finite.logsumexp(1).abs() < 1e-4).all())
+        stuck = (top[:, 0] == finite.max()) & (not logs) | (top[:, 0] == top[:, 1])
         share = float(stuck.double().mean()) if varies and len(finite) > 1 else 0.0
         found.append(
             {

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import directions, fold
 from falsefloor.subjects.guarded import Guarded
-from falsefloor.subjects.observe.repeats import reordered
+from falsefloor.subjects.observe.repeats import ROUNDINGS, reordered
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 
@@ -25,6 +25,8 @@ TWICE = 3
 """Points of the outermost shells that are asked in other ways."""
 INSIDE = (1.0, 0.9)
 """And points on the way to a witness, as shares."""
+NUDGED = 4
+"""How often a point that moved is moved by the last bit of each coordinate, up or down."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +69,25 @@ def around(
     wide = (-1, 1, *([1] * len(shape)))
     step = radius.to(ways).reshape(wide) * shares.reshape(1, -1, *([1] * len(shape))) * ways
     points = fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
-    guard(points)
+    answered = guard(points)
     picked = [points[:, :TWICE]]
     if witness is not None:
         picked += [(inputs + share * (witness - inputs)).unsqueeze(1) for share in INSIDE]
-    return _twice(guard, torch.cat(picked, 1))
+    return _twice(guard, torch.cat(picked, 1), scale=_largest(answered))
 
 
-def _twice(guard: Guarded, points: Tensor) -> Moves:
-    """Points (N, P, *input) asked together, alone, in reverse, and together again."""
+def _twice(guard: Guarded, points: Tensor, *, scale: Tensor) -> Moves:
+    """Points (N, P, *input) asked together, alone, in reverse, and together again; scale: (N,), of logits
+    around each input."""
     count, each = points.shape[:2]
-    flat = points.flatten(0, 1)
+    flat, scale = points.flatten(0, 1), scale.repeat_interleave(each)
     first = guard(flat[None])[0]
     company = guard(flat.flip(0)[None])[0].flip(0)
     alone = guard.alone(flat)
     again = guard(flat[None])[0]
-    batch = torch.maximum(_moved(first, company), _moved(first, alone))
-    return Moves(
-        _moved(first, again).reshape(count, each).amax(1), _beyond(batch, guard).reshape(count, each).amax(1)
-    )
+    batch = torch.maximum(_moved(first, company, scale), _moved(first, alone, scale))
+    moves = _moved(first, again, scale), _beyond(batch, guard, flat, scale)
+    return Moves(*(each_point.reshape(count, each).amax(1) for each_point in moves))
 
 
 def forgotten(subject: ModelSubject, seen: Sightings, *, of: Sequence[int], rows: int) -> Moves:
@@ -101,32 +103,51 @@ def forgotten(subject: ModelSubject, seen: Sightings, *, of: Sequence[int], rows
         if not len(points):
             continue
         label = seen.labels[at : at + 1].expand(len(points))
-        together, alone = (_lead(logits, label) for logits in (guard(points[None])[0], guard.alone(points)))
+        scale = _largest(guard(seen.inputs[at : at + 1, None])).expand(len(points))
+        asked = guard(points[None])[0], guard.alone(points)
+        together, alone = (_lead(logits, label, scale) for logits in asked)
         # by so much the label leads now in every way, where another class led
-        lost = _beyond(torch.minimum(together, alone), guard)
-        repeats[at] = lost.amin()
-        apart = torch.minimum(_beyond(together, guard), _beyond(-alone, guard))
-        apart = torch.maximum(apart, torch.minimum(_beyond(-together, guard), _beyond(alone, guard)))
-        batch[at] = apart.amax()
+        least = torch.minimum(together, alone)
+        repeats[at] = _beyond(least, guard, points, scale).amin()
+        apart = torch.maximum(torch.minimum(together, -alone), torch.minimum(-together, alone))
+        batch[at] = _beyond(apart, guard, points, scale).amax()
     return Moves(repeats, batch)
 
 
-def _beyond(moved: Tensor, guard: Guarded) -> Tensor:
-    return torch.where(moved > reordered(guard.subject), moved, 0.0)
+def _beyond(moved: Tensor, guard: Guarded, points: Tensor, scale: Tensor) -> Tensor:
+    """(R,): what moved at points (R, *input) by more than rounding does, which a steep model magnifies: it
+    moves the logits as far where the point moves by its own last bit. 0 for the rest."""
+    beyond = moved > reordered(guard.subject)
+    at = beyond.nonzero().squeeze(1)
+    if len(at):
+        lo, hi = guard.subject.bounds
+        there = points[at]
+        signs = torch.randint(0, 2, (NUDGED, *there.shape), generator=torch.Generator().manual_seed(0))
+        up, down = (torch.nextafter(there, torch.full_like(there, end)) for end in (torch.inf, -torch.inf))
+        nudged = fold(torch.where(signs.to(there.device) > 0, up, down), lo, hi)
+        here = guard.first(there)[0]
+        moves = [_moved(here, guard.first(one)[0], scale[at]) for one in nudged]
+        beyond[at] = moved[at] > ROUNDINGS * torch.stack(moves).amax(0)
+    return torch.where(beyond, moved, 0.0)
 
 
-def _lead(logits: Tensor, labels: Tensor) -> Tensor:
+def _largest(logits: Tensor) -> Tensor:
+    """(N,): the largest of logits (N, M, K): those at one point nearly vanish where one logit decides."""
+    return logits.double().abs().nan_to_num(0.0, 0.0, 0.0).amax((1, 2))
+
+
+def _lead(logits: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
     """(R,): by how much the label leads, relative to the largest logit; NaN says nothing."""
     exact = logits.double()
     own = exact.gather(1, labels[:, None])
     rest = exact.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
-    return ((own - rest).squeeze(1) / exact.abs().amax(1)).nan_to_num(0.0, 0.0, 0.0)
+    return ((own - rest).squeeze(1) / torch.maximum(exact.abs().amax(1), scale)).nan_to_num(0.0, 0.0, 0.0)
 
 
-def _moved(first: Tensor, other: Tensor) -> Tensor:
+def _moved(first: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     """(R,): how far logits (R, K) moved, relative to the largest; infinite where one has no answer."""
     one, two = first.double(), other.double()
     same = ((one == two) | (one.isnan() & two.isnan())).all(1)
-    scale = one.abs().amax(1)
-    moved = ((one - two).abs().amax(1) / scale).nan_to_num(torch.inf, torch.inf)
+    largest = torch.maximum(one.abs().amax(1), scale)
+    moved = ((one - two).abs().amax(1) / largest).nan_to_num(torch.inf, torch.inf)
     return torch.where(same, 0.0, moved)
