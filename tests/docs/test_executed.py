@@ -20,6 +20,7 @@ from falsefloor.study.file import study_from
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES += sorted(ROOT.glob("docs/plugins/*.md"))
 KINDS = {"console", "python", "pycon", "toml", "bash", "yaml", "text", "{toctree}", "{eval-rst}", "bibtex"}
 DIAGRAMS = {"architecture.md"}
 """Where a `text` block is a drawing and not something printed."""
@@ -73,7 +74,7 @@ def environment(place: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([str(shims), str(STAND_INS), "/usr/bin", "/bin"]),
         "HOME": str(place),
         "FALSEFLOOR_STORE": str(place / "runs"),
-        "PYTHONPATH": os.pathsep.join([str(STAND_INS / "lib"), str(ROOT)]),
+        "PYTHONPATH": os.pathsep.join([str(STAND_INS / "lib"), str(ROOT), str(place / "site")]),
         "LC_ALL": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "120",
