@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from falsefloor import estimators, maskers
     from falsefloor.evaluate import Results, evaluate, load
 
@@ -34,3 +36,22 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """The classes of an entry-point group by their names, for `ff.estimators` and `ff.maskers`; of several of
+    one name ours, as everywhere."""
+    from importlib.metadata import entry_points
+
+    found = sorted(entry_points(group=group), key=lambda point: point.module.startswith("falsefloor."))
+    return {point.attr: point for point in found}
+
+
+def load_class(group: str, name: str) -> Any:
+    """The installed class of that name. Raises `AttributeError` that lists what there is."""
+    offered = installed(group)
+    if name not in offered:
+        raise AttributeError(
+            f"module {group!r} has no attribute {name!r}; it has {', '.join(sorted(offered))}"
+        )
+    return offered[name].load()

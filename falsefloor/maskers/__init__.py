@@ -7,19 +7,15 @@ operations give, because that is the subject of study.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
+
+from falsefloor import installed, load_class
 
 
 def __getattr__(name: str) -> Any:
     """`falsefloor.maskers.Staircase` and every other installed class of its kind, imported when asked for."""
-    offered = {point.attr: point for point in entry_points(group=__name__)}
-    if name not in offered:
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(offered))}"
-        )
-    return offered[name].load()
+    return load_class(__name__, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *(point.attr for point in entry_points(group=__name__))})
+    return sorted(installed(__name__))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import falsefloor
 from falsefloor.cli.app import app
-from falsefloor.cli.export import Format
 from falsefloor.plugins.names import discover
 from falsefloor.report.results import Results
 
@@ -34,7 +33,6 @@ def test_every_first_issue_is_still_open() -> None:
         "runs --tag": "tag" not in inspect.signature(runs.registered_callback.callback or print).parameters,
         "adds noise": "noise" not in names,
         "observations=True": "observations" not in inspect.signature(Results.to_pandas).parameters,
-        "--format pdf": "pdf" not in list(Format),
     }
     assert listed.count("\n- ") == len(still_open)
     for words, is_open in still_open.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from plugin_site import Install
 
+import falsefloor
 from falsefloor.errors import UsageError
 from falsefloor.plugins import KINDS, Plugin, discover
 from falsefloor.plugins.names import resolve
@@ -88,6 +89,12 @@ def test_ours_wins_a_clash_and_the_full_name_reaches_the_other(install: Install)
     assert resolve(discover(), "masker", "staircase").own
     assert resolve(discover(), "masker", "falsefloor/staircase").own
     assert resolve(discover(), "masker", "evil/staircase").dist == "evil"
+
+
+def test_a_strangers_class_of_one_of_our_names_does_not_take_its_place(install: Install) -> None:
+    install("evil", estimators={"other": "evil:Clever", "another": "evil:Evil"})
+    assert falsefloor.installed("falsefloor.estimators")["Clever"].module == "falsefloor.estimators.clever"
+    assert falsefloor.installed("falsefloor.estimators")["Evil"].module == "evil"
 
 
 def test_a_name_that_two_strangers_offer_is_refused_naming_both(install: Install) -> None:
