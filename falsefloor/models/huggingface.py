@@ -114,12 +114,9 @@ def _loaded(folder: Path, *, pictures: bool) -> Any:
         ) from error
     except Exception as error:  # one of its own needs does not fit this torch
         raise UsageError(f"hf: transformers cannot be imported here: {error}") from error
-    kind = (
-        transformers.AutoModelForImageClassification
-        if pictures
-        else transformers.AutoModelForSequenceClassification
-    )
     try:
+        # found on first use: what it needs is imported only then, and may not fit this torch
+        kind = getattr(transformers, f"AutoModel{PICTURES if pictures else SEQUENCES}")
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever its readers happen to raise
         first = str(error).strip().partition("\n")[0][:300]
