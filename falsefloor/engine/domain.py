@@ -151,6 +151,16 @@ def _beside(seen: Tensor) -> tuple[float, float]:
     return low - width, high + width
 
 
+def span_of(points: Tensor) -> float:
+    """How far the feature of the smallest unit reaches: the least of the largest values, or of the spreads of
+    four inputs or more, over features (N, d) that are not always 0."""
+    reach = points.abs().amax(0)
+    if len(points) >= 4:
+        spread = points.amax(0) - points.amin(0)
+        reach = torch.where(spread > 0, spread, reach)
+    return float(reach[reach > 0].amin())
+
+
 def _corners(bounds: Any) -> tuple[Any, Any]:
     """The lowest and the highest, of two values or of a study's pairs."""
     try:

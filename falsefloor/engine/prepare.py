@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel, NotApplicable
-from falsefloor.engine.domain import Domain, domain_of, mixed_units
+from falsefloor.engine.domain import Domain, domain_of, mixed_units, span_of
 from falsefloor.engine.fitting import (
     as_it_takes,
     as_labels,
@@ -73,6 +73,7 @@ class Prepared:
     fixed: Tensor | None = None
     target: int | None = None
     shown: Shown | None = None
+    span: float | None = None
 
     @property
     def alone(self) -> bool:
@@ -112,6 +113,7 @@ class Prepared:
             dtype=self.inputs.dtype,
             resolution=self.resolution,
             grid=self.grid,
+            span=self.span,
         )
 
 
@@ -171,6 +173,7 @@ def prepare(
     if shown is not None:
         cast = [_moved(within, points, domain), *cast]
     mixed = [] if shown else mixed_units(points.double().cpu(), domain.low, domain.high)
+    span = span_of(points.double()) if mixed and domain.scale is None else None
     told = [*mixed, *domain.said(), *left_out]
     low, high, scale, grid = domain.low, domain.high, domain.scale, domain.step
     if whole and grid is None:
@@ -281,6 +284,7 @@ def prepare(
         domain.fixed,
         target,
         shown,
+        span,
     )
 
 

@@ -50,6 +50,10 @@ class Through(nn.Module):
         return getattr(self.subject, "resolution", None)
 
     @property
+    def span(self) -> float | None:
+        return getattr(self.subject, "span", None)
+
+    @property
     def forward_queries(self) -> int:
         return cast("int", self.subject.forward_queries)  # type: ignore[attr-defined]
 

@@ -48,7 +48,8 @@ class ModelSubject(nn.Module):
     bounds are the domain's corners, numbers or tensors that broadcast to one input; dtype is that of the
     inputs, which the module may turn into another, and else that of its first weights; resolution is the
     coarsest type on the way to its logits, if its weights do not show it; grid is the steps in which discrete
-    coordinates move from an input, 0 for the others. Calling it maps (N, *input) to logits
+    coordinates move from an input, 0 for the others; span is how far the coordinate of the smallest unit
+    reaches, where one range covers several units. Calling it maps (N, *input) to logits
     (N, K). Raises `DomainError` where the module returns anything else.
     """
 
@@ -65,6 +66,7 @@ class ModelSubject(nn.Module):
         dtype: torch.dtype | None = None,
         resolution: torch.dtype | None = None,
         grid: Tensor | None = None,
+        span: float | None = None,
     ) -> None:
         super().__init__()
         keep_freed_memory()
@@ -82,6 +84,7 @@ class ModelSubject(nn.Module):
         self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("upper", upper, persistent=False)
         self.grid = None if grid is None else grid.to(lower)
+        self.span = span
         self.forward_queries = 0
         self.backward_queries = 0
         self.calls = 0

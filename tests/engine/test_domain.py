@@ -199,3 +199,21 @@ def test_one_target_is_the_distance_to_that_class() -> None:
     assert {one["status"] for one in skipped} == {"skipped"}
     with pytest.raises(UsageError, match="no class of this model"):
         judged(linear(), points, target=3)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_no_finite_difference_is_above_a_verified_distance_where_one_range_covers_several_units(
+    activation: type[nn.Module], norm: Any
+) -> None:
+    low, high = torch.tensor([18.0, 0, 0, 0, 1]), torch.tensor([90.0, 250_000, 1, 60, 7])
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 32), activation(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    points = low + torch.rand(6, 5, generator=torch.Generator().manual_seed(2)) * (high - low)
+    options = {"estimators": ["finite-difference", "attack"], "recover": "off", "progress": False}
+    results = ff.evaluate(
+        lambda x: net((x - low) / (high - low) * 4 - 2), points, bounds=(0, 250_000), norm=norm, **options
+    )
+    assert any("different units" in said for said in results.document["run"]["said"])
+    for claimed, verified in zip(radii(results, "finite-difference"), radii(results, "attack"), strict=True):
+        assert 0 < claimed <= verified * (1 + 1e-6)

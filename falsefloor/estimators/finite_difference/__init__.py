@@ -105,17 +105,25 @@ class FiniteDifference:
                 " Give the model bounds, or the estimator a radius."
             )
 
+        # where one range covers features of different units, its width is no step for the smaller ones
+        span: float | None = getattr(subject, "span", None)
+        widths = (None,) if span is None else (None, math.sqrt(span * cap), span)
+
         def one(view: View, generator: Generator, progress: Progress) -> Outcome:
-            return self._one(view, cap, generator, progress)
+            found = [self._one(view, cap, generator, progress, width=width) for width in widths]
+            return min(found, key=lambda outcome: outcome.radius)
 
         # a share is a ball; finding the scale and counting levels cost about as much as one each
         share = (MOST_BALLS if self.radius == "auto" else 1) + 2
         return estimate(one, _FORM, subject, inputs, labels, norm=norm, context=context, cap=cap, share=share)
 
-    def _one(self, view: View, cap: float, generator: Generator, progress: Progress) -> Outcome:
+    def _one(
+        self, view: View, cap: float, generator: Generator, progress: Progress, *, width: float | None
+    ) -> Outcome:
         """One input whose label wins."""
         auto = self.radius == "auto"
-        scales = choose_scale(view, cap=cap, auto=auto, most=self.coordinates, generator=generator)
+        most = self.coordinates
+        scales = choose_scale(view, cap=cap, auto=auto, most=most, generator=generator, width=width)
         progress.tick(1)
         probe = scales.probe
         at_centre = probe.gradients(view.centre.unsqueeze(0))[:, 0]

@@ -38,16 +38,22 @@ class Scales:
     ball: float
 
 
-def choose_scale(view: View, *, cap: float, auto: bool, most: int, generator: Generator) -> Scales:
+def choose_scale(
+    view: View, *, cap: float, auto: bool, most: int, generator: Generator, width: float | None = None
+) -> Scales:
     """Measures the spectrum of the runner-up's margin around the view's centre and reads it.
 
     A fixed radius, ``cap``, is the ball to look at; for an auto radius it is twice the distance at which the
-    coarsely linearised margin crosses zero, at most ``cap``. Up to ``most`` coordinates all are differenced,
+    coarsely linearised margin crosses zero, at most ``cap``. ``width``: what scales are shares of, and the
+    largest ball, where the domain's own says nothing. Up to ``most`` coordinates all are differenced,
     beyond that a quarter of them for the radius and an eighth for the spectrum.
     """
     subject, centre, margin = view.subject, view.centre, view.margin
     lo, hi = subject.bounds
-    width = domain_width(lo, hi, tuple(centre.shape), otherwise=cap)
+    if width is None:
+        width = domain_width(lo, hi, tuple(centre.shape), otherwise=cap)
+    else:
+        cap = min(cap, width)
     chosen = some_coordinates(centre.numel(), count=most, generators=[generator])
     subset = None if chosen is None else _thinned(chosen[0], max(2, most // 4)).to(centre.device)
     fewer = None if subset is None else _thinned(subset, max(2, most // 8)).unsqueeze(0)
