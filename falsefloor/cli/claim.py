@@ -10,7 +10,7 @@ import typer
 
 from falsefloor.cli.ending import GATE, OUTRANKED, Ending, ending, leave, refuse_unplanned
 from falsefloor.cli.settings import with_settings
-from falsefloor.cli.terminal import AsJson, find, say, show, show_document
+from falsefloor.cli.terminal import AsJson, say, show, show_document, stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,16 +88,11 @@ def _run(
     """
     from falsefloor.cli.follow import follow
     from falsefloor.cli.studies import build_study
-    from falsefloor.errors import UsageError
-    from falsefloor.store.run_dir import is_reference
     from falsefloor.worker.launch import start
 
-    if is_reference(subject):
-        given = [name for name, value in settings.items() if value is not None]
-        given += ["masker"] * bool(maskers) + ["estimator"] * bool(estimators)
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} is of a new run; {subject} is a stored one.")
-        return find(ctx, subject), None
+    found = stored(ctx, subject, {**settings, "masker": maskers, "estimator": estimators})
+    if found is not None:
+        return found, None
     study = build_study(
         None,
         models=[subject],

@@ -9,7 +9,7 @@ import typer
 
 from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned
 from falsefloor.cli.settings import NormNames, with_settings
-from falsefloor.cli.terminal import AsJson, find, say, show, show_document, show_text
+from falsefloor.cli.terminal import AsJson, say, show, show_document, show_text, stored
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
@@ -54,16 +54,12 @@ def diagnose(
     falsefloor diagnose digits:mlp --inputs digits:0-4 --masker staircase:c=255
     """
     from falsefloor.cli.studies import build_study
-    from falsefloor.errors import UsageError
     from falsefloor.report.checklist import MORE
-    from falsefloor.store.run_dir import is_reference
     from falsefloor.worker.launch import start
 
     form = format_ if checklist else None
-    if is_reference(model):
-        if given := [name for name, value in settings.items() if value is not None]:
-            raise UsageError(f"--{given[0].replace('_', '-')} is of a new run; {model} is a stored one.")
-        _tell(find(ctx, model), form, as_json=as_json)
+    if (found := stored(ctx, model, {**settings, "masker": masker, "norm": norm})) is not None:
+        _tell(found, form, as_json=as_json)
         return
     study = build_study(
         None,

@@ -121,13 +121,13 @@ def _text(reader: RunReader, format_: Format, at: str | None) -> str:
         info = reader.info()
         return bibtex(info) if format_ is Format.bib else methods(info, reader.series())
     if format_ in (Format.md, Format.tex):
-        from falsefloor.report.accuracy import read_sets, tabular
+        from falsefloor.report.accuracy import sets_so_far, tabular
         from falsefloor.report.citing import latex
         from falsefloor.report.comparison import read_comparison
         from falsefloor.report.markdown import markdown
         from falsefloor.report.radii import chosen_radii
 
-        sets = read_sets(reader)
+        sets = sets_so_far(reader)
         radii, said = chosen_radii([] if at is None else at.split(","), sets, reader.models())
         for line in said:
             say(f"note: {line}")

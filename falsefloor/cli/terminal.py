@@ -115,6 +115,27 @@ def find(ctx: typer.Context, ref: str) -> RunDir:
     return found
 
 
+def stored(ctx: typer.Context, subject: str, given: Mapping[str, Any]) -> RunDir | None:
+    """The run that a MODEL|RUN argument means; None for a model, which has a scheme before a colon.
+
+    given: options that only a model takes, with their values. Raises `StoreError`, and `UsageError` where a
+    stored run is given one of them.
+    """
+    from falsefloor.errors import StoreError, UsageError
+
+    if ":" in subject and not Path(subject).is_dir():
+        return None
+    try:
+        found = find(ctx, subject)
+    except StoreError as error:
+        if subject == "last" or "/" in subject:
+            raise
+        raise StoreError(f"{error} A model is SCHEME:REF, as digits:mlp or python:net.py:build.") from error
+    if named := [name for name, value in given.items() if value]:
+        raise UsageError(f"--{named[0].replace('_', '-')} is of a new run; {subject} is a stored one.")
+    return found
+
+
 def in_store(ctx: typer.Context) -> str:
     """What a suggested command needs to mean the same runs: " --store DIR", where that was said here."""
     from falsefloor.store.run_dir import store_root

@@ -198,16 +198,22 @@ def input_sets(
 
 def read_sets(reader: RunReader) -> list[InputSet]:
     """Of a run as it stands now. Raises `UsageError` where nothing came back yet."""
+    if sets := sets_so_far(reader):
+        return sets
     info = reader.info()
-    sets = input_sets(reader.estimates(), reader.models(), going=info.status not in ENDED)
+    raise UsageError(f"run {info.id} is {info.status} and has no estimates: there is nothing to count.")
+
+
+def sets_so_far(reader: RunReader) -> list[InputSet]:
+    """Of a run as it stands now; none where nothing came back yet."""
+    going = reader.info().status not in ENDED
+    sets = input_sets(reader.estimates(), reader.models(), going=going)
     at = {one.place: one.known for one in sets}
     for seen in reader.observations():
         known = at.get(Place(seen["model"], seen["masker"], seen["norm"]), {}).get(seen["input"])
         observed = Observed.read(seen["facts"])
         if known is not None and (met := observed.met.changed) is not None and met.distance is not None:
             known.meet(met.distance, {"array": observed.array(met.array)})
-    if not sets:
-        raise UsageError(f"run {info.id} is {info.status} and has no estimates: there is nothing to count.")
     return sets
 
 

@@ -25,8 +25,8 @@ from falsefloor.store.rows import SeriesRow
 from falsefloor.study.file import study_from
 
 Status = Literal["passed", "failed", "not measured"]
-MORE = "attack:steps=160,restarts=32"
-"""Four times the steps and the restarts of a standard attack."""
+MORE = "attack:steps=80,restarts=16"
+"""Twice the steps and twice the restarts of a standard attack."""
 FEW = 0.05
 """Share of inputs that a larger budget may still bring nearer by more than `LOOSE`."""
 HIDDEN = ("FF101", "FF102", "FF103", "FF104", "FF202")
@@ -164,7 +164,7 @@ def _budget(seen: _Seen) -> Told:
         return "not measured", "No input was reached with both budgets."
     nearer = sum(ratio > LOOSE for ratio in ratios)
     said = (
-        f"{large / max(small, 1):.3g} times the steps and restarts lowered the ceilings"
+        f"{large / max(small, 1):.3g} times the budget of steps and restarts lowered the ceilings"
         f" {median(ratios):.4f} times in the median,"
         f" by more than {LOOSE - 1:.0%} on {nearer} of {len(ratios)} inputs."
     )

@@ -16,7 +16,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from falsefloor.errors import UsageError
-from falsefloor.report.accuracy import read_sets
+from falsefloor.report.accuracy import sets_so_far
 from falsefloor.report.detail import first_records, worst_details
 from falsefloor.report.figure import FIGURES, Curve, Figure, Level
 from falsefloor.report.paint_svg import ink
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["svg", "png", "pdf"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+NARROW = 5.0
+"""Inches below which a figure stands in a column."""
 LETTERS = 58
 """Of a note's line below a figure."""
 COMPARED = 5000
@@ -57,8 +59,8 @@ def drawable() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def paint(axes: Axes, figure: Figure) -> None:
-    """One figure into axes that measure shares of its sides."""
+def paint(axes: Axes, figure: Figure, *, beside: bool = True) -> None:
+    """One figure into axes that measure shares of its sides. beside: so may a legend stand."""
     for curve in figure.curves:
         _curve(axes, figure, curve)
     for level in figure.levels:
@@ -84,10 +86,10 @@ def paint(axes: Axes, figure: Figure) -> None:
     if figure.x.zeros:
         axes.axvspan(0.0, BREAK, color="#f0f0f0", zorder=0)
         axes.plot([BREAK - 0.01, BREAK + 0.01], [0.0, 0.0], **slanted)
-    _legend(axes, figure)
+    _legend(axes, figure, beside=beside and bool(figure.rows))
 
 
-def _legend(axes: Axes, figure: Figure) -> None:
+def _legend(axes: Axes, figure: Figure, *, beside: bool) -> None:
     """What is what, and the notes: beside a comparison, below the others, so that nothing lies on a curve."""
     from matplotlib.lines import Line2D
     from matplotlib.transforms import ScaledTranslation
@@ -98,8 +100,8 @@ def _legend(axes: Axes, figure: Figure) -> None:
     axes.legend(
         handles=[Line2D([], [], **_line(one), label=clean(one.name)) for one in figure.legend],
         loc="upper left",
-        bbox_to_anchor=(1.01, 1.0) if figure.rows else (0.0, 0.0),
-        bbox_transform=axes.transAxes if figure.rows else below,
+        bbox_to_anchor=(1.01, 1.0) if beside else (0.0, 0.0),
+        bbox_transform=axes.transAxes if beside else below,
         title="\n".join(line for note in figure.notes for line in wrap(clean(note), LETTERS)) or None,
         title_fontsize=7,
         alignment="left",
@@ -131,21 +133,22 @@ def sheet(figures: Sequence[Figure], *, title: str = "", width: float = 0.0) -> 
     size = (10, 1.2 + 0.45 * rows) if rows else (max(6.4, 3.8 * len(figures)), 2.4 + below)
     places = (1, len(figures))
     if width:
-        places, size = places[::-1], (width, len(figures) * (0.75 * width + below))
+        each = 0.14 * rows or 0.6 * width
+        places, size = places[::-1], (width, len(figures) * (each + 0.8 + 0.13 * keys))
     made = Sheet(figsize=size, layout="constrained", facecolor="white")
     for axes, figure in zip(made.subplots(*places, squeeze=False).flat, figures, strict=True):
         axes.set_title(figure.title, loc="left")
-        paint(axes, figure)
+        paint(axes, figure, beside=not width)
     if title:
         made.suptitle(clean(title))
     return made
 
 
-def save(made: Sheet, path: Path, *, kind: Kind) -> None:
+def save(made: Sheet, path: Path, *, kind: Kind, trim: bool = True) -> None:
     """One file, whole or none; matplotlib would stamp the time into an SVG, its own version into a PNG."""
     stamp = {{"svg": "Date", "pdf": "CreationDate", "png": "Software"}[kind]: None}
     drawn = io.BytesIO()
-    made.savefig(drawn, format=kind, dpi=160, metadata=stamp, bbox_inches="tight")
+    made.savefig(drawn, format=kind, dpi=160, metadata=stamp, bbox_inches="tight" if trim else None)
     write_whole(path, drawn.getvalue())
 
 
@@ -156,20 +159,23 @@ def write_figure(figure: Figure, path: Path, *, width: float = 0.0) -> None:
         raise UsageError(
             f"a figure is written as {', '.join(f'.{one}' for one in KINDS)}; not {path.name!r}."
         )
-    with _drawing():
+    with _drawing(width):
         try:
-            save(sheet([figure], width=width), path, kind=kind)
+            save(sheet([figure], width=width), path, kind=kind, trim=not width)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
-def _drawing() -> AbstractContextManager[None]:
-    """matplotlib with our looks. Raises `UsageError` where it is not installed."""
+def _drawing(width: float) -> AbstractContextManager[None]:
+    """matplotlib with our looks, in a column's width with smaller letters.
+
+    Raises `UsageError` where it is not installed.
+    """
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise UsageError("figures need matplotlib: pip install 'falsefloor[report]'.") from error
-    return mpl.rc_context(LOOK)
+    return mpl.rc_context(LOOK | ({"font.size": 6, "axes.titlesize": 7} if 0 < width < NARROW else {}))
 
 
 def write_figures(reader: RunReader, folder: Path, *, kind: Kind, width: float = 0.0) -> list[Path]:
@@ -180,12 +186,12 @@ def write_figures(reader: RunReader, folder: Path, *, kind: Kind, width: float =
     is not installed, or the folder cannot be written.
     """
     written = []
-    with _drawing():
+    with _drawing(width):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, made in _sheets(reader, width):
                 written.append(folder / f"{name}.{kind}")
-                save(made, written[-1], kind=kind)
+                save(made, written[-1], kind=kind, trim=not width)
         except OSError as error:
             raise UsageError(f"cannot write figures to {folder}: {error.strerror or error}.") from error
     return written
@@ -197,7 +203,8 @@ def _sheets(reader: RunReader, width: float) -> Iterator[tuple[str, Sheet]]:
     yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)], width=width)
     if known := by_input(chain.from_iterable(listed.values())):
         yield "floors", sheet([picture(known)], width=width)
-    yield "accuracy", sheet([curves(read_sets(reader))], width=width)
+    if sets := sets_so_far(reader):
+        yield "accuracy", sheet([curves(sets)], width=width)
     for detail in worst_details(reader):
         record = detail.record
         figures = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]

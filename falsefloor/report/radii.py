@@ -19,6 +19,8 @@ from falsefloor.report.text import clean, number
 
 HUES = ("red", "blue", "green", "purple", "quiet")
 """Of subjects, in the table's order."""
+MARKED = 14
+"""Markers along a curve, about: a marker at each step is a blot."""
 UNITS = "radius, in the input's own units"
 
 
@@ -78,28 +80,36 @@ def curves(sets: Sequence[InputSet], *, title: str = "Share of inputs that withs
     """Of each subject the share that is certified, estimated, not attacked, against the radius."""
     end = _end(sets)
     drawn: list[Curve] = []
+    keys: list[Curve] = []
+    differ = [len({one.place[part] for one in sets}) > 1 for part in range(3)]
     for hue, one in zip(HUES, sets, strict=False):
+        name = " ".join(clean(word) for word, told in zip(one.place, differ, strict=False) if told)
         for kind, marker in KINDS:
             radii = one.radii(kind)
-            if one.total and radii and (kind == "not attacked" or radii[-1] > 0):
-                drawn.append(_steps(f"{one.name}: {kind}", radii, one.total, end, hue, marker))
+            if not one.total or not radii or (kind != "not attacked" and not radii[-1] > 0):
+                continue
+            line = _steps(f"{name}: {kind}" if name else kind, radii, one.total, end, hue)
+            every = max(1, len(line.x) // MARKED)
+            keys.append(replace(line, x=line.x[::every], y=line.y[::every], marker=marker))
+            drawn += [line] + [replace(keys[-1], line=False)] * bool(marker)
     left = len(sets) - len(HUES)
     return Figure(
         title,
         scale.linear(UNITS, [0.0, end], zero=True),
         scale.linear("share of inputs", [0.0, 1.0], zero=True),
         tuple(drawn),
+        keys=tuple(keys),
         notes=(f"{left} more subjects are not drawn.",) if left > 0 else (),
     )
 
 
-def _steps(name: str, radii: Sequence[float], total: int, end: float, hue: str, marker: str) -> Curve:
+def _steps(name: str, radii: Sequence[float], total: int, end: float, hue: str) -> Curve:
     """A share that falls at every radius, from that of the inputs that are classified as labelled."""
     xs, ys = [0.0], [len(radii) / total]
     for n, radius in enumerate(min(one, end) for one in radii):
         xs += [radius, radius]
         ys += [ys[-1], (len(radii) - n - 1) / total if radius < end else ys[-1]]
-    return Curve(name, xs, ys, hue, marker)
+    return Curve(name, xs, ys, hue)
 
 
 def radius_of(text: str) -> float:

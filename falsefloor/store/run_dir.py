@@ -297,12 +297,6 @@ def find_run(root: Path, ref: str) -> RunDir:
     raise StoreError(f"no run {ref!r} in {root}. {did_you_mean(ref, ['last', *(run.id for run in runs)])}")
 
 
-def is_reference(text: str) -> bool:
-    """Whether a word names a stored run and no model: what has no scheme before a colon, or is a path that
-    exists."""
-    return ":" not in text or Path(text).is_dir()
-
-
 NETWORK = frozenset(
     (
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "9p", "afs", "beegfs", "ceph", "glusterfs",

@@ -33,7 +33,7 @@ def test_a_masked_model_fails_where_its_gradient_misleads(told: dict[str, dict[s
 def test_what_was_not_run_is_not_measured_and_says_how(told: dict[str, dict[str, dict[str, Any]]]) -> None:
     more = told["none"]["more steps and restarts do not help"]
     assert more["status"] == "not measured"
-    assert "--estimator attack:steps=160,restarts=32" in more["command"] and "digits:39-42" in more["command"]
+    assert "--estimator attack:steps=80,restarts=16" in more["command"] and "digits:39-42" in more["command"]
     assert all(item["blind"] and item["command"] for item in told["none"].values()) and len(told["none"]) == 8
 
 

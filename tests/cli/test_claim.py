@@ -69,3 +69,10 @@ def test_claims_beside_the_exact_truth_are_never_decided_wrongly(command: Comman
         told = command("claim", "digits:mlp", "--inputs", inputs, *arguments, *claims, "--json")
         words = [one["outcome"] for one in json.loads(told.out)["claims"]]
         assert "refuted" not in words[::2] and "held" not in words[1::2], words
+
+
+def test_a_model_without_a_scheme_is_told_how_models_are_named(command: Command, store: Path) -> None:
+    stored(store)
+    for words in (("claim", "digits", "linf 0.2 accuracy >= 0.9"), ("diagnose", "digits")):
+        refused = command(*words)
+        assert refused.code == 2 and "A model is SCHEME:REF" in refused.err

@@ -165,7 +165,7 @@ SLIPS = (
     ("plugins lst", "'list'"),
     ("show lst", "'last'"),
     ("show nosuch", "last"),
-    ("export last --format pdf", "'html'"),
+    ("export last --format docx", "'html'"),
     ("export last --format HTML", "'html'"),
     ("export last --output", "requires an argument"),
     ("explain FF999", "FF101, FF102"),

@@ -392,9 +392,9 @@ def test_the_files_draw_the_same_levels(
     sheets: dict[Path, Sheet] = {}
     saved = paint_plot.save
 
-    def noted(made: Sheet, path: Path, *, kind: Literal["svg", "png"]) -> None:
+    def noted(made: Sheet, path: Path, *, kind: Literal["svg", "png"], trim: bool) -> None:
         sheets[path] = made
-        saved(made, path, kind=kind)
+        saved(made, path, kind=kind, trim=trim)
 
     monkeypatch.setattr(paint_plot, "save", noted)
     with RunReader(run) as reader:

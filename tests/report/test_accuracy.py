@@ -147,12 +147,8 @@ def test_every_painter_says_the_same_words() -> None:
     for painted in (table.markdown(), table.html(), table.latex()):
         assert "25.0" in painted and "misclassified" in painted
     figure = curves(sets)
-    assert [curve.name.split(": ")[1] for curve in figure.curves] == [
-        "certified",
-        "estimated",
-        "not attacked",
-    ]
-    assert [curve.y[0] for curve in figure.curves] == [0.75] * 3
+    assert [curve.name for curve in figure.legend] == ["certified", "estimated", "not attacked"]
+    assert [curve.y[0] for curve in figure.legend] == [0.75] * 3
     assert all(math.isfinite(radius) and radius > 0 for radius in round_radii(sets))
 
 

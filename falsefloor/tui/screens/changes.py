@@ -101,6 +101,7 @@ class ChangesPage(ListPage[Change]):
             return
         if not found.changes:
             yield ("The runs have no cell in common: other maskers, norms or estimators.", "")
+        yield from ((clean(note), "") for note in found.notes)
         for run, keys in zip(self._runs, (found.only_first, found.only_second), strict=True):
             for key in keys[:LISTED]:
                 yield (f"only in {run.id}: {clean(' '.join(part for part in key if part))}", "dim")
