@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from falsefloor import jsonable
 
+LARGE = 1 << 15
+"""Coordinates from which on an observation asks for a third of its points (`subjects.observe.site`)."""
 MET = {"changed": "met-changed", "nonfinite": "met-nonfinite"}
 """What a `Met` names, and the role of its stored array, with which it is told who met it and how far away."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from falsefloor.api import Scalar
+from falsefloor.observed import LARGE
 from falsefloor.plugins import Catalogue
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, series_of
@@ -55,11 +56,17 @@ class Asked:
 
 
 def clever(asked: Asked) -> Passes:
-    points = asked.number("batches") * asked.number("samples")
-    points = points * (7 if asked.params["radius"] == "auto" else 1) + 100 * min(asked.targets, 10)
-    backward = points * asked.targets
+    balls = 7 if asked.params["radius"] == "auto" else 1
+    points = balls * asked.number("batches") * asked.number("samples")
+    kept = min(asked.targets, 16)
+    directed = 12 * kept * balls + 30 * kept if asked.params["directed"] else 0
+    if directed > points:  # few points are drawn: those directed cost the gradient of their own target
+        forward, backward = points + directed, points * asked.targets + directed
+    else:
+        forward = points + 100 * min(asked.targets, 10)
+        backward = forward * asked.targets
     drawn = backward * asked.size * (1 if asked.norm == "linf" else 9)
-    return Passes(points, backward + asked.classes, 350, drawn)
+    return Passes(forward + asked.classes, backward + asked.classes, 350, drawn)
 
 
 def finite_difference(asked: Asked) -> Passes:
@@ -78,8 +85,11 @@ def attack(asked: Asked) -> Passes:
     return Passes(forward, backward + asked.classes, steps * (0.25 + 0.75 / asked.together))
 
 
-OBSERVED = Passes(2930, 443, 250)
-"""What observing an input asks for, whatever the model."""
+def observing(size: int) -> Passes:
+    """What observing an input of ``size`` coordinates asks for, whatever the model."""
+    return Passes(2930, 443, 250) if size < LARGE else Passes(1300, 170, 250)
+
+
 COUNTED: Mapping[str, Callable[[Asked], Passes]] = {
     "clever": clever,
     "finite-difference": finite_difference,
@@ -135,7 +145,7 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
             continue
         mine = [one for one in series if one.model.name == name]
         each[name], cells[name] = (
-            {"": _seconds(OBSERVED, pace)},
+            {"": _seconds(observing(math.prod(facts["shape"])), pace)},
             {"": len({one.place.subject for one in mine})},
         )
         found: dict[str, list[float]] = {}

@@ -82,8 +82,17 @@ def look(
     dtype = working(view.centre.dtype)
     ruler = Ruler(view, torch.tensor(rho, dtype=dtype, device=view.centre.device), guide.gradients)
     tally = _Tally(view, ruler.columns, budget)
+    nothing = (len(view.targets), ruler.columns)
+    directed = torch.full(nothing, -torch.inf, dtype=dtype, device=view.centre.device)
     sizes = units(budget, view.centre.numel())
-    more = view.centre.new_empty(0, *view.centre.shape) if path is None else path.points(radius)
+    none = view.centre.new_empty(0, *view.centre.shape)
+    more = none if path is None else path.points(radius)
+    if path is not None and len(more) > budget.batches * budget.samples:
+        # all targets' gradients there would cost more than the sampled points: each point's own does
+        found, slots = path.own(more)
+        rows = slots.unsqueeze(1).expand(-1, ruler.columns)
+        directed.scatter_reduce_(0, rows, sound(ruler.exact(found)), "amax")
+        path, more = None, none
     for index, size in enumerate(sizes):
         points = view.sample(radius, size, generator)
         # directed points share the last backwards: as many of their own would double a small net's time
@@ -95,9 +104,6 @@ def look(
             table = measure(view, drawn, ruler)
         tally.add(table[:, :, :size])
         tick(size)
-    directed = torch.full(
-        (len(view.targets), ruler.columns), -torch.inf, dtype=dtype, device=view.centre.device
-    )
     if path is not None:
         directed = sound(table[:, :, size : size + len(more)].amax(dim=2))
     return tally.ball(radius, tuple(rho), directed)

@@ -69,6 +69,14 @@ class Path:
             if low < high:
                 self.known[index, low:high] = block[own - slot, first + low : first + high]
 
+    def own(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients (P, d) at the points that `points` gave, each of its own target alone, with their slots
+        (P,); learnt by the way. The input's are those of the first look."""
+        slots = self.rows.repeat((len(points) - 1) // len(self.rows))
+        flat = own_gradients(self.view, points[1:], slots)
+        self.known = flat[-len(self.rows) :].reshape(len(self.slots), ALONG, -1)
+        return torch.cat([self.first, flat]), torch.cat([self.rows[::ALONG], slots])
+
     def mean(self) -> Tensor:
         """(T', d): the mean gradient of each target along its last segment, as far as it was told."""
         assert self.known is not None  # points come before their gradients

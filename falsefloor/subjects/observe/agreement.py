@@ -42,7 +42,8 @@ def scale_agreement(
     """Pairs in the ball of ``radius`` (N,) around each input, and each source's gradients between them."""
     lo, hi = site.subject.bounds
     shape = tuple(site.inputs.shape[1:])
-    total = sum(STEPS.values())
+    steps = {share: site.part(count) for share, count in STEPS.items()}
+    total = sum(steps.values())
     wide = (-1, 1, *([1] * len(shape)))
     centre = sample(
         site.inputs, norm=site.norm, radius=radius, count=total, generators=site.generators, lo=lo, hi=hi
@@ -50,7 +51,7 @@ def scale_agreement(
     ways = torch.stack(
         [directions(shape, norm=site.norm, count=total, generator=g) for g in site.generators]
     ).to(site.inputs.device)
-    shares = torch.cat([torch.full((n,), share) for share, n in STEPS.items()]).to(site.inputs.device)
+    shares = torch.cat([torch.full((n,), share) for share, n in steps.items()]).to(site.inputs.device)
     reach = radius.to(ways).reshape(wide) * shares.reshape(1, total, *([1] * len(shape))) * ways
     reach = reach.to(site.inputs.dtype)
     above, below = fold(centre + reach, lo, hi), fold(centre - reach, lo, hi)
@@ -68,7 +69,7 @@ def scale_agreement(
         size = _norms(slope, site.norm)
         for i in range(len(site.inputs)):
             facts[i][name] = {
-                "steps": _steps(change[i], predicted[i], rounding=float(site.rounding[i])),
+                "steps": _steps(steps, change[i], predicted[i], rounding=float(site.rounding[i])),
                 **_norm_facts(
                     size[i],
                     diameter=site.diameter,
@@ -84,14 +85,16 @@ def _norms(slope: Tensor, norm: str) -> Tensor:
     return vector_norm(flat.double(), dual(norm)).reshape(count, each)
 
 
-def _steps(change: Tensor, predicted: Tensor, *, rounding: float) -> list[dict[str, float | None]]:
+def _steps(
+    steps: Mapping[float, int], change: Tensor, predicted: Tensor, *, rounding: float
+) -> list[dict[str, float | None]]:
     """Per half step: ratio of the rms predicted over the rms seen, and their correlation about zero.
 
     None where both are within rounding; an infinite ratio is a function flat where the gradient is not.
     """
     rows: list[dict[str, float | None]] = []
     start = 0
-    for share, count in STEPS.items():
+    for share, count in steps.items():
         seen, said = change[start : start + count], predicted[start : start + count]
         start += count
         usable = seen.isfinite() & said.isfinite()

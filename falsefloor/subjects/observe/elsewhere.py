@@ -46,7 +46,7 @@ def units(site: Site, others: Tensor) -> Switches:
         norm=site.norm,
         lo=lo,
         hi=hi,
-        count=UNITS,
+        count=site.part(UNITS),
         others=others,
         rows=site.rows,
     )
@@ -117,7 +117,7 @@ def waves(site: Site) -> Tensor:
     slopes = ways.repeat(len(site.inputs), *([1] * len(shape)))
     points = [
         centre + vertex(slopes, centre, lo, hi, norm=site.norm, rho=share * site.diameter).to(centre.dtype)
-        for share in LENGTHS
+        for share in LENGTHS[:: len(LENGTHS) // site.part(len(LENGTHS))]
     ]
     return _inside(site, torch.stack(points, 1).reshape(len(site.inputs), -1, *shape))
 

@@ -89,7 +89,8 @@ def coarse_slopes(site: Site, points: Tensor, targets: Tensor, share: float) -> 
         scale = (share * (hi - lo).max()).expand(count)
         slope = jacobian(logits_of, points, scale=scale, lo=lo, hi=hi, rows=site.rows)
         return _of_targets(site, slope, targets).reshape(count, -1, *shape)
-    drawn = [directions(tuple(shape), norm="linf", count=FEW, generator=g) for g in site.generators]
+    few = site.part(FEW)
+    drawn = [directions(tuple(shape), norm="linf", count=few, generator=g) for g in site.generators]
     ways = torch.stack(drawn).to(points)
     reach = share * (hi - lo) * ways
     above, below = (fold(points[:, None] + way, lo, hi) for way in (reach, -reach))
@@ -99,7 +100,7 @@ def coarse_slopes(site: Site, points: Tensor, targets: Tensor, share: float) -> 
     weight = change / moved.square().sum(2)[:, None].clamp(min=1e-30)
     total = weight.new_zeros(count, weight.shape[1], moved.shape[2])
     # a direction at a time: no product over the batch, and no tensor of directions times targets
-    for way in range(FEW):
+    for way in range(few):
         total += weight[:, :, way, None] * moved[:, way, None, :]
     return total.reshape(count, -1, *shape)
 
