@@ -123,7 +123,7 @@ def attack(rounds: int, norms: list[Norm], *, first: int) -> None:
             judged += int(ceiling.isfinite().sum())
             above += int((proved > ceiling).sum())
             shares += (proved / ceiling)[ceiling.isfinite()].tolist()
-        middle = sorted(shares)[len(shares) // 2]
+        middle = sorted(shares)[len(shares) // 2] if shares else float("nan")
         print(f"{judged} estimates, {above} above a settled attack, median {middle:.3f}", flush=True)
 
 

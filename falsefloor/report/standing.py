@@ -24,6 +24,8 @@ from falsefloor.report.figure import Curve, Figure
 from falsefloor.report.text import Glyphs, clean, glyphs_for, number
 
 DOUBTED = ("refuted", "suspect")
+LIMITS = "docs/limits.md"
+"""Where stands, in numbers, what an estimate that held may not have seen."""
 MOST_ROWS = 60
 """Inputs in one picture: the nearest ceilings first are those that a reader looks for."""
 
@@ -125,8 +127,9 @@ def rests(record: Mapping[str, Any], known: Standing) -> str:
         return "It rests on a point that was found: the distance is at most this."
     if claim == "lower_bound":
         return "It rests on a proof: no input of another class is nearer."
+    unseen = f" What may stay unseen: {LIMITS}." if verdict == "held" else ""
     beside = "nothing is proved here" if known.proved is None else f"{number(known.proved)} is proved"
-    return f"It rests on an estimate; {beside}."
+    return f"It rests on an estimate; {beside}.{unseen}"
 
 
 def sentences(record: Mapping[str, Any], known: Standing) -> Iterator[str]:
@@ -239,6 +242,7 @@ def lines(known: Sequence[Standing], *, width: int, glyphs: Glyphs) -> Iterator[
         row = line(one, width=max(10, width - name - 2), top=top, glyphs=glyphs)
         yield f"{one.name:<{name}}  {row}".rstrip()
         yield " " * (name + 2) + one.words() + (f"; {one.share.words()}" if one.share else "")
+    yield f"What may stay unseen where an estimate held: {LIMITS}"
 
 
 @dataclass(frozen=True)

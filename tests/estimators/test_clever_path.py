@@ -1,5 +1,7 @@
 """Directed points: inside ball and domain, and learnt from one ball for the next."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -42,6 +44,19 @@ def test_points_lie_in_ball_and_domain_and_start_with_the_input() -> None:
             assert (points >= 0).all() and (points <= 1).all()
             assert (vector_norm(points - seen.centre, norm) <= radius * (1 + 1e-5)).all()
             told(path, seen, points)
+
+
+def test_with_few_points_each_directed_point_is_measured_for_its_own_class() -> None:
+    seen = view()
+    path, known = (Path(seen, guide(seen).gradients) for _ in range(2))
+    points = path.points(0.4)
+    flat, slots = path.own(points)
+    told(known, seen, known.points(0.4))
+    assert torch.allclose(path.mean(), known.mean(), rtol=1e-5)
+    assert len(flat) == len(slots) == len(points) - 1 + len(path.slots)
+    whole = {slot: block[0] for slot, _, block in gradients(replace(seen, rows=1), points[:1])}
+    for gradient, slot in zip(flat[: len(path.slots)], slots.tolist(), strict=False):
+        assert torch.allclose(gradient, whole[slot][0], rtol=1e-5)
 
 
 def test_the_next_ball_starts_from_the_mean_gradient_on_the_last_segments() -> None:

@@ -33,7 +33,7 @@ def test_beside_an_estimate_it_says_how_much_is_proved() -> None:
     known = standing([CLEVER, CROWN, ATTACK], of=CLEVER)
     assert known.words() == "estimated 0.0930, proved 0.0790, another class found at 0.1060"
     said = list(sentences(CLEVER, known))
-    assert said[0] == "It rests on an estimate; 0.0790 is proved."
+    assert said[0] == "It rests on an estimate; 0.0790 is proved. What may stay unseen: docs/limits.md."
     assert said[2] == (
         "none of 1,000 uniform points of the ball answers otherwise: at 95 %, less than 0.3 % of it"
     )
@@ -51,7 +51,12 @@ def test_a_sentence_names_the_kind_of_number_that_a_verdict_rests_on() -> None:
 def test_without_a_certificate_nothing_is_said_to_be_proved() -> None:
     known = standing([CLEVER], of=CLEVER)
     assert known.words() == "estimated 0.0930, nothing proved"
-    assert rests(CLEVER, known) == "It rests on an estimate; nothing is proved here."
+    assert rests(CLEVER, known) == (
+        "It rests on an estimate; nothing is proved here. What may stay unseen: docs/limits.md."
+    )
+    assert (
+        rests({**CLEVER, "verdict": "suspect"}, known) == "It rests on an estimate; nothing is proved here."
+    )
 
 
 def test_a_corner_of_the_box_says_that_no_point_lay_in_it() -> None:
@@ -73,8 +78,9 @@ def test_the_picture_holds_all_inputs_on_one_axis() -> None:
 
 
 def test_the_row_in_letters_orders_proved_estimated_found() -> None:
-    legend, row, words = lines(by_input([CLEVER, CROWN, ATTACK]), width=60, glyphs=ASCII)
+    legend, row, words, unseen = lines(by_input([CLEVER, CROWN, ATTACK]), width=60, glyphs=ASCII)
     assert legend.startswith("# proved")
     drawn = row.removeprefix("input 0  ")
     assert 0 < drawn.rindex("#") < drawn.index("o") < drawn.index("^") == 50
     assert "proved 0.0790" in words
+    assert unseen.endswith("docs/limits.md")

@@ -454,3 +454,22 @@ def test_many_coordinates_are_probed_by_random_directions() -> None:
     for seen in look(subject, inputs, labels, norm="l2"):
         assert seen.facts["counterexample"]["distance"] > 0
         assert seen.facts["queries"]["forward"] < 3000
+
+
+def test_a_large_input_is_observed_with_a_third_of_the_points() -> None:
+    asked = []
+    for side in (180, 182):  # 32,400 and 33,124 coordinates
+        module = nn.Sequential(nn.AvgPool2d(side // 2), nn.Flatten(), nn.Linear(4, 12))
+        subject = ModelSubject(module, classes=12)
+        point = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+        (seen,) = observe(
+            subject,
+            None,
+            point,
+            subject(point).argmax(1),
+            norm="linf",
+            generators=[torch.Generator().manual_seed(0)],
+        )
+        assert set(seen.facts) >= {"secants", "gradients", "units", "counterexample", "precision"}
+        asked.append(seen.facts["queries"]["forward"])
+    assert asked[1] < 0.5 * asked[0]
