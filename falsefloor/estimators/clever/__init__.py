@@ -44,8 +44,7 @@ _RACE_POINTS = 20
 _RACE_SLACK = 3.0
 # Before any point is drawn: slopes at the input itself. They only grow with more points, so a target must be
 # twice as far behind to be left out on their word alone; with 1,000 classes this is most of a race's cost.
-_GROWN = 2.0
-_RACE_START = _GROWN * _RACE_SLACK
+_RACE_START = 6.0
 # 4 kB an estimate hold 1,024 floats: 640 maxima, 128 scores, two times 14 balls
 _KEPT_MAXIMA = 640
 _KEPT_SCORES = 128
@@ -178,16 +177,14 @@ class Clever:
     def _targets(
         self, view: View, lead: Guide, cap: float, generator: Generator
     ) -> tuple[Tensor, float | None]:
-        """Slots of the targets to look at, in class order; how near the nearest of the others comes."""
+        """Slots of the targets to look at, in class order; how near the nearest comes that a race drops."""
         every = torch.arange(len(view.targets), device=view.centre.device)
         wanted = self.targets
         if wanted == "all":
             return every, None
         near = ratios(view.margin, lead.norms)
         if wanted != "race":
-            order = near.argsort(stable=True)
-            left = near[order[int(wanted) :]]
-            return order[: int(wanted)].sort().values, float(left[0]) / _GROWN if len(left) else None
+            return near.argsort(stable=True)[: int(wanted)].sort().values, None
         left = near[near > _RACE_START * near.amin()]
         first = every[near <= _RACE_START * near.amin()]
         entered = view.only(first) if len(first) < len(every) else view

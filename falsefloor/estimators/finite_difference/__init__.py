@@ -85,7 +85,7 @@ class FiniteDifference:
     box: bool = option(True, help="count only moves that stay inside the input domain")
     directed: bool = option(True, help="also look where the linearised margin falls most")
     coordinates: int = option(
-        256, help="difference all coordinates up to this many, else a quarter of it", ge=4
+        256, help="difference all coordinates up to this many, else a quarter of it", ge=4, quick=64
     )
     extremes: int = option(
         4, help="steepest points to measure again, where coordinates are a subset", ge=1, quick=1, thorough=8
