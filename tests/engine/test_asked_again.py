@@ -77,6 +77,17 @@ def test_a_loose_ceiling_is_asked_again_from_the_known_point_and_is_not_held() -
     assert one["verdict"] == ("held" if one["radius"] <= LOOSE * known else "vacuous")
 
 
+def test_a_ceiling_is_no_looser_than_what_its_own_attack_met() -> None:
+    """In half precision the attack asks for eight roundings of lead, settling for four."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 4)).bfloat16()
+    results = falsefloor.evaluate(net, IMAGES[:4], estimators=["attack:restarts=2"], progress=False)
+    for one in ceilings(results):
+        assert one["radius"] <= LOOSE * nearest(results, one) and one["verdict"] == "held"
+        away = torch.tensor(results.array(one["witness"])).reshape(IMAGES[:1].shape) - IMAGES[one["input"]]
+        assert one["radius"] == pytest.approx(float(away.abs().max()), rel=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_walks_inside_a_ball_find_the_boundary_of_a_linear_model_in_it_and_nothing_outside(
     norm: Norm,
