@@ -20,7 +20,11 @@ from falsefloor.subjects.subject import ModelSubject
 
 SHELLS = (1.0, 0.95, 0.85, 0.7, 0.5)
 """Shares of a claim at which points lie, as many at each: most of a ball's volume is near its surface."""
-EACH = 24
+EACH, MOST = 24, 400
+"""Points of a shell, the most where inputs are small: 2,000 in all meet a region that holds one in a thousand
+six times in seven. Estimators look at the surface of balls that are larger than what they then claim."""
+ELEMENTS = 1 << 19
+"""Numbers of an input's points: from 263 coordinates on there are fewer than `MOST`, from 4,370 on `EACH`."""
 TWICE = 3
 """Points of the outermost shells that are asked in other ways."""
 INSIDE = (1.0, 0.9)
@@ -56,16 +60,18 @@ def around(
     guard = Guarded(subject, rows=rows)
     lo, hi = subject.bounds
     shape = tuple(inputs.shape[1:])
+    each = max(EACH, min(MOST, ELEMENTS // (len(SHELLS) * max(1, inputs[0].numel()))))
+    total = each * len(SHELLS)
     ways = torch.stack(
-        [directions(shape, norm=norm, count=EACH * len(SHELLS), generator=drawn) for drawn in generators]
+        [directions(shape, norm=norm, count=total, generator=drawn) for drawn in generators]
     ).to(inputs.device)
     if norm == "linf":
         # every second one anywhere on a face of the cube, and not in a corner
-        inner = torch.stack([torch.rand(EACH * len(SHELLS), *shape, generator=g) for g in generators])
+        inner = torch.stack([torch.rand(total, *shape, generator=g) for g in generators])
         faces = (ways * inner.to(ways))[:, 1::2]
         longest = faces.flatten(2).abs().amax(2)
         ways[:, 1::2] = faces / longest.reshape(*longest.shape, *([1] * len(shape)))
-    shares = torch.tensor(SHELLS, device=inputs.device).repeat(EACH)
+    shares = torch.tensor(SHELLS, device=inputs.device).repeat(each)
     wide = (-1, 1, *([1] * len(shape)))
     step = radius.to(ways).reshape(wide) * shares.reshape(1, -1, *([1] * len(shape))) * ways
     points = fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
