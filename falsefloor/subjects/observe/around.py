@@ -83,16 +83,16 @@ def around(
 
 
 def _twice(guard: Guarded, points: Tensor, *, scale: Tensor) -> Moves:
-    """Points (N, P, *input) asked together, alone, in reverse, and together again; scale: (N,), of logits
-    around each input."""
+    """Points (N, P, *input) asked together, alone, in reverse, and together again, twice: what answers every
+    other call in another way might be in step. scale: (N,), of logits around each input."""
     count, each = points.shape[:2]
     flat, scale = points.flatten(0, 1), scale.repeat_interleave(each)
     first = guard(flat[None])[0]
     company = guard(flat.flip(0)[None])[0].flip(0)
     alone = guard.alone(flat)
-    again = guard(flat[None])[0]
+    again = torch.stack([_moved(first, guard(flat[None])[0], scale) for _ in range(2)]).amax(0)
     batch = torch.maximum(_moved(first, company, scale), _moved(first, alone, scale))
-    moves = _moved(first, again, scale), _beyond(batch, guard, flat, scale)
+    moves = again, _beyond(batch, guard, flat, scale)
     return Moves(*(each_point.reshape(count, each).amax(1) for each_point in moves))
 
 
