@@ -17,10 +17,10 @@ import torch
 from falsefloor.checks.ceiling import LOOSE
 from falsefloor.engine.arrays import pack_tensor, unpack_tensor
 from falsefloor.engine.context import generators
+from falsefloor.engine.estimate import claim_of
 from falsefloor.engine.session import Session, Task
 from falsefloor.jsonable import as_number
 from falsefloor.observed import MET
-from falsefloor.plugins.loading import load
 from falsefloor.store.records import Array, ObservationResult, UnitResult
 from falsefloor.study.units import kind_of
 from falsefloor.subjects.observe.around import Moves, around, forgotten
@@ -66,11 +66,7 @@ def noted(
 def _lowered(task: Task, result: UnitResult, number: int, arrays: dict[str, Array]) -> UnitResult:
     """With the point that was met as the witness of an upper bound that would else be loose (FF505)."""
     point = arrays.get(MET["changed"])
-    if (
-        point is None
-        or not result.estimates
-        or load("estimator", task.estimator["use"]).claim != "upper_bound"
-    ):
+    if point is None or not result.estimates or claim_of(task) != "upper_bound":
         return result
     away = float(point.facts["distance"])
     witness = replace(point, facts={name: point.facts[name] for name in ("distance", "predicted")})
