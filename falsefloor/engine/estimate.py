@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from falsefloor.api import Cancelled, Claim, Estimate, Estimator, NotApplicable
+from falsefloor.api import Cancelled, Estimate, Estimator, NotApplicable
 from falsefloor.checks.verdicts import is_lower
 from falsefloor.engine.arrays import curve, pack_tensor, scalar
 from falsefloor.engine.context import RunContext, Sink, generators
@@ -74,12 +74,6 @@ def run(task: Task, session: Session, sink: Sink) -> UnitResult:
         if choice.rows
     ]
     return UnitResult(task.key, estimates=[rows[n] for n in task.numbers], observations=seen)
-
-
-def claim_of(task: Task) -> Claim:
-    """What a unit's estimator says that its radii are."""
-    claim: Claim = load("estimator", task.estimator["use"]).claim
-    return claim
 
 
 def blamed(task: Task, result: UnitResult, touched: Sequence[str]) -> UnitResult:

@@ -14,10 +14,8 @@ from typing import TypeVar
 
 import torch
 
-from falsefloor.checks.ceiling import LOOSE
 from falsefloor.engine.arrays import pack_tensor, unpack_tensor
 from falsefloor.engine.context import generators
-from falsefloor.engine.estimate import claim_of
 from falsefloor.engine.session import Session, Task
 from falsefloor.jsonable import as_number
 from falsefloor.observed import MET
@@ -40,9 +38,7 @@ def noted(
 ) -> UnitResult:
     """The result with the nearest points that stand, as arrays of their input, in roles of `MET`.
 
-    They are asked again after everything else, so that a subject that counts its calls answers as before. A
-    ceiling above a nearer point of its estimator's own is that point's: half precision's attack asks for more
-    of a lead than settling does.
+    They are asked again after everything else, so that a subject that counts its calls answers as before.
     """
 
     def look() -> tuple[list[dict[str, Met]], Moves]:
@@ -59,24 +55,8 @@ def noted(
                 MET[name]: pack_tensor(task.prepared.own(one.point), {**one.facts, "finder": finder})
                 for name, one in points.items()
             }
-            result = _lowered(task, _with(result, number, arrays), number, arrays)
+            result = _with(result, number, arrays)
     return result
-
-
-def _lowered(task: Task, result: UnitResult, number: int, arrays: dict[str, Array]) -> UnitResult:
-    """With the point that was met as the witness of an upper bound that would else be loose (FF505)."""
-    point = arrays.get(MET["changed"])
-    if point is None or not result.estimates or claim_of(task) != "upper_bound":
-        return result
-    away = float(point.facts["distance"])
-    witness = replace(point, facts={name: point.facts[name] for name in ("distance", "predicted")})
-    estimates = list(result.estimates)
-    for at, row in enumerate(estimates):
-        # an interval is about the point that it was measured at
-        loose = (row.radius or 0.0) > LOOSE * away and row.interval is None
-        if row.input == number and "witness" in row.arrays and loose:
-            estimates[at] = replace(row, radius=away, arrays={**row.arrays, "witness": witness})
-    return replace(result, estimates=estimates)
 
 
 def asked_around(task: Task, session: Session, result: UnitResult) -> UnitResult:

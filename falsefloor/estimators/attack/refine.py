@@ -141,12 +141,15 @@ def sharpen(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tup
     radii, inf where nothing was found.
 
     A lead that is just enough may be a rounding short when the point is asked again among others, so half as
-    much again is looked for, and three times as much where that does not hold.
+    much again is looked for, and three times as much where that does not hold. In half precision, whose
+    roundings are a hundredth of a logit, just enough comes first.
     """
     point, radius = point.clone(), known.clone()
     pending = known.isfinite()
     bare = dataclasses.replace(oracle, sure=BARE)
-    for sure in (1.5 * BARE, 3 * BARE):
+    answers: torch.dtype = getattr(oracle.subject, "answers", oracle.dtype)
+    least = () if torch.finfo(answers).bits > 16 else (1.0,)
+    for sure in (share * BARE for share in (*least, 1.5, 3.0)):
         row = pending.nonzero().squeeze(1)
         if not len(row):
             break
