@@ -74,7 +74,7 @@ def as_it_takes(
 
 def _answers(module: nn.Module, points: Tensor) -> bool:
     try:
-        _one_answer(module, points)
+        one_answer(module, points)
     except DomainError:
         return False
     return True
@@ -121,7 +121,7 @@ def as_logits(
 
     output: which of several values are the logits. Raises `DomainError` for what cannot be read as logits.
     """
-    answer, rows = _one_answer(module, points)
+    answer, rows = one_answer(module, points)
     logits = chosen(answer, output)
     check_shape(logits, rows)
     if rows == 1 and not _takes(module, points[:1].expand(FILL, *points.shape[1:])):
@@ -139,7 +139,7 @@ def as_labels(
 ) -> tuple[list[nn.Module], int, float, str]:
     """What stands behind a module so that it returns the logits (N, L) of labels; L, the level above which
     one is present, and how that is said. Raises `DomainError`."""
-    answer, rows = _one_answer(module, points)
+    answer, rows = one_answer(module, points)
     logits = chosen(answer, output)
     check_shape(logits, rows)
     check_numbers(logits)
@@ -178,7 +178,7 @@ def _stay_shares(module: nn.Module, points: Tensor, bounds: tuple[Tensor, Tensor
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def _one_answer(module: nn.Module, points: Tensor) -> tuple[Any, int]:
+def one_answer(module: nn.Module, points: Tensor) -> tuple[Any, int]:
     """What the model returns for the first of ``points``, and of how many rows: asked alone or, where it
     takes no single input, in a filled batch.
 

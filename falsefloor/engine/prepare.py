@@ -22,6 +22,7 @@ from falsefloor.engine.fitting import (
     as_points,
     coarsest,
     on_a_step,
+    one_answer,
     outside_said,
     rows_that_fit,
     within_rounding,
@@ -32,7 +33,7 @@ from falsefloor.models.refs import at_of
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
-from falsefloor.subjects.copies import check_initialised, settled
+from falsefloor.subjects.copies import at_rest, check_initialised, settled
 from falsefloor.subjects.draws import Averaged
 from falsefloor.subjects.fronts import Changed, Normalise, Scaled, Shown, Towards
 from falsefloor.subjects.guarded import Guarded
@@ -157,7 +158,7 @@ def prepare(
     )
     check_initialised(loaded.module)
     plain, left_out = settled(loaded.module)
-    module = plain.to(device)
+    module = at_rest(plain).to(device)  # before it is asked: in training mode that moves its statistics
     given = torch.as_tensor(labelled.inputs)
     if given.ndim < 2 or not given.numel():
         raise DomainError(f"inputs must be (N, *shape) with N at least 1; these are {tuple(given.shape)}.")
@@ -166,6 +167,7 @@ def prepare(
     loaded = _inside(loaded, model["at"]) if "at" in model else loaded
     shown = None
     if loaded.at is not None:
+        one_answer(module, points)  # what fails at its input is told as that
         shown = Shown(inputs=points)
         module = within = Within(module, loaded.at, shown)
         points, whole = as_points(within.taken(points), module), False

@@ -183,6 +183,8 @@ class ModelSubject(nn.Module):
 
 def check_numbers(logits: Tensor) -> None:
     """Raises `DomainError` where the logits are not real floating-point numbers."""
+    if logits.layout is not torch.strided:
+        raise DomainError("the model returned a sparse tensor; return its logits dense: logits.to_dense().")
     if not logits.is_floating_point():
         kind = str(logits.dtype).removeprefix("torch.")
         raise DomainError(

@@ -14,10 +14,12 @@ import falsefloor as ff
 from falsefloor.errors import FalsefloorError
 
 FAST, ALL = 25, 200
+WRONG = 0.08
+EASY = ["relu", "in place", "batch norm", "dropout", "softmax", "linear", "norm", "spectral"]
 ESTIMATORS = [
     "clever:batches=1,samples=2",
     "finite-difference:batches=1,samples=1",
-    "attack:steps=2,restarts=1,rounds=0",
+    "attack:steps=4,restarts=1,rounds=0",
 ]
 LAYERS = {
     "relu": lambda width: nn.ReLU(),
@@ -58,6 +60,9 @@ QUIRKS = {
     "rounds": lambda y, x: (y * 3).round() / 3,
     "half out": lambda y, x: y.half(),
     "sparse": lambda y, x: y.to_sparse(),
+    "numbers": lambda y, x: y.tolist(),
+    "one batch": lambda y, x: y.reshape(1, -1, 3)[0] if len(x) == 1 else _fail(),
+    "shares": lambda y, x: y.sigmoid(),
 }
 
 
@@ -78,19 +83,22 @@ class Generated(nn.Module):
 
 
 def generated(seed: int) -> tuple[nn.Module, Any, Any, dict[str, Any]]:
+    """Mostly right, and often wrong in one way: where all is wrong, the first refusal hides the rest."""
     draw = random.Random(seed)
     torch.manual_seed(seed)
+
+    def mostly(right: Any, *wrong: Any) -> Any:
+        return draw.choice(wrong) if draw.random() < WRONG else right
+
     width = draw.choice([1, 2, 5])
-    layers = [LAYERS[draw.choice([*LAYERS])](width) for _ in range(draw.randint(0, 3))]
-    model = Generated([*layers, nn.Linear(width, 3)], draw.choice([*QUIRKS]))
+    kinds = [mostly(draw.choice(EASY), *LAYERS) for _ in range(draw.randint(0, 3))]
+    layers = [LAYERS[kind](width) for kind in kinds]
+    model = Generated([*layers, nn.Linear(width, 3)], draw.choice(["plain", draw.choice([*QUIRKS])]))
     if draw.random() < 0.5:
         model.train(draw.random() < 0.5)
     points = torch.rand(draw.choice([1, 2, 3]), width)
-    made = {
-        "as it is": points,
-        "array": points.numpy(),
-        "list": points.tolist(),
-        "double": points.double(),
+    right = {"as it is": points, "array": points.numpy(), "list": points.tolist(), "double": points.double()}
+    wrong = {
         "half": points.half(),
         "whole": (points * 9).long(),
         "empty": points[:0],
@@ -101,22 +109,22 @@ def generated(seed: int) -> tuple[nn.Module, Any, Any, dict[str, Any]]:
         "bool": points > 0.5,
         "half array": np.asarray(points, np.float16),
     }
-    inputs = made[draw.choice([*made])]
+    inputs = mostly(right[draw.choice([*right])], *wrong.values())
     count = len(points)
-    wrong = [[3] * count, ["a"] * count, torch.rand(count, 3), [0.5] * count, [True] * count]
-    labels = draw.choice([None, None, [0] * count, *wrong])
+    labels = [[3] * count, ["a"] * count, torch.rand(count, 3), [0.5] * count, [True] * count]
+    tower = ["none", "staircase:c=16", "dtype:to=float16,at=model", "ramp:c=8,at=layers.0"]
     options = {
-        "bounds": draw.choice([(0, 1), (0, 1), (0, 255), (1, 0), (-1, [1] * width), None, "ab"]),
-        "output": draw.choice([None, None, 0, "logits", 9]),
+        "bounds": mostly((0, 1), (0, 255), (1, 0), (-1, [1] * width), None, "ab"),
+        "output": mostly(None, 0, "logits", 9),
         "norm": draw.choice(["linf", "l2", "l1"]),
-        "maskers": draw.choice(
-            [["none"], ["staircase:c=16"], ["dtype:to=float16,at=model"], ["ramp:c=8,at=layers.0"]]
-        ),
-        "scale": draw.choice([None, None, 2.0, 0, "s"]),
-        "step": draw.choice([None, None, 0.1, [1] * width]),
-        "immutable": draw.choice([None, None, [0], [7]]),
+        "maskers": [draw.choice(tower)],
+        "scale": mostly(None, 2.0, 0, "s"),
+        "step": mostly(None, 0.1, [1] * width),
+        "immutable": mostly(None, [0], [7]),
+        "at": mostly(None, "layers.0", "embedding"),
+        "multilabel": mostly(False, True),
     }
-    return model, inputs, labels, options
+    return model, inputs, mostly(draw.choice([None, [0] * count]), *labels), options
 
 
 def judge(seed: int) -> None:

@@ -157,6 +157,7 @@ JUDGED = {
     "a train that forgets": Case(
         lambda: TrainForgets(nn.BatchNorm1d(SIZE, eps=0.0), linear()), radii=exact()
     ),
+    "training mode": Case(lambda: nn.Sequential(nn.BatchNorm1d(SIZE, eps=0.0), linear()), radii=exact()),
     "in-place writes": Case(partial(Calls, linear(), in_place), radii=exact(), verdicts=HELD),
     "numpy inside": Case(
         partial(Calls, linear(), lambda layer, x: layer(torch.from_numpy(x.numpy().clip(0, 1))))
@@ -252,6 +253,11 @@ REFUSED = {
         partial(Calls, linear(), lambda layer, x: layer(x)[:, :, None, None]),
         POINTS,
         r"logits\.flatten\(1\)",
+    ),
+    "sparse logits": (
+        partial(Calls, linear(), lambda layer, x: layer(x).to_sparse()),
+        POINTS,
+        r"to_dense\(\)",
     ),
     "on a GPU": (
         partial(Calls, linear(), lambda layer, x: layer(x + torch.zeros(1, device="cuda"))),
