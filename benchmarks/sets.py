@@ -43,7 +43,9 @@ def report(records: list[dict[str, Any]]) -> None:
     truth = {
         one["input"]: (0.0 if one["label"] != one["predicted"] else float(one["radius"]))
         for one in records
-        if one["name"] == "milp" and one["status"] == "ok" and one["exact"]
+        if one["name"] == "milp"
+        and one["status"] == "ok"
+        and (one["exact"] or one["label"] != one["predicted"])
     }
     told = [one for one in records if one["name"] != "milp" and one["input"] in truth]
     (all_of_them,) = input_sets(told)
