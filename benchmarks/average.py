@@ -90,9 +90,9 @@ def main() -> None:
         for one in found:
             ratios.append(one["radius"] / float(exact[one["input"]]))
             low, high = one["interval"] or (one["radius"], one["radius"])
-            within += low <= float(exact[one["input"]]) * (1 + 1e-4) and one["radius"] <= high
+            within += low * (1 - 1e-4) <= float(exact[one["input"]]) <= high * (1 + 1e-4)
         told = ", ".join(f"{ratio:.4f}" for ratio in sorted(ratios))
-        print(f"{name}: {told}; interval reaches below the exact distance for {within} of {len(ratios)}")
+        print(f"{name}: {told}; the exact distance is in the interval of {within} of {len(ratios)}")
 
 
 if __name__ == "__main__":
