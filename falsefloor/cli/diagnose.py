@@ -112,8 +112,8 @@ def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:
     for one in found:
         show(DiagnosisPage(one, run.id))
     for each in lists:
-        apart = each.tabular(apart=True)
         if form is Format.text:
-            show(each.tabular())
+            show(each)
         else:
-            show_text(apart.markdown() if form is Format.md else apart.latex())
+            table = each.tabular()
+            show_text(table.markdown() if form is Format.md else table.latex())

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from textwrap import wrap
 from typing import Any, Literal
+
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
 
 from falsefloor.checks.ceiling import LOOSE, ORDER
 from falsefloor.checks.verdicts import is_lower
 from falsefloor.evidence import Evidence
 from falsefloor.jsonable import as_number
+from falsefloor.report.listings import STATUS
 from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import clean, number
 from falsefloor.store.cells import is_wrong
@@ -57,19 +62,30 @@ class Checklist:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def tabular(self, *, apart: bool = False) -> Tabular:
-        """apart: every fact in a column of its own, for a page that is wide or set by others."""
-        heads: tuple[str, ...] = ("item", "result", "evidence")
-        rows: tuple[tuple[str, ...], ...] = tuple(
-            (one.name, one.status, f"{one.evidence} Cannot show: {one.blind} Measure it: {one.command}")
-            for one in self.items
-        )
-        if apart:
-            heads = (*heads, "cannot show", "command")
-            rows = tuple((one.name, one.status, one.evidence, one.blind, one.command) for one in self.items)
-        name = " ".join(clean(part) for part in (self.model, self.masker, self.norm))
-        note = f"{name}, {self.inputs} inputs; items of Carlini et al. 2019, arXiv 1902.06705"
-        return Tabular(heads, rows, (note,), styled=1)
+    @property
+    def name(self) -> str:
+        subject = " ".join(clean(part) for part in (self.model, self.masker, self.norm))
+        return f"{subject}, {self.inputs} inputs; items of Carlini et al. 2019, arXiv 1902.06705"
+
+    def tabular(self) -> Tabular:
+        """For a page: every fact in a column of its own."""
+        heads = ("item", "result", "evidence", "cannot show", "command")
+        rows = tuple((one.name, one.status, one.evidence, one.blind, one.command) for one in self.items)
+        return Tabular(heads, rows, (self.name,))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """For a terminal: an item a paragraph, its command such that it can be copied."""
+        yield Text(self.name, style="bold")
+        for one in self.items:
+            yield Text()
+            yield Text(f"{one.status}: ", style=STATUS[one.status]) + Text(one.name)
+            for told, style in ((one.evidence, ""), (f"Cannot show: {one.blind}", "dim")):
+                for line in wrap(clean(told), options.max_width - 4):
+                    yield Text(f"    {line}", style=style)
+            room = options.max_width - 8
+            broken = wrap(clean(one.command), room, break_long_words=False, break_on_hyphens=False)
+            for at, line in enumerate(broken):
+                yield Text("    " + "  " * bool(at) + line + " \\" * (at < len(broken) - 1), style="cyan")
 
 
 @dataclass

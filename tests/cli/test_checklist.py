@@ -55,7 +55,9 @@ def test_it_is_printed_for_an_appendix(command: Command, store: Path) -> None:
     assert "| item | result |" in command("diagnose", "last", "--checklist", "--format", "md").out
     latex = command("diagnose", "last", "--checklist", "--format", "tex").out
     assert r"\toprule" in latex and r"p{0." in latex and "_" not in latex.replace(r"\_", "")
-    assert "Cannot show" in command("diagnose", "last", "--checklist").out
+    shown = command("diagnose", "last", "--checklist").out
+    assert "Cannot show" in shown
+    assert "falsefloor run --model digits:mlp" in shown.replace(" \\\n      ", " ")
     refused = command("diagnose", "last", "--checklist", "--seed", "3")
     assert refused.code == 2
 
