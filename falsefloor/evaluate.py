@@ -134,7 +134,9 @@ def evaluate(
     for name, module in named.items():
         box = bounds or ((0.0, 1.0) if at is None else (-math.inf, math.inf))
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=box)
-        loaded = replace(loaded, scale=scale, step=step, immutable=immutable, at=at, multilabel=multilabel)
+        loaded = replace(loaded, scale=scale, step=step, immutable=immutable)
+        place = None if at is None else str(at)
+        loaded = replace(loaded, at=place, multilabel=multilabel in (True, "yes"))
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
     run = RunDir(folder)
@@ -191,6 +193,11 @@ def _named(model: Any) -> dict[str, nn.Module]:
     """The models by name. Raises `UsageError` for what is neither a module nor a function."""
     given = dict(model) if isinstance(model, Mapping) else {"model": model}
     for name, module in given.items():
+        if isinstance(module, Tensor):
+            raise UsageError(
+                f"{name} is a tensor among weights: a state dictionary has no model in it. Build the module"
+                " and load it: model.load_state_dict(weights)."
+            )
         if isinstance(module, type) or not callable(module):
             raise refusal(
                 f"{name} is {type(module).__name__}; expected a torch.nn.Module or a function from inputs to"
@@ -262,15 +269,24 @@ def _tensor(values: Any, what: str) -> Tensor:
     try:
         if isinstance(values, list | tuple) and values and all(hasattr(one, "shape") for one in values):
             return torch.stack([torch.as_tensor(one) for one in values])
-        if str(getattr(values, "dtype", "")) in ("object", "str"):
+        kind: Any = getattr(values, "dtype", None)
+        if str(kind) in ("object", "str"):
             values = values.tolist()
-        return torch.as_tensor(values)
+        elif not isinstance(values, Tensor) and hasattr(kind, "newbyteorder"):
+            # numpy's reversed rows, foreign orders of bytes and wide floats, which torch has not
+            native = kind.newbyteorder("=")
+            values = values.astype("f8" if native.itemsize > 8 and native.kind == "f" else native)
+        made = torch.as_tensor(values).detach()
+        if made.is_quantized:
+            made = made.dequantize()
+        return made if made.layout is torch.strided else made.to_dense()
     except (TypeError, ValueError, RuntimeError) as error:
         cure = (
             " Classes are numbers from 0, in the order of the logits: number names by their place in the list"
             " of classes."
             if what == "labels"
-            else " Give a tensor, an array or lists of numbers, rows of one length."
+            else " Give a tensor, an array or lists of numbers, rows of one length; of a data set,"
+            " torch.stack([x for x, _ in data]) and its labels beside."
         )
         raise UsageError(f"{what} cannot be read as numbers: {str(error).rstrip('.')}.{cure}") from error
 

@@ -85,12 +85,17 @@ def domain_of(
         raise DomainError(f"scale is what counts as a distance of 1, above 0; this is {_shown(scale)}.")
     if step is not None and not bool(((step >= 0) & step.isfinite()).all()):
         raise DomainError(f"step is the grid of discrete values, 0 for none; this is {_shown(step)}.")
+    fixed = _fixed(asked("immutable"), shape, files)
+    if fixed is not None and bool(fixed.all()):
+        raise DomainError(
+            "immutable names every feature, so that nothing may change; leave some of them out."
+        )
     return Domain(
         low,
         high,
         _whole(scale, shape) if scale is not None else None,
         _whole(step, shape) if step is not None and bool((step > 0).any()) else None,
-        _fixed(asked("immutable"), shape, files),
+        fixed,
         tuple(files),
     )
 

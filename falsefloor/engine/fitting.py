@@ -210,6 +210,8 @@ def _hint(said: str, device: torch.device) -> str:
             ". Models are asked under torch.no_grad(): a forward that takes gradients needs"
             " torch.enable_grad()."
         )
+    if "positional argument" in said:
+        return ". A model takes one tensor, the batch; wrap one that takes more: lambda x: model(x, mask)."
     if device.type == "cpu" and any(word in said for word in ("CUDA", "cuda", "NVIDIA", "Triton", "triton")):
         return (
             ". It asks for a GPU by itself, and is judged on the CPU here: let it follow its input,"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from falsefloor.errors import DomainError
@@ -37,6 +38,8 @@ def as_classes(labels: Tensor, *, count: int, classes: int) -> tuple[Tensor, str
     Rows of (N, K) that are one-hot and a column (N, 1) are read as such. Raises `DomainError`.
     """
     shape, said = tuple(labels.shape), ""
+    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        labels = labels.long()  # torch compares these with nothing else
     if labels.is_complex() or not bool((labels == labels.long()).all()):
         if labels.ndim == 2 and labels.shape[1] > 1:
             raise DomainError(

@@ -168,6 +168,12 @@ JUDGED = {
     "pruned": Case(pruned, options={"maskers": ["none", "staircase:c=255,at=0"]}),
     "a leftover hook": Case(lambda: hooked(linear()), radii=exact()),
     "column of floats": Case(linear, labels=ANSWERS[:, None].double(), radii=exact()),
+    "unsigned": Case(linear, labels=ANSWERS.numpy().astype(np.uint16), radii=exact()),
+    "rows of another order of bytes": Case(linear, inputs=POINTS.numpy().astype(">f4"), radii=exact()),
+    "reversed rows": Case(linear, inputs=POINTS.numpy()[::-1], radii=exact()[::-1]),
+    "wide floats": Case(linear, inputs=POINTS.numpy().astype(np.longdouble), radii=exact()),
+    "inputs that require a gradient": Case(linear, inputs=POINTS.clone().requires_grad_(), radii=exact()),
+    "sparse inputs": Case(linear, inputs=POINTS.to_sparse(), radii=exact()),
     "objects": Case(linear, labels=np.array(ANSWERS.tolist(), dtype=object), radii=exact()),
     "log-probabilities": Case(
         partial(Calls, linear(), lambda layer, x: (500 * layer(x)).log_softmax(1)),
@@ -259,6 +265,9 @@ REFUSED = {
         POINTS,
         r"to_dense\(\)",
     ),
+    "a data set": (linear, [(POINTS[0], 1), (POINTS[1], 0)], r"of a data set, torch\.stack"),
+    "two arguments": (lambda: nn.Bilinear(SIZE, SIZE, 3), POINTS, r"lambda x: model\(x, mask\)"),
+    "weights alone": (lambda: linear().state_dict(), POINTS, "load_state_dict"),
     "on a GPU": (
         partial(Calls, linear(), lambda layer, x: layer(x + torch.zeros(1, device="cuda"))),
         POINTS,
@@ -316,3 +325,8 @@ def test_an_output_that_is_not_there_is_told_with_those_that_are() -> None:
     model = Calls(linear(), lambda layer, x: {"scores": layer(x), "x": x})
     with pytest.raises(UsageError, match=r"no output 'logits'.*scores: float32 \(1, 3\).*output='scores'"):
         ff.evaluate(model, POINTS, output="logits", estimators=CHEAP, progress=False)
+
+
+def test_where_nothing_may_change_no_distance_is_asked() -> None:
+    with pytest.raises(UsageError, match=r"every feature.*leave some of them out"):
+        ff.evaluate(linear(), POINTS, immutable=[*range(SIZE)], estimators=CHEAP, progress=False)
