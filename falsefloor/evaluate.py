@@ -132,7 +132,8 @@ def evaluate(
     used = usable_device(study.device)
     session = Session(device=used)
     for name, module in named.items():
-        box = bounds or ((0.0, 1.0) if at is None else (-math.inf, math.inf))
+        whole = (0.0, 1.0) if at is None else (-math.inf, math.inf)
+        box = whole if bounds is None else bounds
         loaded = LoadedModel(module, classes=0, input_shape=tuple(points.shape[1:]), bounds=box)
         loaded = replace(loaded, scale=scale, step=step, immutable=immutable)
         place = None if at is None else str(at)

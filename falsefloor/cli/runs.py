@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -133,17 +134,15 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     """Judge a stored run again with the checks of this version, and print it. Computes nothing."""
     from falsefloor.cli.show import print_run
     from falsefloor.plugins.judging import RunJudge
+    from falsefloor.store.reader import readable
     from falsefloor.store.writer import RunWriter
 
     found = find(ctx, run)
     if found.is_alive():
         raise UsageError(f"run {found.id} is being computed and judged; wait: falsefloor watch {found.id}")
     before = _counts(found)
-    writer = RunWriter(found.db, RunJudge())
-    try:
+    with readable(found), closing(RunWriter(found.db, RunJudge())) as writer:
         writer.judge_all()
-    finally:
-        writer.close()
     after = _counts(found)
     changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
     say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")

@@ -22,7 +22,8 @@ from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_m
 from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
-from falsefloor.store.reader import RunReader
+from falsefloor.store.reader import RunReader, readable
+from falsefloor.store.records import Array
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.identity import PLUGINS, changes, named, plugins_of
 from falsefloor.subjects.guarded import Guarded
@@ -41,18 +42,8 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
     changes as much as was said. Raises `UsageError` for an unknown finding and one without a witness, and
     what loading the model raises.
     """
-    finding = _find(reader, name)
-    estimate = next(reader.estimates(series=finding["series"], input=finding["input"]))
-    if finding["witness"] is None:
-        raise UsageError(
-            f"{finding['code']} {finding['id']} has no witness to replay: {finding['message']}."
-            " Refutations have one, and so have warnings about a pair of points."
-        )
-    stored = reader.array(finding["witness"]["array"])
-    if stored is None:
-        raise StoreError(f"the witness {finding['witness']['array']} is not in the run.")
-    unit = next(u for u in reader.units() if u["key"] == estimate["unit"])
-    spec = json.loads(unit["spec"])
+    with readable(reader.run_dir):
+        finding, estimate, stored, spec = _stored(reader, name)
     known = session or Session()
     prepared = known.prepared(spec["model"], spec["inputs"])
     known.at = int(finding["input"])
@@ -89,6 +80,24 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
     else:
         raise StoreError(f"the witness has the shape {tuple(witness.shape)}, the input {tuple(x.shape[1:])}.")
     return told
+
+
+def _stored(reader: RunReader, name: str) -> tuple[dict[str, Any], dict[str, Any], Array, dict[str, Any]]:
+    """The finding, the estimate it is about, the packed witness, and the unit's specification."""
+    finding = _find(reader, name)
+    estimate = next(reader.estimates(series=finding["series"], input=finding["input"]), None)
+    if finding["witness"] is None:
+        raise UsageError(
+            f"{finding['code']} {finding['id']} has no witness to replay: {finding['message']}."
+            " Refutations have one, and so have warnings about a pair of points."
+        )
+    stored = reader.array(finding["witness"]["array"])
+    if stored is None:
+        raise StoreError(f"the witness {finding['witness']['array']} is not in the run.")
+    unit = next((one for one in reader.units() if estimate and one["key"] == estimate["unit"]), None)
+    if estimate is None or unit is None:
+        raise StoreError(f"the estimate that {finding['id']} is about is not in the run.")
+    return finding, estimate, stored, json.loads(unit["spec"])
 
 
 def _find(reader: RunReader, name: str) -> dict[str, Any]:

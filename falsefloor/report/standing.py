@@ -242,7 +242,6 @@ def lines(known: Sequence[Standing], *, width: int, glyphs: Glyphs) -> Iterator[
         row = line(one, width=max(10, width - name - 2), top=top, glyphs=glyphs)
         yield f"{one.name:<{name}}  {row}".rstrip()
         yield " " * (name + 2) + one.words() + (f"; {one.share.words()}" if one.share else "")
-    yield f"What may stay unseen where an estimate held: {LIMITS}"
 
 
 @dataclass(frozen=True)
@@ -253,7 +252,8 @@ class Lines:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         wide = options.max_width
-        for one in lines(self.known, width=wide, glyphs=glyphs_for(options.encoding)):
+        unseen = f"What may stay unseen where an estimate held: {LIMITS}"
+        for one in (*lines(self.known, width=wide, glyphs=glyphs_for(options.encoding)), unseen):
             yield from (Text(piece) for piece in ([one] if len(one) <= wide else _folded(one, wide)))
 
 

@@ -49,15 +49,21 @@ UNREADABLE = (
 
 
 @contextmanager
-def reading(run: RunDir) -> Iterator[RunReader]:
-    """A reader that turns all of that into `StoreError`: for whoever shows several runs, or goes on."""
+def readable(run: RunDir) -> Iterator[None]:
+    """Turns all of that into `StoreError`."""
     try:
-        with RunReader(run) as reader:
-            yield reader
+        yield
     except FalsefloorError:
         raise
     except UNREADABLE as error:
         raise StoreError(f"run {run.id} cannot be read: {error or type(error).__name__}.") from error
+
+
+@contextmanager
+def reading(run: RunDir) -> Iterator[RunReader]:
+    """A reader for whoever shows several runs, or goes on where one cannot be read."""
+    with readable(run), RunReader(run) as reader:
+        yield reader
 
 
 class RunReader:

@@ -276,7 +276,6 @@ def wants_a_graph(x: Tensor) -> Tensor:
         ({"bounds": (math.nan, 1)}, "bounds are partly NaN"),
         ({"bounds": (0,)}, "bounds are"),
         ({"bounds": ("a", "b")}, "bounds are"),
-        ({"bounds": None}, "bounds are"),
         ({"bounds": (torch.zeros(2), torch.ones(2))}, "bounds are"),
         ({"labels": ["a", "b", "c"]}, "labels cannot be read"),
         ({"labels": [0.5, 0, 1]}, "whole numbers"),
