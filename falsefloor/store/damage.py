@@ -53,6 +53,9 @@ def _values(db: sqlite3.Connection) -> str | None:
             wrong = _wrong(column) if column.name in have else "0"
             if db.execute(f"SELECT 1 FROM {kind.table} WHERE {wrong} LIMIT 1").fetchone():
                 return f"{kind.table}.{column.name} holds a value that no falsefloor wrote"
+            if column.name in have and column.holds != "bytes":
+                for _ in db.execute(f"SELECT {column.name} FROM {kind.table}"):
+                    pass  # a text that is none is raised as it is fetched
     return None
 
 

@@ -99,6 +99,7 @@ DAMAGED = {
     "'started'": "UPDATE meta SET value = '\"noon\"' WHERE key = 'started'",
     "'study'": "UPDATE meta SET value = '3' WHERE key = 'study'",
     "status": "UPDATE meta SET value = '\"fine\"' WHERE key = 'status'",
+    "'message'": "UPDATE finding SET message = CAST(x'66ff67' AS TEXT)",
     "tally": "DROP TABLE tally",
 }
 

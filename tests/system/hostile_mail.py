@@ -54,21 +54,31 @@ def mail(root: Path, seed: int, *, outside: Path, mark: Path) -> tuple[RunDir, s
     return run, f"{seed}: {', '.join(ways)}"
 
 
+def _opened(run: RunDir) -> closing[sqlite3.Connection]:
+    """The run's file, where a way before this one left one: SQLite would make another through a link."""
+    if run.db.is_symlink() or not run.db.is_file():
+        raise OSError(f"{run.db} is no file any more")
+    return closing(sqlite3.connect(run.db))
+
+
 def _database(run: RunDir, statement: str, *values: Any) -> None:
-    with closing(sqlite3.connect(run.db)) as db:
+    with _opened(run) as db:
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute(statement, values)
         db.commit()
 
 
 def _columns(run: RunDir) -> list[tuple[str, str]]:
-    with closing(sqlite3.connect(run.db)) as db:
+    with _opened(run) as db:
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return [(table, row[1]) for table in tables for row in db.execute(f"PRAGMA table_info({table})")]
 
 
 def _value(run: RunDir, chance: random.Random, values: tuple[Any, ...] = VALUES) -> None:
-    table, column = chance.choice(_columns(run))
+    known = _columns(run)
+    if not known:  # a way before this one dropped all
+        return
+    table, column = chance.choice(known)
     some = "" if chance.random() < 0.5 else " WHERE rowid % 2 = 0"
     try:
         _database(run, f'UPDATE {table} SET "{column}" = ?{some}', chance.choice(values))
@@ -83,7 +93,7 @@ def _json(run: RunDir, chance: random.Random) -> None:
          ("series", "params"), ("estimate", "evidence"), ("estimate", "notes"), ("observation", "facts"),
          ("finding", "evidence"), ("array", "facts"), ("array", "shape")]
     )  # fmt: skip
-    with closing(sqlite3.connect(run.db)) as db:
+    with _opened(run) as db:
         texts = [text for (text,) in db.execute(f"SELECT {column} FROM {table}")]
     text = chance.choice(texts)
     changed = json.dumps(_within(json.loads(text), chance), ensure_ascii=True)
@@ -105,7 +115,7 @@ def _study(run: RunDir, chance: random.Random, _outside: Path, mark: Path) -> No
     """A model that is code, a folder to stand in, another executor: all of the sender's choosing."""
     code = f"open({str(mark)!r}, 'a').write('model ')\nbuild = None\n"
     (run.path.parent / "net.py").write_text(code)
-    with closing(sqlite3.connect(run.db)) as db:
+    with _opened(run) as db:
         (text,) = db.execute("SELECT value FROM meta WHERE key = 'study'").fetchone()
         study = json.loads(text)
         study["models"] = [
