@@ -28,7 +28,7 @@ demo: $(if $(wildcard $(READY)),$(READY),$(DEMO))  ## the note's counterexample,
 
 # One thread for each of the two workers: with torch's own two each, a fifth more processor time. What reads
 # the code runs beside what runs it, in the time that the tests spend waiting for processes.
-test: $(READY)  ## lint, types, import contracts and tests (some three minutes on two cores)
+test: $(READY)  ## lint, types, import contracts and tests (some five minutes on two cores)
 	@$(MAKE) --no-print-directory --jobs 2 _read _run
 
 _read: lint types imports
