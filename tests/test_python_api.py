@@ -190,3 +190,12 @@ def test_the_table_fits_where_it_is_shown(results: ff.Results, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "60")
     assert max(map(len, repr(results).splitlines())) <= 60
     assert "REFUTED" in repr(results) and str(results) == repr(results)
+
+
+def test_the_quickest_effort_looks_at_every_class_of_ten() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 10))
+    found = ff.evaluate(
+        model, torch.full((1, 6), 0.5), estimators=["clever", "attack"], effort="quick", progress=False
+    )
+    assert {one["verdict"] for one in found.estimates} == {"held"}

@@ -70,7 +70,7 @@ def _compact(slopes: Tensor) -> tuple[Tensor, Tensor | None]:
     """What is not 0 of each row, filled up with 0, and its columns; as it is where that is much."""
     used = slopes != 0
     counts = used.sum(dim=1)
-    most = int(counts.amax()) if len(counts) else 0
+    most = int(counts.amax().clamp(min=1)) if len(counts) else 0
     if SPARSE * most > slopes.shape[1] or slopes.requires_grad:
         return slopes, None
     rows, columns = used.nonzero(as_tuple=True)

@@ -71,3 +71,10 @@ def test_a_ball_of_no_radius_is_the_point_itself(norm: str) -> None:
     inside = region(centre, torch.zeros(4).double(), torch.ones(4).double(), norm=norm, radius=0.0)
     floor = relax(nodes, inside).below(len(nodes) - 1, torch.eye(2, dtype=torch.float64))
     assert torch.allclose(floor, forward(layers, centre.unsqueeze(0))[0])
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_a_function_that_depends_on_nothing_has_the_value_0_as_its_least(norm: str) -> None:
+    centre = torch.full((6,), 0.5, dtype=torch.float64)
+    inside = region(centre, torch.zeros_like(centre), torch.ones_like(centre), norm=norm, radius=0.2)
+    assert inside.minimum(torch.zeros(3, 6, dtype=torch.float64)).tolist() == [0.0, 0.0, 0.0]

@@ -88,7 +88,7 @@ class Clever:
         "all",
         help="classes to consider: all, the nearest k, or race (drop those that cannot be nearest)",
         ge=1,
-        quick=5,
+        quick=9,
     )
     fit: Literal["weibull", "max"] = option("weibull", help="extrapolate the maxima, or take the largest one")
     order: int = option(1, help="1: slopes; 2: curvature, for smooth models in l2", ge=1, le=2)
