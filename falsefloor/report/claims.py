@@ -145,6 +145,12 @@ class Outcome:
         return "held" if all(ends) else "not decided" if any(ends) else "refuted"
 
     @property
+    def blank(self) -> bool:
+        """Whether it is not decided for lack of any answer: no gate may pass on that."""
+        unknown = self.inputs.unknown
+        return self.word == "not decided" and 0 < unknown == self.inputs.total - self.accuracy.wrong
+
+    @property
     def why(self) -> str:
         """The sentence beside the outcome."""
         of_share = self.claim.what == "accuracy"

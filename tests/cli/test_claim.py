@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,14 @@ def test_the_exit_code_says_whether_all_claims_are_held(command: Command, store:
     open_ = command("claim", "last", "linf 0.03 accuracy >= 0.5")
     assert open_.code == 3 and "not decided" in open_.out
     assert command("claim", "last", "linf 0.03 accuracy >= 0.5", "--fail-on", "refuted").code == 0
+
+
+def test_a_claim_of_which_nothing_came_back_passes_no_gate(command: Command, store: Path) -> None:
+    run = stored(store)
+    with closing(sqlite3.connect(run.db)) as db:
+        db.executescript("UPDATE estimate SET status = 'failed'; DELETE FROM finding;")
+    gated = command("claim", "last", "linf 0.03 accuracy >= 0.5", "--fail-on", "refuted")
+    assert gated.code == 3 and "not decided" in gated.out, gated
 
 
 def test_its_document_has_counts_witnesses_and_the_outcome(command: Command, store: Path) -> None:
