@@ -87,8 +87,7 @@ def _run(
     Raises `UsageError` where a stored run is given what only a new one could take.
     """
     from falsefloor.cli.follow import follow
-    from falsefloor.cli.studies import build_study
-    from falsefloor.worker.launch import start
+    from falsefloor.cli.studies import begin, build_study
 
     found = stored(ctx, subject, {**settings, "masker": maskers, "estimator": estimators})
     if found is not None:
@@ -103,13 +102,8 @@ def _run(
         **{"tag": "claim", "recover": "off"}
         | {name: value for name, value in settings.items() if value is not None},
     )
-    if subject.startswith("python:"):
-        say(f"note: {subject} runs the code of that file")
-    run, said = start(study, ctx.obj)
-    for line in said:
-        say(f"note: {line}")
-    say(f"run {run.id}")
-    interrupted = follow(run, owner=True)
+    run = begin(ctx, study)
+    interrupted = follow(run, owner=True, named=False)
     refuse_unplanned(run)
     return run, interrupted
 
@@ -145,7 +139,7 @@ def _judged(
     if interrupted is not None and (ended := ending(run, interrupted=interrupted)).code:
         found[ended.code] = ended.why
     words_that_fail = ("refuted", "not decided") if fail_on is FailOn.undecided else ("refuted",)
-    failed = [one for one in outcomes if one.word in words_that_fail]
+    failed = [one for one in outcomes if one.word in words_that_fail or one.blank]
     if failed:
         found[GATE] = f"{len(failed)} of {len(outcomes)} claims {'are' if len(failed) > 1 else 'is'} not held"
     code = next((code for code in OUTRANKED if code in found), 0)

@@ -53,9 +53,8 @@ def diagnose(
 
     falsefloor diagnose digits:mlp --inputs digits:0-4 --masker staircase:c=255
     """
-    from falsefloor.cli.studies import build_study
+    from falsefloor.cli.studies import begin, build_study
     from falsefloor.report.checklist import MORE
-    from falsefloor.worker.launch import start
 
     form = format_ if checklist else None
     if (found := stored(ctx, model, {**settings, "masker": masker, "norm": norm})) is not None:
@@ -70,12 +69,7 @@ def diagnose(
         tag="diagnose",
         **settings,
     )
-    if model.startswith("python:"):
-        say(f"note: {model} runs the code of that file")
-    run, said = start(study, ctx.obj)
-    for line in said:
-        say(f"note: {line}")
-    say(f"run {run.id}")
+    run = begin(ctx, study)
     leave(conclude(run, form, as_json=as_json))
 
 
@@ -83,7 +77,7 @@ def conclude(run: RunDir, form: Format | None, *, as_json: bool) -> Ending:
     """Follow a run to its end, print what it says of its models, and return how the command ends."""
     from falsefloor.cli.follow import follow
 
-    interrupted = follow(run, owner=True)
+    interrupted = follow(run, owner=True, named=False)
     refuse_unplanned(run)
     _tell(run, form, as_json=as_json)
     return ending(run, interrupted=interrupted)

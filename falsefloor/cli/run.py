@@ -14,7 +14,6 @@ from falsefloor.cli.terminal import AsJson, complete_run, find, interactive, say
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
-    from falsefloor.study.study import Study
 
 OUTPUT = "What comes out"
 
@@ -89,7 +88,7 @@ def run(
 
     falsefloor run --model digits:mlp --masker staircase:c=255 --inputs digits:0-9
     """
-    from falsefloor.cli.studies import build_study
+    from falsefloor.cli.studies import begin, build_study
 
     built = build_study(
         study,
@@ -99,7 +98,7 @@ def run(
         norms=norm or (),
         **settings,
     )
-    started = _start(ctx, built, on=on, reuse=reuse)
+    started = begin(ctx, built, on=on, reuse=reuse)
     if detach:
         wait_planned(started)
         refuse_unplanned(started)
@@ -122,9 +121,10 @@ def demo(
 
     Opens the app on that run; prints the table where there is no terminal. Takes about a minute.
     """
+    from falsefloor.cli.studies import begin
     from falsefloor.study.demo import STORY, demo_study
 
-    started = _start(ctx, demo_study(seed=seed))
+    started = begin(ctx, demo_study(seed=seed))
     say(f"run {started.id}")
     for line in STORY:
         say(line)
@@ -158,19 +158,6 @@ def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None, fresh: b
         refuse_unplanned(run)
     print_run(run, as_json=as_json)
     return ending(run, interrupted=interrupted, fail_on=fail_on)
-
-
-def _start(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | None = None) -> RunDir:
-    from falsefloor.worker.launch import start
-
-    earlier = None if reuse is None else find(ctx, reuse)
-    for model in study.models:
-        if model.use.startswith("python:"):
-            say(f"note: {model.use} runs the code of that file")
-    run, said = start(study, ctx.obj, reuse=earlier, on=on)
-    for line in said:
-        say(f"note: {line}")
-    return run
 
 
 def _app(ctx: typer.Context, run: str | None) -> Ending:

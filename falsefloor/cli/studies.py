@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from falsefloor.cli.terminal import find, say
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.models.kinds import kind_of_file
 
 if TYPE_CHECKING:
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
 
 EXAMPLE = "falsefloor run --model digits:mlp --masker staircase:c=255 --inputs digits:0-9"
@@ -48,6 +52,20 @@ def build_study(
     if domain:
         data["models"] = [_table(model) | domain for model in data["models"]]
     return study_from(data | given)
+
+
+def begin(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | None = None) -> RunDir:
+    """Start a study, and say whose code it runs and what else is to be known of it."""
+    from falsefloor.worker.launch import start
+
+    earlier = None if reuse is None else find(ctx, reuse)
+    for model in study.models:
+        if model.use.startswith("python:"):
+            say(f"note: {model.use} runs the code of that file")
+    run, said = start(study, ctx.obj, reuse=earlier, on=on)
+    for line in said:
+        say(f"note: {line}")
+    return run
 
 
 def _flag(name: str) -> str:
