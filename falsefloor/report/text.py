@@ -106,6 +106,12 @@ def glyphs_for(encoding: str | None = "utf-8", environ: Mapping[str, str] | None
     return UNICODE if able and not asked else ASCII
 
 
+def code_in(reason: str) -> str:
+    """The code that a reason begins with: "FF201" of "FF201 floor above ceiling", "" of "no upper bound"."""
+    word = reason.partition(" ")[0]
+    return word if any(map(str.isupper, word)) else ""
+
+
 def number(value: float) -> str:
     """A number in few letters, by the rule above."""
     size = abs(value)

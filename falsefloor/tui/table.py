@@ -13,7 +13,7 @@ from falsefloor.checks.verdicts import rank
 from falsefloor.report.cells import Entry
 from falsefloor.report.comparison import Comparison
 from falsefloor.report.comparison import Row as Told
-from falsefloor.report.text import Glyphs, clean, tone
+from falsefloor.report.text import Glyphs, clean, code_in, tone
 from falsefloor.tui import words
 from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
 
@@ -118,7 +118,7 @@ def _estimators(headings: dict[str, str], view: View) -> Iterator[Column]:
 
 def _said(row: Told, glyphs: Glyphs) -> dict[str, Cell]:
     at, why, style = row.subject, row.why(glyphs), tone(row.verdict)
-    code = row.reason.partition(" ")[0] if row.verdict not in ("held", "failed", "skipped") else ""
+    code = code_in(row.reason) if row.verdict not in ("held", "failed", "skipped") else ""
     quiet = "error" if row.verdict == "failed" else "dim" if row.verdict in ("held", "skipped") else ""
     return {
         "model": Cell(clean(at.model), "", at.model),

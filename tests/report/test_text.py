@@ -6,7 +6,18 @@ import math
 
 import pytest
 
-from falsefloor.report.text import ASCII, UNICODE, clean, fact, number, outcome, share, tone, verdict_word
+from falsefloor.report.text import (
+    ASCII,
+    UNICODE,
+    clean,
+    code_in,
+    fact,
+    number,
+    outcome,
+    share,
+    tone,
+    verdict_word,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +106,9 @@ def test_of_the_units_that_were_planned_it_is_told_what_will_not_come() -> None:
         share({"done": 6, "total": 80, "failed": 2, "cancelled": 72}) == "6/80 units, 2 failed, 72 cancelled"
     )
     assert share({"done": 6, "total": 80}) == "6/80 units"
+
+
+def test_a_code_is_read_off_a_reason_that_has_one() -> None:
+    assert code_in("FF201 floor above ceiling") == "FF201"
+    assert code_in("seen-pack:NEARER a nearer point") == "seen-pack:NEARER"
+    assert code_in("no upper bound") == code_in("20 checks, 5 queries") == ""

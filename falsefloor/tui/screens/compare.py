@@ -19,7 +19,7 @@ from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
 from falsefloor.report.comparison import legend
 from falsefloor.report.strips import read_strips
-from falsefloor.report.text import clean, clock, fact, roughly, share
+from falsefloor.report.text import clean, clock, code_in, fact, roughly, share
 from falsefloor.tui import commands, sentences, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.page import Page
@@ -339,7 +339,7 @@ class Compare(Page):
     @property
     def code(self) -> str:
         target = self.target() if self.standing else None
-        return target[1].reason.partition(" ")[0] if target else ""
+        return code_in(target[1].reason) if target else ""
 
     def action_group(self) -> None:
         """By what differs among the rows: model, masker, norm; then not again."""
