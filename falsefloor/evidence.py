@@ -24,7 +24,8 @@ class Evidence:
     targets_covered: float | None = None
     """How many of the K - 1 other classes were looked at. FF305."""
     dropped_distance: float | None = None
-    """Margin over the largest slope seen of the nearest class that was left out, in input units. FF305."""
+    """Margin over the largest slope seen of the nearest class that was left out, in input units; where
+    measured at the input only, as much steeper as slopes of the classes that stayed are around it. FF305."""
     margin: float | None = None
     """m at the input itself, in logits."""
 

@@ -56,7 +56,7 @@ class Asked:
 
 
 def clever(asked: Asked) -> Passes:
-    balls = 7 if asked.params["radius"] == "auto" else 1
+    balls = 6 if asked.params["radius"] == "auto" else 1
     points = balls * asked.number("batches") * asked.number("samples")
     kept = min(asked.targets, 16)
     directed = 12 * kept * balls + 30 * kept if asked.params["directed"] else 0
@@ -73,7 +73,7 @@ def finite_difference(asked: Asked) -> Passes:
     whole = asked.size <= asked.number("coordinates")
     chosen = asked.size if whole else max(4.0, asked.number("coordinates") / 4)
     points = asked.number("batches") * asked.number("samples")
-    forward = chosen * (16 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
+    forward = chosen * (8 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
     return Passes(forward, 0, 1200, forward * asked.size)
 
 

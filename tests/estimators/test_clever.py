@@ -231,7 +231,9 @@ def test_a_race_and_the_nearest_two_agree_with_all_targets() -> None:
     dropped = race.evidence["dropped_distance"]
     farther = dropped >= 1.5 * race.radius  # type: ignore[operator]
     assert (farther | torch.as_tensor(dropped).isnan()).all(), "a race drops what it measured to be farther"
-    assert torch.as_tensor(two.evidence["dropped_distance"]).isnan().all(), "the nearest two measured nobody"
+    shown = two.evidence["dropped_distance"] >= 1.5 * two.radius  # type: ignore[operator]
+    assert 0 < shown.sum() < 3, "the nearest two are shown to suffice where the third is far behind"
+    assert two.radius[shown].tolist() == pytest.approx(every.radius[shown].tolist(), rel=0.02)
     assert every.evidence["targets_covered"].tolist() == [39] * 3  # type: ignore[union-attr]
     assert two.evidence["targets_covered"].tolist() == [2] * 3  # type: ignore[union-attr]
     # fewer targets can only claim more

@@ -5,16 +5,12 @@ import torch
 from torch import Tensor
 
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.estimators import clever
-from falsefloor.estimators.clever import Clever, decision
+from falsefloor.estimators.clever import Clever
 from falsefloor.estimators.clever.ball import LARGE, filled
 from falsefloor.estimators.clever.gradients import Ruler
 from falsefloor.estimators.slopes.view import View
 from falsefloor.models.digits import DigitsModel, load_split
-from falsefloor.numerics import weibull
 from falsefloor.subjects.subject import ModelSubject
-
-fit = weibull.fit
 
 
 def mlp() -> ModelSubject:
@@ -28,24 +24,6 @@ def looked(subject: ModelSubject, count: int = 3) -> tuple[Tensor, dict[str, Ten
     found = Clever()(subject, images, labels, norm="linf", context=context)
     balls = int(found.curves["ball_radius"].isfinite().sum())
     return found.radius, found.evidence, balls  # type: ignore[return-value]
-
-
-def test_a_fit_is_left_out_only_where_it_could_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits: list[int] = []
-
-    def counted(maxima: Tensor) -> weibull.WeibullFit:
-        fits.append(len(maxima))
-        return fit(maxima)
-
-    monkeypatch.setattr(weibull, "fit", counted)
-    fewer, _, _ = looked(mlp())
-    made = len(fits)
-    monkeypatch.setattr(
-        clever, "decide", lambda view, ball, *, fitted, beat: decision.decide(view, ball, fitted=fitted)
-    )
-    every, _, _ = looked(mlp())
-    assert torch.equal(fewer, every)
-    assert made < len(fits) - made
 
 
 def test_the_slope_that_decides_has_been_fitted() -> None:

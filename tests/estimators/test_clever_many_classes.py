@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.engine.context import RunContext, generators
-from falsefloor.estimators.clever import Clever
+from falsefloor.estimators.clever import Clever, ball
 from falsefloor.estimators.clever.gradients import gradients
 from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.margins import margins
@@ -74,3 +74,14 @@ def test_a_point_with_many_targets_costs_one_backward_row_a_target() -> None:
     # alone, each of the 199 backwards would go through a graph of 16 rows, 15 of them fillers
     assert max(block.shape[0] for block in blocks) == 16
     assert counted.rows - before <= CLASSES + 16
+
+
+def test_of_many_classes_only_those_that_can_be_among_the_nearest_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = estimate(4096, targets=3)
+    monkeypatch.setattr(ball, "UNIT_ELEMENTS", 1024)  # as if the input were a photograph
+    monkeypatch.setattr(ball, "AT_A_TIME", 16)
+    radius, covered, backward = estimate(4096, targets=3)
+    assert radius == pytest.approx(whole[0], rel=0.02) and covered == 3
+    assert backward < whole[2] - CLASSES / 2

@@ -126,7 +126,7 @@ class Clever:
         """One input whose label wins."""
         fitted, budget = self.fit == "weibull", Budget(self.batches, self.samples)
         if self.box or self.directed or self.targets != "all" or self.order == 2:
-            lead = guide(view)
+            lead = guide(view, nearest=self.targets if isinstance(self.targets, int) else None)
         else:
             # the paper's own form: nothing but random points is looked at
             lead = Guide({}, torch.zeros_like(view.margin))
@@ -141,8 +141,8 @@ class Clever:
             slots = torch.tensor(list(lead.gradients), device=view.centre.device)
             crossing = linear_crossing(view.only(slots), torch.stack(list(lead.gradients.values())))
         path = Path(view, lead.gradients) if self.directed else None
-        bracket = Bracket(cap, self.radius == "auto")
-        best: Decision | None = None
+        bracket = Bracket(cap, self.radius == "auto", crossing)
+        decisions: dict[float, Decision] = {}
         for radius in bracket:
             ball = look(
                 view,
@@ -154,13 +154,14 @@ class Clever:
                 path=path,
                 tick=progress.tick,
             )
-            decision = decide(view, ball, fitted=fitted, beat=bracket.low)
+            decisions[radius] = decision = decide(view, ball, fitted=fitted)
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
-            if best is None or decision.floor.radius >= best.floor.radius:
-                best = decision
             progress.reached(bracket.low)
-        assert best is not None  # a bracket has at least one ball
-        return report(view, best, cap=cap, bracket=bracket, dropped=dropped)
+        decision = decisions[bracket.standing]
+        if dropped is not None and self.targets != "race":
+            # looked at at the input only: there may be as much steeper ones around it as of those that stayed
+            dropped /= float((decision.ball.largest[:, -1] / lead.norms).amax())
+        return report(view, decision, cap=cap, bracket=bracket, dropped=dropped)
 
     def _columns(self, norm: Norm, radius: float, crossing: float, low: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""
@@ -184,7 +185,9 @@ class Clever:
             return every, None
         near = ratios(view.margin, lead.norms)
         if wanted != "race":
-            return near.argsort(stable=True)[: int(wanted)].sort().values, None
+            order = near.argsort(stable=True)
+            left = near[order[int(wanted) :]]
+            return order[: int(wanted)].sort().values, float(left[0]) if len(left) else None
         left = near[near > _RACE_START * near.amin()]
         first = every[near <= _RACE_START * near.amin()]
         entered = view.only(first) if len(first) < len(every) else view

@@ -29,6 +29,9 @@ LARGE = 512
 """Units above this are filled up to a multiple of 16 rows: at most 3 % more points."""
 
 UNIT_ELEMENTS = 2**24
+AT_A_TIME = 64
+"""Targets whose slopes at the input are looked at before asking whether the others can still be near."""
+
 KEPT_NORMS = 2048
 
 
@@ -131,21 +134,41 @@ class Guide:
     norms: Tensor
 
 
-def guide(view: View) -> Guide:
-    """One look at the input itself: all targets' dual norms, and the gradients of those nearest by them."""
+def guide(view: View, *, nearest: int | None = None) -> Guide:
+    """One look at the input itself: targets' dual norms, and the gradients of those nearest by them.
+
+    Where the gradients of all are too many to be held and only so many of the ``nearest`` are wanted, those
+    of large margin are left out that are farther even if they are as steep as the steepest looked at, which
+    is then their norm.
+    """
     ruler = Ruler(view, torch.empty(0, device=view.centre.device))
     point = view.centre.unsqueeze(0)
     size, targets = view.centre.numel(), len(view.targets)
     if targets * size <= UNIT_ELEMENTS:
         found = torch.cat([block[:, 0] for _, _, block in gradients(view, point)])
         norms = sound(ruler(found.unsqueeze(1), 0))[:, -1, 0]
-        nearest = _nearest(view, norms)
-        return Guide(dict(zip(nearest, found.nan_to_num(0.0, 0.0, 0.0)[nearest], strict=True)), norms)
-    norms = sound(measure(view, point, ruler)[:, -1, 0])
+        order = _nearest(view, norms)
+        return Guide(dict(zip(order, found.nan_to_num(0.0, 0.0, 0.0)[order], strict=True)), norms)
+    norms = _norms(view, point, ruler, nearest or targets)
     wanted = _nearest(view, norms)[:TARGETS]
     slots = torch.tensor(wanted, device=view.centre.device)
     rows = own_gradients(view, point.expand(len(wanted), *view.centre.shape), slots).nan_to_num(0.0, 0.0, 0.0)
     return Guide(dict(zip(wanted, rows, strict=True)), norms)
+
+
+def _norms(view: View, point: Tensor, ruler: Ruler, nearest: int) -> Tensor:
+    """(T,): dual norms at the point, in the order of margins until ``nearest`` are nearer than the rest."""
+    order = view.margin.argsort(stable=True)
+    norms = torch.empty_like(view.margin)
+    for start in range(0, len(order), AT_A_TIME):
+        some = order[start : start + AT_A_TIME]
+        norms[some] = sound(measure(view.only(some), point, ruler)[:, -1, 0])
+        seen, rest = order[: start + AT_A_TIME], order[start + AT_A_TIME :]
+        norms[rest] = norms[seen].amax()
+        near = view.margin / norms
+        if len(seen) >= nearest and len(rest) and near[seen].kthvalue(nearest).values <= near[rest].amin():
+            break
+    return norms
 
 
 def _nearest(view: View, norms: Tensor) -> list[int]:

@@ -31,18 +31,13 @@ class Decision:
         return float(self.ball.largest[self.floor.slot, 0])
 
 
-def decide(view: View, ball: Ball, *, fitted: bool, beat: float = 0.0) -> Decision:
-    """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form.
-
-    A fit only lowers a floor: where no column could reach ``beat``, the best floor so far, none is made.
-    """
+def decide(view: View, ball: Ball, *, fitted: bool) -> Decision:
+    """The fixed-radius form on one ball: the largest of its radii that passes, or the plain form."""
     largest = ball.largest.double()
     least = ratios(view.margin.unsqueeze(1), largest).amin(dim=0).tolist()
     eps = torch.finfo(view.centre.dtype).eps
     # S falls with the radius: the largest that passes gives the largest floor
     columns: list[tuple[int, float | None]] = [*enumerate(ball.rho), (len(ball.rho), None)]
-    open_ = (least[column] for column, rho in columns if rho is None or passes(least[column], rho))
-    fitted = fitted and min(ball.radius, max(open_)) >= beat
     for column, rho in columns:
         # a fit never lowers a slope: what fails without it needs none
         if rho is not None and not passes(least[column], rho):

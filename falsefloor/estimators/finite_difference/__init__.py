@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 
 from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
-from falsefloor.estimators.finite_difference.floors import best_floor, report, telling
+from falsefloor.estimators.finite_difference.floors import best_floor, report
 from falsefloor.estimators.finite_difference.scale import choose_scale, crossing
 from falsefloor.estimators.finite_difference.secants import (
     GLANCE,
@@ -59,7 +59,7 @@ the distance, and fails where differences in float32 round it away: the second i
 class FiniteDifference:
     """CLEVER's quotient from differences of the function instead of gradients: it sees through most masks.
 
-    Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about eight balls for an
+    Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about four balls for an
     auto radius; 2·d·6 forwards for each of 26 scales before; and 36·d·min(classes - 1, 16) for each ball that
     is looked at more closely, one or two. Beyond ``coordinates`` coordinates a random subset stands for
     all, and the ``extremes`` steepest points of the ball that decides are measured again, with directed
@@ -129,10 +129,10 @@ class FiniteDifference:
         at_centre = probe.gradients(view.centre.unsqueeze(0))[:, 0]
         near = crossing(probe, at_centre) if self.box else math.inf
         sampling = Sampling(self.batches, self.samples, GLANCE if self.directed else None)
-        bracket = Bracket(cap, auto)
-        found: list[tuple[Floor, Ball]] = []
+        bracket = Bracket(cap, auto, near)
+        balls: dict[float, Ball] = {}
         for radius in bracket:
-            ball = look(
+            balls[radius] = look(
                 probe,
                 radius,
                 self._columns(radius, near),
@@ -141,41 +141,41 @@ class FiniteDifference:
                 generator=generator,
                 extremes=self.extremes,
             )
-            floor = best_floor(view.margin, ball)
-            bracket.note(radius, floor.radius, float(ball.slopes[floor.slot, floor.column]))
-            found.append((floor, ball))
+            _note(bracket, view, balls[radius])
             progress.reached(bracket.low, work=1)
-        floor, ball, coverage = self._settle(probe, found, at_centre, generator)
+        floor, ball, coverage = self._settle(probe, bracket, balls, at_centre, generator)
         return report(scales, floor, ball, cap=cap, coverage=coverage, bracket=bracket)
 
     def _settle(
-        self, probe: Probe, found: list[tuple[Floor, Ball]], at_centre: Tensor, generator: Generator
+        self,
+        probe: Probe,
+        bracket: Bracket,
+        balls: dict[float, Ball],
+        at_centre: Tensor,
+        generator: Generator,
     ) -> tuple[Floor, Ball, float]:
-        """The largest floor that a closer look at its ball leaves standing.
+        """The floor that a closer look at its ball leaves standing.
 
         With a subset of coordinates, whose floors are too low, it is the floor of the smallest ball that
         failed, measured again.
         """
         if probe.coordinates is not None:
-            failed = [pair for pair in found if pair[0].radius < pair[1].radius]
-            _, ball = min(failed or found, key=lambda pair: pair[1].radius)
             ball, coverage = measure_again(
                 probe,
-                ball,
+                balls[min(bracket.high, max(balls))],
                 queries=self.queries,
                 directed=self.directed,
                 generator=generator,
             )
             return best_floor(probe.view.margin, ball), ball, coverage
         closer: set[float] = set()
-        while True:
-            best = telling(found)
-            floor, ball = found[best]
-            if not self.directed or ball.radius in closer:
-                return floor, ball, 1.0
-            closer.add(ball.radius)
-            ball = look_closer(probe, ball, at_centre=at_centre)
-            found[best] = best_floor(probe.view.margin, ball), ball
+        while self.directed and bracket.standing not in closer:
+            radius = bracket.standing
+            closer.add(radius)
+            balls[radius] = look_closer(probe, balls[radius], at_centre=at_centre)
+            _note(bracket, probe.view, balls[radius])
+        ball = balls[bracket.standing]
+        return best_floor(probe.view.margin, ball), ball, 1.0
 
     def _columns(self, radius: float, crossing: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""
@@ -184,3 +184,8 @@ class FiniteDifference:
         near = min(crossing * (1 - 1e-6), radius)
         shares = [near * share for share in _SHARES]
         return shares if near == radius else [radius, *shares]
+
+
+def _note(bracket: Bracket, view: View, ball: Ball) -> None:
+    floor = best_floor(view.margin, ball)
+    bracket.note(ball.radius, floor.radius, float(ball.slopes[floor.slot, floor.column]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,18 +20,6 @@ def best_floor(margin: Tensor, ball: Ball) -> Floor:
     eps = torch.finfo(ball.slopes.dtype).eps
     floors = (at_column(margin, ball.slopes[:, c], c, rho, ball.radius, eps=eps) for c, rho in columns)
     return max((floor for floor in floors if floor is not None), key=lambda floor: floor.radius)
-
-
-def telling(found: Sequence[tuple[Floor, Ball]]) -> int:
-    """The index of the smallest ball that failed, or of one that passed where its floor is larger.
-
-    What is steep in a ball is as steep in every larger one, so a larger ball that failed allows no larger
-    floor: where it seems to, its few points have missed something (on one digit 1.0008 times the distance).
-    """
-    failed = [index for index, (floor, ball) in enumerate(found) if floor.radius < ball.radius]
-    smallest = min(failed, key=lambda index: found[index][1].radius, default=None)
-    telling = [index for index in range(len(found)) if index not in failed or index == smallest]
-    return max(telling, key=lambda index: found[index][0].radius)
 
 
 def report(
