@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
@@ -133,18 +133,19 @@ class Attention(nn.Module):
         return self.head(self.layer(self.embed(x.reshape(len(x), -1, 4)) + self.place).mean(1))
 
 
-class Median(nn.Module):
-    """A 3×3 median filter in front: honest, and with more kinks than there are pixels."""
+class Rank(nn.Module):
+    """A filter in front that takes the value of one rank (1 is the least, the median where none is given) in each
+    window of ``side``×``side``: honest, and with more kinks than there are pixels."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: nn.Module, *, rank: int | None = None, side: int = 3) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.side, self.rank = inner, side, rank or (side * side + 1) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        patches = functional.unfold(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3).reshape(
-            len(x), 9, -1
-        )
-        return self.inner(patches.median(1).values.reshape(x.shape))
+        pad = (self.side // 2,) * 4
+        patches = functional.unfold(functional.pad(x, pad, mode="replicate"), self.side)
+        values = patches.reshape(len(x), self.side**2, -1).kthvalue(self.rank, 1).values
+        return self.inner(values.reshape(x.shape))
 
 
 class MedianOfFive(nn.Module):
@@ -216,6 +217,18 @@ class Autocast(nn.Module):
 
 def sorted_pairs(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1, 2).sort(2).values.flatten(1)
+
+
+def sorted_eights(x: Tensor) -> Tensor:
+    return x.reshape(len(x), -1, 8).sort(2).values.flatten(1)
+
+
+class TopPool(nn.Module):
+    """The mean of the two largest of each window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = x.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4)
+        return windows.topk(2, dim=4).values.mean(4)
 
 
 def _standardised(x: Tensor, inner: nn.Module) -> Tensor:
@@ -323,12 +336,12 @@ _HALVES: tuple[tuple[Architecture, Architecture], ...] = (
         A("untrained conv", lambda: conv(pool=nn.AvgPool2d(2)), rate=0),
     ),
     (
-        A("median 3x3", lambda: Median(stack(64, 48, 10))),
+        A("median 3x3", lambda: Rank(stack(64, 48, 10))),
         A("median of five", lambda: MedianOfFive(stack(LENGTH, 32, 3)), "waves"),
     ),
     (
-        A("median and conv", lambda: Median(conv(pool=nn.AvgPool2d(2)))),
-        A("median twice", lambda: Median(Median(stack(64, 32, 10)))),
+        A("median and conv", lambda: Rank(conv(pool=nn.AvgPool2d(2)))),
+        A("median twice", lambda: Rank(Rank(stack(64, 32, 10)))),
     ),
     (
         A("ensemble", lambda: Of(_mean_probability, *(stack(64, 24, 10) for _ in range(4)))),
@@ -374,8 +387,19 @@ _HALVES: tuple[tuple[Architecture, Architecture], ...] = (
         A("excited", Excited),
     ),
 )
-ARCHITECTURES = tuple(
-    one for seen, apart in _HALVES for one in (seen, Architecture(**{**vars(apart), "apart": True}))
+# kinks upon kinks, written down after the rule for them
+_RANKS = (
+    A("median 5x5", lambda: Rank(stack(64, 48, 10), side=5)),
+    A("median thrice", lambda: Rank(Rank(Rank(stack(64, 48, 10))))),
+    A("second of nine", lambda: Rank(stack(64, 48, 10), rank=2)),
+    A("opening", lambda: Rank(Rank(stack(64, 48, 10), rank=9), rank=1)),
+    A("sorted eights", lambda: stack(64, 48, 32, 10, act=lambda: Of(sorted_eights))),
+    A("top pooling", lambda: conv(pool=TopPool())),
+    A("median and maxout", lambda: Rank(Rank(Maxout()))),
+)
+ARCHITECTURES = (
+    *(one for seen, apart in _HALVES for one in (seen, replace(apart, apart=True))),
+    *(replace(one, apart=True) for one in _RANKS),
 )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from falsefloor.api import Facts, Finding
+from falsefloor.api import Facts, Finding, Severity
+from falsefloor.checks.gradient import followed
 from falsefloor.checks.reading import ceiling, follows_gradient, said
 from falsefloor.checks.rule import family, found
 from falsefloor.evidence import Evidence
@@ -25,7 +26,11 @@ def found_nothing(facts: Facts) -> list[Finding] | None:
 
 
 def wrong_order(facts: Facts) -> list[Finding] | None:
-    """FF502: told to the estimates that follow autograd, whose gradient it is that misleads."""
+    """FF502: told to the estimates that follow autograd, whose gradient it is that misleads.
+
+    A note where the gradient was seen to be `followed`: then it is the search that lost its way, among the
+    kinks of median filters, ranks and sorts, each of which turns it.
+    """
     if not follows_gradient(facts.judged) or facts.judged.gradient != "autograd":
         return None
     ran = False
@@ -39,7 +44,11 @@ def wrong_order(facts: Facts) -> list[Finding] | None:
         ran = True
         if black < ORDER * white:
             message = f"a search without gradients got to {black:.4g}, with them only to {white:.4g}"
-            return [found("FF502", message, whitebox=white, blackbox=black)]
+            true = math.isfinite(white) and followed(facts)
+            if true:
+                message += "; there the function follows its gradient, from kink to kink: none is hidden"
+            severity: Severity | None = "note" if true else None
+            return [found("FF502", message, severity=severity, whitebox=white, blackbox=black)]
     return [] if ran else None
 
 

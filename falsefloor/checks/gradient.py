@@ -103,6 +103,18 @@ def _disagreement(row: Gradients, step: Step, *, kinked: bool) -> Finding | None
     )
 
 
+def followed(facts: Facts) -> bool:
+    """Whether at the ceiling, or at the widest scale inside it, the function was seen to follow the judged
+    gradient: no jump over a fine step, and neither FF101 nor FF102."""
+    known = ceiling(facts)
+    row = None if known is None else inner_row(facts, known.distance)
+    if row is None or not any(
+        continuous(one.ratio, one.correlation, share=one.h or 1.0) for one in row.steps
+    ):
+        return False
+    return not vanished(facts) and not scales_disagree(facts)
+
+
 def graph_cut(facts: Facts) -> list[Finding] | None:
     """FF103."""
     connected, judged = seen(facts).connected, facts.judged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from stored_facts import (
@@ -20,7 +21,7 @@ from stored_facts import (
     steps,
 )
 
-from falsefloor.api import Check, Facts, Finding
+from falsefloor.api import Check, Facts, Finding, Record
 from falsefloor.checks import ceiling, contradiction, domain, gradient, numerics, statistics
 from falsefloor.checks.catalogue import CATALOGUE
 
@@ -109,7 +110,7 @@ MUST: list[tuple[str, str, Facts]] = [
     ),
     ("FF403", "infinite gradients", facts(estimate(nonfinite_share=0.001))),
     ("FF501", "nothing found", facts(attack(math.inf, None), estimate())),
-    ("FF502", "nearer without gradients", facts(estimate(), attack(blackbox=0.09))),
+    ("FF502", "nearer without gradients", facts(estimate(), attack(blackbox=0.09), gradients={})),
     ("FF503", "still improving", facts(attack(last_tenth_gain=0.051))),
     ("FF504", "did not settle", facts(attack(0.1, None))),
     ("FF504", "the core says so", facts(attack(math.inf, None, unsettled=1.0))),
@@ -275,6 +276,20 @@ def test_a_capped_score_is_a_note_until_the_gradient_vanished_or_a_witness_lies_
     assert severity(facts(estimate(0.05, capped=1.0, cap=0.05))) == "note"
     assert severity(facts(estimate(0.05, capped=1.0, cap=0.05, vanished_share=0.5))) == "suspect"
     assert severity(facts(estimate(0.3, capped=1.0, cap=0.3))) == "suspect"
+
+
+def test_a_search_by_gradients_that_lost_its_way_is_a_note_where_the_function_follows_them() -> None:
+    def severity(judged: Record | None = None, *, whitebox: float = 0.1005, **observed: Any) -> str:
+        given = facts(judged or estimate(), attack(blackbox=0.09, whitebox=whitebox), **observed)
+        return next(f.severity for f in findings(given) if f.code == "FF502")
+
+    assert severity() == "note"
+    assert severity(gradients=steps(0.5, ratio=1.47, correlation=0.72)) == "note", "small kinks"
+    assert severity(gradients={}) == "suspect", "nothing was observed"
+    assert severity(gradients=steps(0.01, ratio=0.89)) == "suspect", "a jump over the finest step"
+    assert severity(gradients=steps(0.5, ratio=1.61)) == "suspect", "FF102 objects"
+    assert severity(estimate(vanished_share=0.2)) == "suspect", "FF101 objects"
+    assert severity(whitebox=math.inf) == "suspect", "gradients led nowhere at all"
 
 
 def test_refutations_name_a_stored_point() -> None:
