@@ -1,6 +1,7 @@
 """Estimates against the truth: exact distances of digits, closed forms of linear models, masks over none.
 
-    python benchmarks/accuracy.py [--quick] [--table exact|linear|masked|all] [--seeds 3] [--json FILE]
+    python benchmarks/accuracy.py [--quick] [--table exact|linear|masked|all] [--seeds 2] [--json FILE]
+        [--write]
 
 Three tables. Ratios to the exact linf distances of 60 held-out digits (tests/data/exact_linf.json, solved by
 benchmarks/exact.py): a lower estimate above 1 over-claims, an attack is never below. Ratios to the distance
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from machine import correct_digits, machine, quantile
 from numpy.typing import NDArray
+from pages import ratio, show, table, writes
 from torch import Tensor, nn
 
 from falsefloor.api import Estimator, Masker, Norm
@@ -48,14 +50,14 @@ ROUNDING = 1e-6
 """A ratio counts as above 1 beyond this: both sides are sums in floating point."""
 
 ESTIMATORS: dict[str, Estimator] = {
-    "clever: auto, box-aware (default)": Clever(),
-    "clever: auto, undirected": Clever(directed=False),
-    "clever: fixed 0.1, box-aware": Clever(radius=0.1),
-    "clever: fixed 0.3, box-aware": Clever(radius=0.3),
-    "clever: fixed 0.1, plain (paper's form)": Clever(radius=0.1, box=False, directed=False),
-    "clever: fixed 0.3, plain (paper's form)": Clever(radius=0.3, box=False, directed=False),
-    "finite-difference (default)": FiniteDifference(),
-    "attack (default)": Attack(),
+    "**`clever`: auto, box-aware, directed (the default)**": Clever(),
+    "`clever`: the same, undirected": Clever(directed=False),
+    "`clever`: fixed radius 0.1, box-aware": Clever(radius=0.1),
+    "`clever`: fixed radius 0.3, box-aware": Clever(radius=0.3),
+    "`clever`: fixed radius 0.1, plain (the published form)": Clever(radius=0.1, box=False, directed=False),
+    "`clever`: fixed radius 0.3, plain (the published form)": Clever(radius=0.3, box=False, directed=False),
+    "`finite-difference` (default)": FiniteDifference(),
+    "`attack` (default)": Attack(),
 }
 MASKS: dict[str, Masker] = {
     "staircase:c=255": Staircase(c=255),
@@ -72,30 +74,40 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="12 digits, one seed, fewer linear models")
     parser.add_argument("--table", choices=("exact", "linear", "masked", "all"), default="all")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of every estimator; ratios are pooled")
+    parser.add_argument("--seeds", type=int, default=2, help="runs of every estimator; ratios are pooled")
     parser.add_argument("--json", type=Path, help="write every ratio there")
+    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.monotonic()
     seeds = range(1 if options.quick else options.seeds)
     rows: list[dict[str, Any]] = []
     tables = {
-        "exact": ("over the exact linf distance", exact(12 if options.quick else 60, seeds)),
-        "linear": ("over the closed form of linear models", linear(4 if options.quick else 12, seeds)),
-        "masked": ("attack, masked over unmasked", masked(8 if options.quick else 30, seeds)),
+        "exact": ("estimate over the exact distance", exact(12 if options.quick else 60, seeds)),
+        "linear": ("estimate over the closed form", linear(4 if options.quick else 12, seeds)),
+        "masked": ("attack behind a mask over without", masked(8 if options.quick else 30, seeds)),
     }
-    for name, (heading, table) in tables.items():
-        if options.table not in (name, "all"):
-            continue
-        print(f"\n{heading:44}{'least':>12}{'median':>12}{'p95':>12}{'largest':>12}{'above 1':>12}")
-        for what, ratios in table:
-            row = summary(heading, what, ratios)
-            rows.append(row)
-            numbers = "".join(f"{row[key]:12.6f}" for key in ("least", "median", "p95", "largest"))
-            print(f"{what:44}{numbers}{row['above']:>6} of {len(ratios):<4}", flush=True)
-    print(f"\n{len(seeds)} seeds, {time.monotonic() - started:.0f} s")
+    for name, (heading, found) in tables.items():
+        if options.table in (name, "all"):
+            told = []
+            for what, ratios in found:
+                told.append(summary(heading, what, ratios))
+                print(cells(told[-1]), flush=True)
+            rows += told
+            note = f"Seeds: {len(seeds)}"
+            show(f"accuracy {name}", described(heading, told), write=options.write, note=note)
+    print(f"{len(seeds)} seeds, {time.monotonic() - started:.0f} s")
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+def described(heading: str, rows: Sequence[dict[str, Any]]) -> str:
+    return table((heading, "least", "median", "p95", "largest", "above 1"), map(cells, rows))
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    numbers = (ratio(row[key]) for key in ("least", "median", "p95", "largest"))
+    return row["what"], *numbers, f"{row['above']} of {len(row['ratios'])}"
 
 
 def summary(heading: str, what: str, ratios: Sequence[float]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`average`: the ceiling of the mean over 32 draws, over the exact distance of the expected model.
 
-python benchmarks/average.py [--inputs 6] [--draws 32]
+python benchmarks/average.py [--inputs 4] [--draws 32] [--write]
 
 A linear digits model behind Gaussian noise, dropout and random resizing of its input: its expectation is a
 linear model in closed form, and so is the distance to each of its classes.
@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from pages import ratio, show, table, writes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,9 +40,9 @@ def unmoved(inputs: Tensor) -> Tensor:
 
 
 KINDS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "noise 0.1": (lambda x: x + 0.1 * torch.randn_like(x), unmoved),
-    "dropout 0.2": (lambda x: functional.dropout(x, 0.2, training=True), unmoved),
-    "resizing": (at_random, expected),
+    "Gaussian noise of 0.1": (lambda x: x + 0.1 * torch.randn_like(x), unmoved),
+    "dropout of 0.2": (lambda x: functional.dropout(x, 0.2, training=True), unmoved),
+    "resizing to 6, 7 or 8 pixels a side": (at_random, expected),
 }
 """What happens to an input, and what is expected of it."""
 
@@ -71,12 +72,14 @@ def distances(model: nn.Module, points: Tensor) -> Tensor:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--inputs", type=int, default=6)
+    asked.add_argument("--inputs", type=int, default=4)
     asked.add_argument("--draws", type=int, default=32)
     asked.add_argument("--kind", choices=tuple(KINDS))
+    writes(asked)
     given = asked.parse_args()
     body, (points, _) = DigitsModel()("linear").module, load_split(held_out=True)
     points = points[: given.inputs]
+    rows = []
     for name, (front, mean) in KINDS.items():
         if given.kind not in (None, name):
             continue
@@ -91,8 +94,14 @@ def main() -> None:
             ratios.append(one["radius"] / float(exact[one["input"]]))
             low, high = one["interval"] or (one["radius"], one["radius"])
             within += low * (1 - 1e-4) <= float(exact[one["input"]]) <= high * (1 + 1e-4)
-        told = ", ".join(f"{ratio:.4f}" for ratio in sorted(ratios))
-        print(f"{name}: {told}; the exact distance is in the interval of {within} of {len(ratios)}")
+        rows.append((name, ", ".join(map(ratio, sorted(ratios))), f"{within} of {len(ratios)}"))
+        print(rows[-1], flush=True)
+    headings = (
+        "a linear digits model behind",
+        "ceiling over the exact distance",
+        "the exact one within its interval",
+    )
+    show("average", table(headings, rows), write=given.write)
 
 
 if __name__ == "__main__":

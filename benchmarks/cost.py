@@ -1,6 +1,6 @@
 """What one estimate costs by model size, classes and dimension: CPU seconds of one thread, and queries.
 
-    python benchmarks/cost.py [ESTIMATOR …]
+    python benchmarks/cost.py [ESTIMATOR …] [--write]
 
 CPU time and not wall time, so that a busy machine changes little. Beside it stands the time of the same
 number of bare passes in full batches: their ratio is what the estimator adds.
@@ -8,14 +8,16 @@ number of bare passes in full batches: their ratio is what the estimator adds.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import torch
+from pages import show, table, writes
 from torch import nn
 
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.plugins.loading import make
+from falsefloor.subjects.observe import observe
 from falsefloor.subjects.subject import ModelSubject
 
 ROWS = 512
@@ -30,7 +32,6 @@ def mlp(dimension: int, width: int, classes: int) -> nn.Module:
 
 
 CASES = [
-    (64, 64, 10),
     (784, 64, 10),
     (3072, 64, 10),
     (784, 256, 10),
@@ -55,32 +56,38 @@ def bare(subject: ModelSubject, dimension: int, forward: int, backward: int) -> 
     return backward * both + max(0, forward - backward) * one
 
 
-def main(specs: list[str]) -> None:
-    torch.set_num_threads(1)
-    print("| estimator | d | parameters | K | forward | backward | CPU s | bare passes s | ratio |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name in specs:
+def one(name: str, dimension: int, width: int, classes: int) -> tuple[str, ...]:
+    """A row; "observation" names what is measured of an input once, before any estimator."""
+    module = mlp(dimension, width, classes).eval()
+    subject = ModelSubject(module, classes=classes)
+    inputs = torch.rand(1, dimension, generator=torch.Generator().manual_seed(1))
+    labels = subject(inputs).argmax(1)
+    drawn = generators(inputs, seed=0, norm="linf")
+    before, start = (subject.forward_queries, subject.backward_queries), time.process_time()
+    if name == "observation":
+        observe(subject, None, inputs, labels, norm="linf", generators=drawn, rows=ROWS)
+    else:
         estimator = make("estimator", name, {})
-        for dimension, width, classes in CASES:
-            module = mlp(dimension, width, classes).eval()
-            subject = ModelSubject(module, classes=classes)
-            inputs = torch.rand(1, dimension, generator=torch.Generator().manual_seed(1))
-            labels = subject(inputs).argmax(1)
-            context = RunContext(generators(inputs, seed=0, norm="linf"), rows=ROWS)
-            before, start = (subject.forward_queries, subject.backward_queries), time.process_time()
-            estimator(subject, inputs, labels, norm="linf", context=context)
-            spent = time.process_time() - start
-            forward, backward = subject.forward_queries - before[0], subject.backward_queries - before[1]
-            least = bare(subject, dimension, forward, backward)
-            size = sum(p.numel() for p in module.parameters())
-            row = (name, dimension, f"{size:,}", classes, f"{forward:,}", f"{backward:,}")
-            print(
-                "|",
-                " | ".join(map(str, row)),
-                f"| {spent:.2f} | {least:.2f} | {spent / least:.1f} |",
-                flush=True,
-            )
+        estimator(subject, inputs, labels, norm="linf", context=RunContext(drawn, rows=ROWS))
+    spent = time.process_time() - start
+    forward, backward = subject.forward_queries - before[0], subject.backward_queries - before[1]
+    least = bare(subject, dimension, forward, backward)
+    size = sum(p.numel() for p in module.parameters())
+    numbers = (f"{number:,}" for number in (dimension, size, classes, forward, backward))
+    return (name, *numbers, f"{spent:.2f}", f"{least:.2f}", f"{spent / least:.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("estimators", nargs="*", default=["clever", "finite-difference", "attack"])
+    writes(parser)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [one(name, *case) for name in given.estimators for case in CASES]
+    rows.append(one("observation", *CASES[0]))
+    headings = ("", "d", "parameters", "K", "forward", "backward", "CPU s", "bare passes s", "ratio")
+    show("cost", table(headings, rows), write=given.write)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["clever", "finite-difference", "attack"])
+    main()

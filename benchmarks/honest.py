@@ -6,7 +6,7 @@ the claimed ball, from several starts. A claim that they contradict was rightly 
 alarms, and so is a "vacuous" for which they find a point within five times the claim. Half of the
 architectures are `apart`: nothing was ever tuned on them.
 
-    python benchmarks/honest.py                          # all: about eight minutes on one core
+    python benchmarks/honest.py --write                  # all: about ten minutes on one core
     python benchmarks/honest.py --only lstm gru --norms linf
     python benchmarks/honest.py --half seen --json seen.json
 """
@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from honest_models import ARCHITECTURES, Architecture, data, trained
+from pages import show, writes
 from torch import Tensor, nn
 
 import falsefloor as ff
@@ -206,6 +207,7 @@ def main() -> int:
     parser.add_argument("--norms", default=",".join(NORMS))
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--json", type=Path, help="every row; architectures that are there are not repeated")
+    writes(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []
@@ -227,7 +229,7 @@ def main() -> int:
                 print(f"         {where}: {row.radius:.4g} {row.verdict} {row.codes}")
         if given.json:
             given.json.write_text(json.dumps([asdict(row) for row in rows]))
-    print(table(rows))
+    show("honest", table(rows), write=given.write)
     alarms = [row for row in rows if row.verdict != "held" and not row.genuine]
     return 1 if len(alarms) > 0.01 * len(rows) else 0
 

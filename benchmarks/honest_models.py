@@ -134,8 +134,8 @@ class Attention(nn.Module):
 
 
 class Rank(nn.Module):
-    """A filter in front that takes the value of one rank (1 is the least, the median where none is given) in each
-    window of ``side``×``side``: honest, and with more kinks than there are pixels."""
+    """A filter in front that takes the value of one rank (1 is the least, the median where none is given) in
+    each window of ``side``×``side``: honest, and with more kinks than there are pixels."""
 
     def __init__(self, inner: nn.Module, *, rank: int | None = None, side: int = 3) -> None:
         super().__init__()

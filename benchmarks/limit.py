@@ -6,25 +6,22 @@ nothing else; then the cost against the number of classes, with the race of targ
 points, and the memory. The bare loop takes the same chunks of points, so that a cache does not flatter either
 side, and runs in the same process after the subject has settled its allocator
 (`falsefloor.subjects.subject`): left alone it would be slower.
-Medians of several interleaved runs, in processor time, which other programs disturb less; written as
-JSON with --json FILE.
+Medians of several interleaved runs, in processor time, which other programs disturb less.
 
-    python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--models mlp cnn] [--json limit.json]
+    python benchmarks/limit.py [--runs 7] [--norm linf] [--inputs 5] [--models mlp cnn] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from live_tensors import peak_bytes
+from pages import show, table, writes
 from torch import Tensor, nn
 
 from falsefloor.api import Norm
@@ -175,7 +172,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=5)
     parser.add_argument("--norm", choices=sorted(RADIUS), default="linf")
     parser.add_argument("--models", nargs="*", choices=("mlp", "cnn"), default=["mlp", "cnn"])
-    parser.add_argument("--json", type=Path)
+    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     radius = RADIUS[options.norm]
@@ -185,36 +182,37 @@ def main() -> None:
         "auto, box-aware": Clever(),
     }
     rows = []
-    print(f"{'model':6}{'form':20}{'points':>8}{'bare ms':>10}{'whole ms':>10}{'ratio':>8}{'goal':>6}")
-    for name in options.models:
-        for form, estimator in forms.items():
-            row = compare(name, form, estimator, norm=options.norm, inputs=options.inputs, runs=options.runs)
-            rows.append(row)
-            print(
-                f"{name:6}{form:20}{row['points']:8}{row['bare_ms']:10.1f}{row['whole_ms']:10.1f}"
-                f"{row['ratio']:8.2f}{row['goal'] or '':>6}"
-            )
+    for form, estimator in forms.items():
+        found = {
+            name: compare(name, form, estimator, norm=options.norm, inputs=options.inputs, runs=options.runs)
+            for name in options.models
+        }
+        points = ", ".join(dict.fromkeys(f"{row['points']:,}" for row in found.values()))
+        rows.append((form, points, *(f"{row['ratio']:.2f}" for row in found.values())))
+        print(found, flush=True)
+    write, note = options.write, f"Norm: {options.norm}"
+    show("limit whole", table(("form", "points", *options.models), rows), write=write, note=note)
     few = min(options.runs, 3)
     growth = by_classes([10, 30, 100], runs=few)
-    print("\nclasses   all ms   a target, to 10   race / nearest two (goal 3 at 100)   race, other than all")
-    for row in growth:
-        print(
-            f"{row['classes']:7}{row['all_ms']:9.0f}{row['per_target']:18.2f}{row['race']:37.2f}"
-            f"{row['agreement']:23.4f}"
-        )
+    names = {
+        "per_target": "time a target, over the first's",
+        "race": "`race` over `targets=2`",
+        "agreement": "`race`'s radius against `all`, relative",
+    }
+    rows = [(words, *(_short(row[key]) for row in growth)) for key, words in names.items()]
+    show("limit classes", table(("classes", *(row["classes"] for row in growth)), rows), write=write)
     budget = by_points([10_000, 30_000, 100_000], runs=few)
-    print("\n points   us a point   to 10,000   live tensors, MB   to 10,000 (goal 1.1)")
-    for row in budget:
-        print(
-            f"{row['points']:7}{row['us_a_point']:13.2f}{row['us_a_point_ratio']:12.2f}"
-            f"{float(str(row['peak_bytes'])) / 1e6:19.2f}{row['peak_bytes_ratio']:23.3f}"
-        )
-    if options.json:
-        machine = {"machine": platform.machine(), "torch": torch.__version__, "threads": 1}
-        options.json.write_text(
-            json.dumps({"machine": machine, "rows": rows, "classes": growth, "points": budget}, indent=1)
-            + "\n"
-        )
+    names = {
+        "us_a_point_ratio": "time a point, over the first's",
+        "peak_bytes_ratio": "live tensors at the peak, over the first's",
+    }
+    rows = [(words, *(_short(row[key]) for row in budget)) for key, words in names.items()]
+    show("limit points", table(("points", *(f"{row['points']:,}" for row in budget)), rows), write=write)
+
+
+def _short(value: object) -> str:
+    number = float(str(value))
+    return f"{number:.2f}" if number >= 0.005 else f"{number:.0e}" if number else "0"
 
 
 if __name__ == "__main__":

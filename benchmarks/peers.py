@@ -4,7 +4,7 @@
     /tmp/peers/bin/pip install -c constraints.txt -e ".[bench]"
     /tmp/peers/bin/pip install --no-deps torchattacks==3.5.1   # its pins do not fit: requests, torchvision
     /tmp/peers/bin/python benchmarks/peers.py [--quick] [--part attacks|clever|all] [--count N]
-        [--models cnn] [--norms l2 l1] [--json FILE]
+        [--models cnn] [--norms l2 l1] [--json FILE] [--write]
 
 Each attack of a library gets 1,000 to 2,000 gradients a digit where its steps can be set, and all together
 5,900 (linf) to 9,200 (l2); ours spends 3,300 and 15,000 forwards. Distances are those of the verified points,
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine import correct_digits, machine, processor_seconds, quantile
+from pages import ratio, show, table, writes
 from peer_attacks import Counted, Result, attacks, libraries, measure, verified
 from peer_clever import bad_input, behind_masks, seed_spread
 from torch import Tensor, nn
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--norms", nargs="*", choices=NORMS, default=NORMS, help="for the attacks")
     parser.add_argument("--art-inputs", type=int, default=5, help="inputs whose seed spread ART is asked for")
     parser.add_argument("--json", type=Path, help="write everything there")
+    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found, absent = libraries()
@@ -64,23 +67,44 @@ def main() -> None:
         count = options.count or (10 if options.quick else 100)
         rows: list[dict[str, Any]] = []
         asked = [(model, norm) for model in options.models for norm in options.norms]
-        for table in attack_tables(found, asked, count, quick=options.quick):
-            rows += table
+        for part in attack_rows(found, asked, count, quick=options.quick):
+            rows += part
             keep("attacks", rows)
+        note = f"Digits: {count}{', a fifth of the budgets' if options.quick else ''}"
+        mine = [row for row in rows if row["attack"] == OURS]
+        counts = ("nearer", "farther", "failed")
+        headings = ("", "median", "p95", "worst", *counts)
+        told = [(_place(row), *_ratios(row), *(row[key] for key in counts)) for row in mine]
+        show("peers ours", table(headings, told), write=options.write, note=note)
+        headings = ("", "attack", "median", "p95", "worst", "failed", "backwards")
+        told = [
+            (_place(row), row["attack"], *_ratios(row), row["failed"], f"{row['backwards']:,.0f}")
+            for row in rows
+        ]
+        show("peers libraries", table(headings, told), write=options.write, note=note)
     if options.part in ("clever", "all"):
         if "art" not in found:
             print("The CLEVER part needs ART.")
             return
-        keep("masks", masks_table(3 if options.quick else 10, quick=options.quick))
-        keep("bad_input", bad_table())
+        write = options.write
+        keep("masks", masks(3 if options.quick else 10, quick=options.quick, write=write))
+        keep("bad_input", bad(write=write))
         seeds = range(6 if options.quick else 24)
-        keep("seeds", seeds_table(seeds, 5 if options.quick else 20, options.art_inputs))
+        keep("seeds", spread(seeds, 5 if options.quick else 20, options.art_inputs, write=write))
 
 
-def attack_tables(
+def _place(row: dict[str, Any]) -> str:
+    return f"{row['model'].upper()} {row['norm'].replace('inf', '∞').replace('l', 'ℓ')}"
+
+
+def _ratios(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(ratio(row[key]) for key in ("median", "p95", "worst"))
+
+
+def attack_rows(
     found: dict[str, Any], asked: Sequence[tuple[str, Norm]], count: int, *, quick: bool
 ) -> Iterator[list[dict[str, Any]]]:
-    """One table a model and norm; ratios to the smallest distance that any library found."""
+    """The rows of a model and norm; ratios to the smallest distance that any library found."""
     for model, norm in asked:
         module, inputs, labels = correct_digits(model, count)
         results: dict[str, Result] = {OURS: ours(module, inputs, labels, norm)}
@@ -94,16 +118,11 @@ def attack_tables(
             print(f"{model} {norm}: no library to compare with")
             continue
         best = torch.stack(theirs).amin(0)
-        print(f"\n{model} {norm}, {len(inputs)} digits, over the best of the libraries")
-        columns = ("median", "p95", "worst", "failed", "forward", "backward", "s")
-        print(f"{'':34}" + "".join(f"{column:>9}" for column in columns))
-        rows = []
-        for name, result in results.items():
-            row = {"model": model, "norm": norm, "attack": name, **described(result, best)}
-            rows.append(row)
-            ratios = "".join(f"{row[key]:9.4f}" for key in ("median", "p95", "worst"))
-            cost = f"{result.forwards:9.0f}{result.backwards:9.0f}{result.seconds:9.3f}"
-            print(f"{name:34}{ratios}{row['failed']:>9}{cost}", flush=True)
+        rows = [
+            {"model": model, "norm": norm, "attack": name, **described(result, best)}
+            for name, result in results.items()
+        ]
+        print(f"{model} {norm}: {_ratios(rows[0])}", flush=True)
         yield rows
 
 
@@ -139,43 +158,54 @@ def ours(module: nn.Module, inputs: Tensor, labels: Tensor, norm: Norm) -> Resul
     return Result(radius, counted.forwards / count, counted.backwards / count, seconds / count)
 
 
-def masks_table(count: int, *, quick: bool) -> list[dict[str, Any]]:
-    rows = []
-    print(f"\nCLEVER behind masks, {count} digits, 10 × 20 points; over: above the attack's ceiling")
-    columns = ("art = R", "over", "< 1e-3", "ours over", "refuted")
-    print(f"{'':32}" + "".join(f"{column:>10}" for column in columns) + "  what art said; our verdicts")
-    for row in behind_masks(count, quick=quick):
-        rows.append(row)
-        said = "; ".join(word for word in row["art_said"] if word) or "nothing"
-        verdicts = ", ".join(f"{number} {verdict}" for verdict, number in row["ours_verdicts"].items())
-        keys = ("art_exactly_radius", "art_over", "art_under_1e-3", "ours_over", "ours_refuted_of_over")
-        numbers = "".join(f"{row[key]:10}" for key in keys)
-        print(f"{row['norm'] + ' ' + row['masker']:32}{numbers}  {said[:60]}; {verdicts}", flush=True)
+def masks(count: int, *, quick: bool, write: bool) -> list[dict[str, Any]]:
+    """Summed over the norms."""
+    rows = list(behind_masks(count, quick=quick))
+    told = []
+    for masker in dict.fromkeys(row["masker"] for row in rows):
+        part = [row for row in rows if row["masker"] == masker]
+        of, radius, over, under, ours, refuted = (
+            sum(row[key] for row in part)
+            for key in ("inputs", "art_exactly_radius", "art_over", "art_under_1e-3", "ours_over",
+                        "ours_refuted_of_over")
+        )  # fmt: skip
+        said = "; ".join(sorted({word for row in part for word in row["art_said"] if word})) or "nothing"
+        verdicts: Counter[str] = sum((Counter(row["ours_verdicts"]) for row in part), Counter())
+        named = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
+        told.append((f"`{masker}`", f"{radius} of {of}", over, under, said, f"{ours}, {refuted}", named))
+    headings = (
+        *("mask at the input", "ART = radius exactly", "ART over", "ART below 1e-3 of the ceiling"),
+        *("ART said", "ours over, and refuted", "our verdicts"),
+    )
+    norms = ", ".join(dict.fromkeys(row["norm"] for row in rows))
+    show("peers masks", table(headings, told), write=write, note=f"Digits: {count}, in {norms}")
     return rows
 
 
-def bad_table() -> list[dict[str, str]]:
+def bad(*, write: bool) -> list[dict[str, str]]:
     rows = list(bad_input())
-    print("\nBad input")
-    for row in rows:
-        print(f"  {row['case']}\n    art:  {row['art'][:150]}\n    ours: {row['ours'][:150]}", flush=True)
+    told = [(row["case"], row["art"][:80], row["ours"][:80]) for row in rows]
+    show("peers bad", table(("", "ART", "falsefloor"), told), write=write)
     return rows
 
 
-def seeds_table(seeds: range, mine: int, theirs: int) -> list[dict[str, Any]]:
-    rows = []
-    print(f"\nLargest over smallest score of {len(seeds)} seeds, 50 × 100, bare MLP, linf")
-    print(f"{'':38}{'inputs':>7}{'worst':>12}{'median':>12}{'below half':>12}{'s a score':>11}")
-    for row in seed_spread(seeds, ours=mine, theirs=theirs):
-        rows.append(row)
-        below = f"{row['below_half_the_median']} of {row['of']}"
-        print(
-            f"{row['who']:38}{row['inputs']:7}{row['worst_spread']:12.4g}{row['median_spread']:12.4g}"
-            f"{below:>12}{row['seconds_a_score']:11.3f}",
-            flush=True,
+def spread(seeds: range, mine: int, theirs: int, *, write: bool) -> list[dict[str, Any]]:
+    """Largest over smallest score of the seeds, 50 × 100 points, bare MLP, linf."""
+    rows = list(seed_spread(seeds, ours=mine, theirs=theirs))
+    told = [
+        (
+            row["who"],
+            row["inputs"],
+            f"{row['worst_spread']:,.4g}",
+            f"{row['below_half_the_median']} of {row['of']}",
+            f"{row['seconds_a_score']:.3f}",
         )
+        for row in rows
+    ]
     cost = rows[0]["seconds_a_score"] / rows[1]["seconds_a_score"]
-    print(f"ART's cost over ours at the same points: {cost:.0f}")
+    headings = ("", "digits", "worst", "below half the input's median", "seconds a score")
+    note = f"Seeds: {len(seeds)}; processor time of ART over ours at the same points: {cost:.0f}"
+    show("peers seeds", table(headings, told), write=write, note=note)
     return rows
 
 

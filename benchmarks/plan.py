@@ -1,9 +1,13 @@
 """The ImageNet plan of docs/scaling.md: passes by the counts of cost.py, days on cards that nobody tried.
 
-python benchmarks/plan.py
+python benchmarks/plan.py [--write]
 """
 
 from __future__ import annotations
+
+import sys
+
+from pages import show, table
 
 TARGETS = 10
 PASSES = {"clever": 8_006 + 7_901 * TARGETS, "finite-difference": 51_239, "attack": 22_511 + 3_227}
@@ -14,13 +18,15 @@ FLOP, PEAK, SHARE = 8.2e9, 67e12, 0.4
 """Of a forward of ResNet-50; of an H100-class card in float32; of which we assume so much to be reached."""
 
 
-def main() -> None:
+def main(*, write: bool) -> None:
     each = sum(PASSES.values()) + OBSERVATION
     rate = PEAK * SHARE / FLOP
     print(f"{each:,} passes an input and masker, {rate:,.0f} passes a second")
+    rows = []
     for inputs in (50_000, 1_000, 100):
         seconds = inputs * MASKERS * each / rate
-        print(f"| {inputs:,} inputs | {_time(seconds)} | {_time(seconds / CARDS)} |")
+        rows.append((f"{inputs:,} inputs", _time(seconds), _time(seconds / CARDS)))
+    show("plan", table(("", "one card", f"{CARDS} cards"), rows), write=write, note="By the counts above")
 
 
 def _time(seconds: float) -> str:
@@ -32,4 +38,4 @@ def _time(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(write="--write" in sys.argv)

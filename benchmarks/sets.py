@@ -1,7 +1,7 @@
 """Robust accuracy of 500 digits between what is certified and what was found, held against exact distances;
 and how often the interval over other inputs covers, over 200 sets drawn from them.
 
-python benchmarks/sets.py --store sets.json --seconds 200
+python benchmarks/sets.py --store sets.json --seconds 200 [--write]
 
 Goes on where it stopped, ten digits at a time; prints what it has.
 """
@@ -14,6 +14,8 @@ import random
 import time
 from pathlib import Path
 from typing import Any
+
+from pages import show, table, writes
 
 import falsefloor as ff
 from falsefloor.models.digits import DigitsModel, load_split
@@ -39,7 +41,7 @@ def measure(model: Any, first: int) -> list[dict[str, Any]]:
     ]
 
 
-def report(records: list[dict[str, Any]]) -> None:
+def report(records: list[dict[str, Any]], *, write: bool) -> None:
     truth = {
         one["input"]: (0.0 if one["label"] != one["predicted"] else float(one["radius"]))
         for one in records
@@ -49,7 +51,7 @@ def report(records: list[dict[str, Any]]) -> None:
     }
     told = [one for one in records if one["name"] != "milp" and one["input"] in truth]
     (all_of_them,) = input_sets(told)
-    print(f"{len(truth)} digits with an exact distance")
+    rows = []
     draw = random.Random(0)
     for radius in RADII:
         at = all_of_them.at(radius)
@@ -61,17 +63,19 @@ def report(records: list[dict[str, Any]]) -> None:
             some = {n: all_of_them.known[m] for n, m in enumerate(drawn)}
             ends = InputSet(all_of_them.place, some).at(radius).interval
             covered += ends[0] <= exact <= ends[1]
-        print(
-            f"radius {radius:.4f}: exact {100 * exact:.1f} %, certified {100 * low:.1f} to not attacked"
-            f" {100 * high:.1f} % ({'inside' if low <= exact <= high else 'OUTSIDE'}, width"
-            f" {100 * (high - low):.1f} points); interval of {SIZE} digits covers in {covered} of {SETS} sets"
-        )
+        within = "" if low <= exact <= high else ": exact is OUTSIDE"
+        shares = f"{100 * low:.1f} to {100 * high:.1f} %{within}"
+        width = f"{100 * (high - low):.1f} points"
+        rows.append((f"{radius:.4g}", f"{100 * exact:.1f} %", shares, width, covered))
+    headings = ("radius", "exact", "certified to not attacked", "width", f"interval covers, of {SETS} sets")
+    show("sets", table(headings, rows), write=write, note=f"Digits with an exact distance: {len(truth)}")
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--store", type=Path, required=True)
     asked.add_argument("--seconds", type=float, default=1e9)
+    writes(asked)
     given = asked.parse_args()
     records = json.loads(given.store.read_text(encoding="utf-8")) if given.store.exists() else []
     done, began = {one["input"] for one in records}, time.monotonic()
@@ -80,7 +84,7 @@ def main() -> None:
         if first not in done and time.monotonic() - began < given.seconds:
             records += measure(model, first)
             given.store.write_text(json.dumps(records), encoding="utf-8")
-    report(records)
+    report(records, write=given.write)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Taking masks off without being told what they are: recovered floors, step widths, places, and the cost.
 
-    python benchmarks/unmask.py [--quick] [--count N] [--json FILE]
+    python benchmarks/unmask.py [--quick] [--count N] [--json FILE] [--write]
 
 Five questions: the recovered floor over the unmasked model's floor, for masks at the input that stay near the
 identity (displacement at most a tenth of the floor); the step width over the true one, and the ramp's share;
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import show, table, writes
 from torch import Tensor
 
 import falsefloor
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="six digits, fewer masks, fewer points")
     parser.add_argument("--count", type=int, default=None, help="digits; default 24, quick 6")
     parser.add_argument("--json", type=Path, help="write every estimate there")
+    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     count = options.count or (6 if options.quick else 24)
@@ -74,11 +76,10 @@ def main() -> None:
         lines.append(held_line(found, norm))
     lines.append(located_line(inputs[: 2 if options.quick else 5], quick=options.quick))
     lines.append(cost_line(inputs))
-    wide = max(len(line.what) for line in lines)
-    for line in lines:
-        verdict = "reached" if line.reached else "MISSED"
-        print(f"{line.what:<{wide}}  {line.found:<56} {line.wanted:<10} {verdict}")
-    print(f"{len(records)} estimates in {time.monotonic() - started:.0f} s")
+    rows = [(line.what, line.found, line.wanted + ("" if line.reached else ": MISSED")) for line in lines]
+    note = f"Digits: {count}; estimates: {len(records):,}"
+    show("unmask", table(("what", "found", "to reach"), rows), write=options.write, note=note)
+    print(f"{time.monotonic() - started:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(records, indent=1) + "\n")
 
@@ -155,8 +156,8 @@ def recovered_line(records: list[dict[str, Any]], norm: str) -> Line:
     good = sum(abs(ratio - 1) <= WITHIN for ratio in ratios)
     share = good / len(found) if found else math.nan
     spread = f"{min(ratios):.3f} to {max(ratios):.3f}" if ratios else "none"
-    said = f"{share:.1%} of {len(found)} within 10 % ({spread}), {len(found) - len(ratios)} refused"
-    return Line(f"recovered over unmasked floor, {norm}", said, "≥ 95 %", share >= 0.95)
+    said = f"{good} of {len(found)} within 10 % ({spread}), {len(found) - len(ratios)} refused"
+    return Line(f"recovered floor over the unmasked model's, {norm}", said, "≥ 95 %", share >= 0.95)
 
 
 def step_lines(records: list[dict[str, Any]], norm: str) -> list[Line]:
@@ -182,16 +183,16 @@ def step_lines(records: list[dict[str, Any]], norm: str) -> list[Line]:
         if layer["use"] == "ramp" and params["delta"] >= 0.05:
             ramps.append(float(evidence["ramp_share"]) / params["delta"])
     share = good / max(asked, 1)
-    of_told = good / max(told, 1)
-    said = f"{share:.1%} of {asked} within 15 %; told {told}, of these {of_told:.1%} right"
+    said = f"{good} of {asked} within 15 %, {asked - told} refused"
     lines = [
         Line(f"step width over the true one, {norm}", said, "≥ 95 %", share >= 0.95),
-        Line(f"wrong where it had to be refused, {norm}", str(wrong_refusals), "0", wrong_refusals == 0),
+        Line(f"a number where a refusal was due, {norm}", str(wrong_refusals), "0", wrong_refusals == 0),
     ]
     if ramps:
-        inside = sum(abs(r - 1) <= WIDTH for r in ramps) / len(ramps)
-        said = f"{inside:.1%} of {len(ramps)} within 15 % (median {statistics.median(ramps):.2f})"
-        lines.append(Line(f"ramp share over the true one, {norm}", said, "≥ 95 %", inside >= 0.95))
+        inside = sum(abs(r - 1) <= WIDTH for r in ramps)
+        said = f"{inside} of {len(ramps)} within 15 % (median {statistics.median(ramps):.2f})"
+        reached = inside >= 0.95 * len(ramps)
+        lines.append(Line(f"ramp share over the true one, {norm}", said, "≥ 95 %", reached))
     return lines
 
 
@@ -209,8 +210,8 @@ def held_line(records: list[dict[str, Any]], norm: str) -> Line:
     again = [r for r in records if r["recovers"] and r["status"] == "ok"]
     over = [r for r in again if r["radius"] > ceiling.get((r["masker"], r["input"]), math.inf)]
     held = sum(r["verdict"] == "held" for r in over)
-    said = f"{held} of {len(over)} that over-claim, of {len(again)} recovered"
-    return Line(f"recovered, over-claims and held, {norm}", said, "0", held == 0)
+    said = f"{held} of {len(over)} that over-claim, of {len(again)}"
+    return Line(f"recovered estimates that over-claim and are held, {norm}", said, "0", held == 0)
 
 
 PLACES = ("input", "1", "2", "3", "4", "logits", "model")
@@ -262,9 +263,8 @@ def located_line(inputs: Tensor, *, quick: bool) -> Line:
                 )
                 good += named
                 wrong += bool(found) and not named and found[0].certain
-    share = good / asked
-    said = f"{share:.1%} of {asked}; wrong with certainty: {wrong}"
-    return Line("operation and submodule located", said, "≥ 95 %, 0", share >= 0.95 and wrong == 0)
+    said = f"{good} of {asked}; wrong with certainty: {wrong}"
+    return Line("operation and submodule located", said, "≥ 95 %, 0", good >= 0.95 * asked and wrong == 0)
 
 
 def _operation(mask: Any, operation: str) -> bool:

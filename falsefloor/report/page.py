@@ -129,8 +129,11 @@ def _grey_level(reader: RunReader, model: str) -> str | None:
 
 
 def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
-    """The pictures of the worst estimates, until there are enough or they are too large."""
-    size = 0
+    """The pictures of the worst estimates, until there are enough or they are too large.
+
+    again: another input of an estimate that was shown before, which paper leaves out.
+    """
+    size, shown = 0, set[tuple[str, ...]]()
     for detail in worst_details(reader):
         record = detail.record
         known = standing(detail.siblings, of=record, name=f"input {record['input']}")
@@ -141,8 +144,11 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
         if size > LARGEST_DRAWN:
             return
         if figures or images:
+            place = tuple(str(record[key]) for key in ("model", "masker", "norm", "name"))
+            again, _ = place in shown, shown.add(place)
             yield {
                 **{key: record[key] for key in ("model", "masker", "norm", "name", "input", "warnings")},
+                "again": again,
                 "verdict": _verdict(record),
                 "radius": _radius(record),
                 "figures": figures,

@@ -61,7 +61,7 @@ def made(root: Path, **settings: Any) -> str:
 
 def drawn(text: str) -> list[str]:
     """The verdict and subject of everything with pictures, in the page's order."""
-    found = re.findall(r'<details class="drawn".*?<summary>(.*?)</summary>', text, re.DOTALL)
+    found = re.findall(r'<details class="drawn[ "].*?<summary>(.*?)</summary>', text, re.DOTALL)
     return [re.sub(r"<[^>]*>", "", one) for one in found]
 
 
@@ -92,6 +92,12 @@ def test_the_worst_of_the_whole_run_is_drawn_first(tmp_path: Path) -> None:
     shown = [one.split(" ")[0].lower() for one in drawn(made(tmp_path, inputs=12))]
     assert shown == sorted(shown, key=rank) and len(shown) == 40
     assert (shown.count("refuted"), shown.count("suspect")) == (12, 12)
+
+
+def test_paper_leaves_out_further_inputs_of_an_estimate_and_says_how_many(tmp_path: Path) -> None:
+    text = made(tmp_path, inputs=12)
+    again, everything = text.count('<details class="drawn again"'), len(drawn(text))
+    assert f"{again} more are on the page" in text and everything - again == 9, "a series each"
 
 
 def test_what_is_drawn_shows_the_input_and_what_contradicts_it(tmp_path: Path) -> None:
