@@ -7,7 +7,7 @@ share of each check, the same for two published sets of rules (detection_rules.p
 (detection_costs.py). Families whose name is marked `frozen` had no part in the choice of any threshold.
 
     python benchmarks/detection.py --quick                     # about 300 estimates
-    python benchmarks/detection.py --store DIR                 # hours; interrupt it and go on any time
+    python benchmarks/detection.py --store DIR --write         # hours; interrupt it and go on any time
     python benchmarks/detection.py --store DIR --table-only    # of what is there
 """
 
@@ -27,6 +27,10 @@ from detection_met import report
 from detection_rules import autoattack, indicators
 from detection_studies import CLEAN, FAMILIES, NORMS, Family, computed, finished, study_of
 from detection_truth import Row, rows_of
+from machine import quantile
+from pages import ratio, show, writes
+from pages import table as markdown
+from torch import tensor
 
 from falsefloor.engine.session import Session
 from falsefloor.plugins.judging import RunJudge
@@ -64,6 +68,7 @@ def main() -> int:
     parser.add_argument("--norms", default=",".join(NORMS), help="of the full benchmark")
     parser.add_argument("--table-only", action="store_true", help="compute nothing that is not there")
     parser.add_argument("--json", type=Path, help="every row, for other evaluations")
+    writes(parser)
     given = parser.parse_args()
     if given.store is None and not given.quick:
         parser.error("the full benchmark takes hours: say where it is kept, --store DIR")
@@ -73,12 +78,24 @@ def main() -> int:
         inputs = INPUTS["quick" if given.quick else "full"]
         norms = ["linf"] if given.quick else given.norms.split(",")
         runs = _runs(root, families, norms, inputs, compute=not given.table_only)
-        rows, flags, judging = _collect(root, runs)
+        rows, tops, flags, judging = _collect(root, runs)
         prices = costs(runs, judging)
     met, inside = report(families, norms, inputs=1) if given.quick else ("", [])
     if given.json:
         given.json.write_text(json.dumps([vars(row) for row in rows]))
-    print(f"{table(rows, flags)}\n\n{prices}\n\n{met}")
+    parts = {
+        "totals": _totals(rows),
+        "families": _families(rows),
+        "codes": _shares(rows),
+        "models": _models(rows, flags),
+        "costs": prices,
+    }
+    for name, text in parts.items():
+        show(f"detection {name}", text, write=given.write and not given.quick)
+    if given.quick:
+        show("detection quick", f"{parts['totals']}\n\n{met}.", write=given.write, note="Norm: linf")
+    note = f"Digits: {inputs}; norms: {', '.join(norms)}"
+    show("detection ceilings", _ceilings(tops), write=given.write, note=note)
     missed = [row for row in rows if row.over and not row.caught]
     for row in missed:
         print(f"missed: {row}")
@@ -103,9 +120,10 @@ def _runs(
     return runs
 
 
-def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], Flags, dict[str, float]]:
-    """All rows, the peers' flags, and the seconds that judging a run took."""
+def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], list[Row], Flags, dict[str, float]]:
+    """All rows of lower estimates and of ceilings, the peers' flags, the seconds that judging a run took."""
     rows: list[Row] = []
+    tops: list[Row] = []
     flags: Flags = {}
     judging: dict[str, float] = {}
     for tag, run in runs.items():
@@ -117,8 +135,9 @@ def _collect(root: Path, runs: dict[str, RunDir]) -> tuple[list[Row], Flags, dic
         _judge(run)
         judging[tag] = time.process_time() - start
         rows += rows_of(root, tag, run, clean)
+        tops += rows_of(root, tag, run, clean, claims=("upper_bound",))
         flags |= _peers(root, run, norm, rows)
-    return rows, flags, judging
+    return rows, tops, flags, judging
 
 
 def _judge(run: RunDir) -> None:
@@ -163,10 +182,18 @@ def _peers(root: Path, run: RunDir, norm: str, rows: Sequence[Row]) -> Flags:
     return found
 
 
-def table(rows: Sequence[Row], flags: Flags) -> str:
-    """Everything in Markdown."""
-    parts = [_totals(rows), _families(rows), _shares(rows), _models(rows, flags)]
-    return "\n\n".join(parts)
+def _ceilings(rows: Sequence[Row]) -> str:
+    """Over the smallest verified distance, to which the attack's own points belong."""
+    lines = []
+    for name in (*dict.fromkeys(row.family for row in rows), "all"):
+        part = [row for row in rows if name in (row.family, "all") and row.truth < float("inf")]
+        held = [row.radius / row.truth for row in part if row.verdict == "held"]
+        over = tensor([row.radius / row.truth for row in part]).double()
+        if len(over):
+            shares = (quantile(over, 0.5), quantile(over, 0.95), float(over.max()), max(held, default=1.0))
+            lines.append((name, len(part), len(held), *map(ratio, shares)))
+    headings = ("family", "ceilings", "held", "median", "p95", "worst", "worst held")
+    return markdown(headings, lines)
 
 
 def _totals(rows: Sequence[Row]) -> str:

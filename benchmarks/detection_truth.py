@@ -9,7 +9,7 @@ verdict plays a part.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ LOWER = ("lower_estimate", "lower_bound")
 
 @dataclass(frozen=True)
 class Row:
-    """One lower estimate of a correctly classified input. truth: the nearest verified distance."""
+    """One estimate of a correctly classified input. truth: the nearest verified distance."""
 
     family: str
     frozen: bool
@@ -68,14 +68,16 @@ class Row:
         return self.verdict != "held"
 
 
-def rows_of(root: Path, tag: str, run: RunDir, clean: RunDir) -> Iterator[Row]:
+def rows_of(
+    root: Path, tag: str, run: RunDir, clean: RunDir, *, claims: Sequence[str] = LOWER
+) -> Iterator[Row]:
     """All rows of a run. clean: the run of the unmasked models in the same norm and on the same inputs."""
     _, name, norm, _ = tag.split("/", 3)
     family = next(family for family in FAMILIES if family.name == name)
     truth = _truth(root, run, clean, family)
     with RunReader(run) as reader:
         for e in reader.estimates():
-            if e["claim"] not in LOWER or e["status"] != "ok" or e["predicted"] != e["label"]:
+            if e["claim"] not in claims or e["status"] != "ok" or e["predicted"] != e["label"]:
                 continue
             if e["radius"] == 0.0:
                 continue  # a tie: the distance is known to be 0 and nothing is claimed

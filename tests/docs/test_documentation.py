@@ -161,6 +161,19 @@ def test_every_key_of_a_runs_document_is_explained(tmp_path: Path) -> None:
     assert not [key for key in sorted(known) if f"`{key}`" not in page]
 
 
+def test_every_place_for_a_table_is_one_that_a_benchmark_fills() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    places = re.findall(
+        r"<!-- (\w+)((?: \w+)?) -->\n(.*?)<!-- /\1\2 -->", "".join(map(Path.read_text, pages)), re.DOTALL
+    )
+    assert len(places) > 10
+    for script, part, held in places:
+        text = (ROOT / "benchmarks" / f"{script}.py").read_text(encoding="utf-8")
+        assert "from pages import" in text and part.strip() in text, (script, part)
+        # the plan is computed
+        assert "easured 20" in held or script == "plan", f"benchmarks/{script}.py --write was not run: {part}"
+
+
 def test_the_plan_is_what_its_script_prints() -> None:
     script = ROOT / "benchmarks" / "plan.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
