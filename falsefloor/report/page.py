@@ -145,7 +145,8 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
             return
         if figures or images:
             place = tuple(str(record[key]) for key in ("model", "masker", "norm", "name"))
-            again, _ = place in shown, shown.add(place)
+            again = place in shown
+            shown.add(place)
             yield {
                 **{key: record[key] for key in ("model", "masker", "norm", "name", "input", "warnings")},
                 "again": again,
