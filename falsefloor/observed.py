@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from falsefloor import jsonable
 
 LARGE = 1 << 15
-"""Coordinates from which on an observation asks for a third of its points (`subjects.observe.site`)."""
+"""Coordinates from which on an input is large: an observation asks for a third of its points
+(`subjects.observe.site`), and on a CPU a forward takes one row at a time (`subjects.subject`)."""
 MET = {"changed": "met-changed", "nonfinite": "met-nonfinite"}
 """What a `Met` names, and the role of its stored array, with which it is told who met it and how far away."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,17 +46,20 @@ class Guarded:
                 errors.extend(raised)
         return torch.cat(parts), errors
 
-    def alone(self, inputs: Tensor) -> Tensor:
-        """Logits (N, K), each row in a batch of its own."""
+    def regrouped(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K), each row in other company than its own forward's (`ModelSubject.regrouped`)."""
         self.forwards += len(inputs)
+        size = self.rows if self.subject.apart(inputs) else 1
         with torch.no_grad():
-            parts = [self._survive(inputs[i : i + 1], filled=False)[0] for i in range(len(inputs))]
+            parts = [self._survive(part, self.subject.regrouped)[0] for part in torch.split(inputs, size)]
         return torch.cat(parts)
 
-    def _survive(self, points: Tensor, *, filled: bool = True) -> tuple[Tensor, list[str | None]]:
+    def _survive(
+        self, points: Tensor, ask: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, list[str | None]]:
+        ask = ask or self.subject
         try:
-            logits = self.subject(points) if filled else self.subject.unfilled(points)
-            return logits.detach(), [None] * len(points)
+            return ask(points).detach(), [None] * len(points)
         except (DomainError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -64,6 +69,6 @@ class Guarded:
                 )
                 return lost, [f"{type(error).__name__}: {error}"[:300]]
         half = len(points) // 2
-        left, left_errors = self._survive(points[:half], filled=filled)
-        right, right_errors = self._survive(points[half:], filled=filled)
+        left, left_errors = self._survive(points[:half], ask)
+        right, right_errors = self._survive(points[half:], ask)
         return torch.cat([left, right]), left_errors + right_errors

@@ -102,7 +102,7 @@ def settle(
             standing = wins.nonzero().squeeze(1)
             if not len(standing):
                 break
-            again, same = _wins(guard.alone(trial[standing]), labels[active][standing], needed[standing])
+            again, same = _wins(guard.regrouped(trial[standing]), labels[active][standing], needed[standing])
             queries[active[standing]] += 1
             wins[standing] = again & (same == winner[standing])
         done = active[wins]

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from falsefloor.errors import DomainError
 from falsefloor.gradients.straight_through import StraightThrough
-from falsefloor.subjects.subject import ModelSubject
+from falsefloor.observed import LARGE
+from falsefloor.subjects.settle import settle
+from falsefloor.subjects.subject import FILL, ModelSubject
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -163,3 +165,46 @@ def test_bounds_are_tensors_in_the_models_own_type() -> None:
     low, high = subject.bounds
     assert low.dtype == high.dtype == torch.float64
     assert high.shape == (12,)
+
+
+class Counted(nn.Module):
+    """Remembers how many rows each call took; answers otherwise in company where it is ``sociable``."""
+
+    def __init__(self, *, sociable: bool = False, least: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 3 * LARGE).reshape(3, LARGE))
+        self.sociable, self.least = sociable, least
+        self.rows: list[int] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(inputs) < self.least:
+            raise ValueError("too few")
+        self.rows.append(len(inputs))
+        logits = inputs.flatten(1) @ self.weight.T / 100
+        return logits.flip(1) if self.sociable and len(inputs) > 1 else logits
+
+
+def test_large_inputs_are_asked_one_by_one_and_answer_the_same_in_any_company() -> None:
+    module = Counted()
+    subject = ModelSubject(module, classes=3)
+    points = torch.rand(3, LARGE).requires_grad_()
+    logits = subject(points)
+    assert set(module.rows) == {1} and subject.forward_queries == 3
+    assert torch.equal(logits[1:2], subject(points[1:2]))
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), points)
+    assert torch.allclose(gradient, module.weight[0].expand(3, -1) / 100)
+    assert subject.backward_queries == 3
+
+
+def test_what_large_inputs_answer_in_company_is_asked_all_the_same() -> None:
+    subject = ModelSubject(Counted(sociable=True), classes=3)
+    x, moved = torch.zeros(1, LARGE), torch.ones(1, LARGE)
+    label = subject(moved).argmin(1)
+    found = settle(subject, x, label, moved, norm="linf", rows=64)
+    assert not found.ok[0] and found.batch_only[0], "alone another class leads, in a batch it does not"
+
+
+def test_a_model_that_takes_no_single_row_is_asked_in_filled_batches() -> None:
+    module = Counted(least=FILL)
+    assert ModelSubject(module, classes=3)(torch.rand(2, LARGE)).shape == (2, 3)
+    assert module.rows == [FILL]

@@ -242,10 +242,10 @@ class Attack:
         oracle, who, steps = ledger.oracle, ledger.who, self._unit_steps()
         lo, hi = oracle.subject.bounds
         inputs = oracle.inputs(who)
+        # one call, whose units can be told from one another
+        asked = getattr(oracle.subject, "together", oracle.subject)
         with oracle.queries.of(who):
-            found = switches(
-                oracle.subject, inputs, norm=oracle.norm, lo=lo, hi=hi, count=UNITS, rows=oracle.rows
-            )
+            found = switches(asked, inputs, norm=oracle.norm, lo=lo, hi=hi, count=UNITS, rows=oracle.rows)
         start, known = found.points(inputs, PAST, norm=oracle.norm, lo=lo, hi=hi)
         reached = None
         if bool(known.any()):

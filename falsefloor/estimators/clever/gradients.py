@@ -37,6 +37,8 @@ def gradients(view: View, points: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """
     count, targets = len(points), len(view.targets)
     together = min(targets, view.rows // count)
+    if getattr(view.subject, "apart", lambda _points: False)(points):
+        together = 1  # repeated rows would cost forwards of their own
     if targets > 1 and together > 1 and count <= (SMALL if together == targets else FEW):
         for first in range(0, targets, together):
             seeds = view.seeds[first : first + together]

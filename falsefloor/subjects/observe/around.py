@@ -89,7 +89,7 @@ def _twice(guard: Guarded, points: Tensor, *, scale: Tensor) -> Moves:
     flat, scale = points.flatten(0, 1), scale.repeat_interleave(each)
     first = guard(flat[None])[0]
     company = guard(flat.flip(0)[None])[0].flip(0)
-    alone = guard.alone(flat)
+    alone = guard.regrouped(flat)
     again = torch.stack([_moved(first, guard(flat[None])[0], scale) for _ in range(2)]).amax(0)
     batch = torch.maximum(_moved(first, company, scale), _moved(first, alone, scale))
     moves = again, _beyond(batch, guard, flat, scale)
@@ -110,7 +110,7 @@ def forgotten(subject: ModelSubject, seen: Sightings, *, of: Sequence[int], rows
             continue
         label = seen.labels[at : at + 1].expand(len(points))
         scale = _largest(guard(seen.inputs[at : at + 1, None])).expand(len(points))
-        asked = guard(points[None])[0], guard.alone(points)
+        asked = guard(points[None])[0], guard.regrouped(points)
         together, alone = (_lead(logits, label, scale) for logits in asked)
         # by so much the label leads now in every way, where another class led
         least = torch.minimum(together, alone)

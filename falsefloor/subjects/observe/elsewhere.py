@@ -41,7 +41,7 @@ def units(site: Site, others: Tensor) -> Switches:
     lo, hi = site.subject.bounds
     others, before = others[:USED], site.subject.forward_queries
     found = switches(
-        site.subject,
+        site.subject.together,
         site.inputs,
         norm=site.norm,
         lo=lo,

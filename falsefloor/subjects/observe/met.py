@@ -91,7 +91,7 @@ def _nonfinite(site: Site, seen: Sighting) -> list[Met | None]:
         lost = _lost(site, trial)
         points = torch.where(lost.reshape(shape), trial, points)
         high, low = torch.where(lost, middle, high), torch.where(lost, low, middle)
-    stands = _lost(site, points) & ~site.guard.alone(points).isfinite().all(1)
+    stands = _lost(site, points) & ~site.guard.regrouped(points).isfinite().all(1)
     away = site.away(points.unsqueeze(1)).squeeze(1)
     return [
         Met(points[i].clone(), {"distance": float(away[i])}) if bool(stands[i]) else None

@@ -28,11 +28,11 @@ ROUNDINGS = 8.0
 
 def stability(site: Site) -> list[dict[str, Any]]:
     """Facts an input: ``repeats`` and ``batch``, each with the largest shift of a logit, relative to the
-    largest logit, and whether the predicted class changed. An unfilled batch of one against the filled batch,
-    where half precision's order of sums is no shift.
+    largest logit, and whether the predicted class changed. A batch of one against a filled batch, where half
+    precision's order of sums is no shift.
     """
     again = [site.guard.first(site.inputs)[0] for _ in range(REPEATS)]
-    alone = site.guard.alone(site.inputs)
+    alone = site.guard.regrouped(site.inputs)
     rounding = reordered(site.subject) if _coarse(site) else 0.0
     facts: list[dict[str, Any]] = []
     for i in range(len(site.inputs)):

@@ -186,7 +186,7 @@ def _gradient_path(seen: Seen) -> None:
         raise
     except Exception as error:
         # a model that answers as soon as nothing is recorded takes no gradient
-        connected = bool(site.guard.alone(site.inputs[:1]).isnan().all())
+        connected = bool(site.guard.regrouped(site.inputs[:1]).isnan().all())
         raised = f"{type(error).__name__}: {error}"[:300]
     seen.tell("connected", [connected] * len(seen.found))
     if raised and not connected:
