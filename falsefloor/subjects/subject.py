@@ -1,9 +1,9 @@
 """The subject: a composed model behind the one interface that estimators see.
 
 It keeps five promises that a bare module does not: small forwards are filled up, and large inputs asked one
-by one, so that an input's logits do not depend on its neighbours; a cut graph yields zero gradients, so that an estimator is refuted rather
-than failed; what the module does to its argument in place stays with the module; every query is counted;
-and every answer can be looked at, whoever asked.
+by one, so that an input's logits do not depend on its neighbours; a cut graph yields zero gradients, so that
+an estimator is refuted rather than failed; what the module does to its argument in place stays with the
+module; every query is counted; and every answer can be looked at, whoever asked.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ModelSubject(nn.Module):
         if not self.apart(inputs):
             return self.together(inputs)
         # copies, since a module that works in place would change the points that are being judged
-        logits = torch.cat([self._logits(row.clone(), asked=1) for row in inputs.split(1)])
+        logits = torch.cat([self._logits(row.clone(), asked=1) for row in torch.split(inputs, 1)])
         return self._watched(logits, inputs)
 
     def regrouped(self, inputs: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class ModelSubject(nn.Module):
         where that is the rule, all together. A model that looks at one row at a time answers the same."""
         if self.apart(inputs):
             return self.together(inputs)
-        return torch.cat([self.unfilled(row) for row in inputs.split(1)])
+        return torch.cat([self.unfilled(row) for row in torch.split(inputs, 1)])
 
     def together(self, inputs: Tensor) -> Tensor:
         """The forward in one call of the module, filled up to a multiple of `FILL` rows."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Estimate, Norm
+from falsefloor.api import Estimate, Norm, NotApplicable
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.errors import DomainError
 from falsefloor.estimators.finite_difference import FiniteDifference
@@ -237,3 +237,11 @@ def test_every_number_and_curve_is_one_an_input() -> None:
     assert all(len(values) == 2 for values in estimate.evidence.values())
     assert all(len(curve) == 2 for curve in estimate.curves.values())
     assert sum(curve[0].numel() * 4 for curve in estimate.curves.values()) <= 4096
+
+
+def test_fewer_than_one_coordinate_in_a_hundred_is_no_estimate_of_all() -> None:
+    subject = ModelSubject(Made(lambda x: torch.stack([1 + x.mean(1), x[:, 0]], dim=1)), classes=2)
+    few = FiniteDifference(coordinates=64, queries=256, extremes=1)
+    with pytest.raises(NotApplicable, match="queries=258"):
+        _run(subject, torch.full((1, 12_900), 0.5), estimator=few)
+    assert _run(subject, torch.full((1, 12_800), 0.5), estimator=few).radius.shape == (1,)

@@ -86,7 +86,8 @@ class Bracket:
     """The balls to try at one input, and which of their floors stands.
 
     A fixed radius is one ball, ``top``. An auto radius begins at ``near``, where the linearised margin
-    crosses zero, or at ``top`` where it does not, and closes in between what passes and what fails. Nothing
+    crosses zero, or at ``top`` where it does not, rises by 2, 4, 16 and so on while balls pass, and closes in
+    between what passes and what fails. Nothing
     but the estimator's own slopes decides. ``tried`` is the floor and the slope that each ball gave, in
     order; a floor equal to its ball passed.
     """
@@ -98,15 +99,18 @@ class Bracket:
 
     def __iter__(self) -> Iterator[float]:
         """Radii; report each by `note` before asking for the next."""
-        if self.auto and self.near < self.top:
-            yield self.near
-        if self.high == math.inf:
-            yield self.top
-        while self.auto and self.high < math.inf and len(self.tried) < MOST_BALLS:
-            if self.low > 0 and self.high <= CLOSE * self.low:
+        yield min(self.top, self.near) if self.auto and self.near > 0 else self.top
+        rise = 2.0
+        while self.auto and self.low < self.top and len(self.tried) < MOST_BALLS:
+            low, high = self.low, self.high
+            if high == math.inf:
+                yield min(self.top, low * rise)
+                rise *= rise
+            elif low > 0 and high <= CLOSE * low:
                 return
-            # measured on digits: the failing side's form is near the crossing, so step closer to it
-            yield self.low ** (2 / 3) * self.high ** (1 / 3) if self.low > 0 else self.high / 10
+            else:
+                # measured on digits: the failing side's form is near the crossing, so step closer to it
+                yield low ** (2 / 3) * high ** (1 / 3) if low > 0 else high / 10
 
     def note(self, ball: float, floor: float, slope: float) -> None:
         """A ball gave this floor, by this slope; of one that is looked at again the last word counts."""
