@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,8 +14,7 @@ from falsefloor.subjects.subject import ModelSubject
 SPAN = 0.25
 """Seconds that a timed pass should take, where memory lets it."""
 TIMES, LONG = 5, 1.0
-"""Of a pass the shortest of so many timings counts, or of as many as a second allows, two at least: whatever
-else the machine does only lengthens them."""
+"""Of a pass the shortest of so many timings counts, or of as many as a second allows, two at least."""
 MOST = 256
 """Rows a timed pass takes at most: larger ones are no faster a row."""
 
@@ -24,24 +24,27 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
 
     call: one row, forward and backward, as the steps of a search are. forward, backward: a row more in a full
     batch; where autograd has no path the backward is supposed to take as long as the forward. element: one
-    number of a drawn, weighed and summed point. rows: how many one forward may take.
+    number of a drawn, weighed and summed point. Seconds are without the waiting for a core that others had,
+    and busy is how many times as long it was with it. rows: how many one forward may take.
     """
-    module = subject.module
+    module, waited = subject.module, _Waited()
     devices = [point.device] if point.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         try:
             _both(module, point)
-            call = _timed(lambda: _both(module, point), point)
+            call = waited.timed(lambda: _both(module, point), point)
             many = max(1, min(rows, MOST, int(SPAN / max(call, 1e-9))))
             batch = point.expand(many, *point.shape[1:])
             with torch.no_grad():
-                forward = _timed(lambda: module(batch), point) / many
-            both = _timed(lambda: _both(module, batch), point) / many
+                forward = waited.timed(lambda: module(batch), point) / many
+            both = waited.timed(lambda: _both(module, batch), point) / many
             drawn = torch.empty(MOST, point[0].numel(), device=point.device, dtype=point.dtype)
-            element = _timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
+            element = waited.timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
         except Exception:  # it is only a forecast; what is wrong is told by whoever asks the model in earnest
             return {}
-    return {"call": call, "forward": forward, "backward": max(both - forward, forward), "element": element}
+    backward = max(both - forward, forward)
+    busy = waited.busy
+    return {"call": call, "forward": forward, "backward": backward, "element": element, "busy": busy}
 
 
 def _both(module: Callable[[Tensor], Tensor], points: Tensor) -> None:
@@ -51,12 +54,33 @@ def _both(module: Callable[[Tensor], Tensor], points: Tensor) -> None:
         torch.autograd.grad(logits[:, 0].sum(), leaf, allow_unused=True)
 
 
-def _timed(run: Callable[[], object], point: Tensor) -> float:
-    found: list[float] = []
-    while len(found) < 2 or (len(found) < TIMES and sum(found) < LONG):
-        began = time.perf_counter()
-        run()
-        if point.device.type == "cuda":
-            torch.cuda.synchronize(point.device)
-        found.append(time.perf_counter() - began)
-    return min(found)
+class _Waited:
+    """Times calls, and what of the time was waiting for a core that others had."""
+
+    def __init__(self) -> None:
+        self.wall = self.worked = 0.0
+
+    def timed(self, run: Callable[[], object], point: Tensor) -> float:
+        """Seconds of the shortest of a few calls, without the waiting."""
+        found: list[float] = []
+        while len(found) < 2 or (len(found) < TIMES and sum(found) < LONG):
+            began, queued = time.perf_counter(), _queued()
+            run()
+            if point.device.type == "cuda":
+                torch.cuda.synchronize(point.device)
+            wall = time.perf_counter() - began
+            found.append(max(wall - (_queued() - queued), 0.0))
+            self.wall, self.worked = self.wall + wall, self.worked + found[-1]
+        return min(found)
+
+    @property
+    def busy(self) -> float:
+        return self.wall / max(self.worked, 1e-9)
+
+
+def _queued() -> float:
+    """Seconds that this thread has been ready to run and had no core, where the kernel tells."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

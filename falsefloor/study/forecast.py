@@ -20,6 +20,8 @@ from falsefloor.study.units import Series, series_of
 
 LONG = 300.0
 """Seconds from which on a forecast says what brings it down."""
+BUSY = 1.5
+"""How many times as long a pass took beside others, from where on that is said."""
 WORTH = 0.7
 """A cheaper way is named where it takes at most this share."""
 
@@ -66,12 +68,15 @@ def clever(asked: Asked) -> Passes:
         forward = points + 100 * min(asked.targets, 10)
         backward = forward * asked.targets
     drawn = backward * asked.size * (1 if asked.norm == "linf" else 9)
-    return Passes(forward + asked.classes, backward + asked.classes, 350, drawn)
+    first = asked.classes if isinstance(asked.params["targets"], str) else min(asked.classes, 256)
+    return Passes(forward + first, backward + first, 350, drawn)
 
 
 def finite_difference(asked: Asked) -> Passes:
     whole = asked.size <= asked.number("coordinates")
     chosen = asked.size if whole else max(4.0, asked.number("coordinates") / 4)
+    if not whole and asked.number("queries") / (2 * asked.number("extremes")) < 0.01 * asked.size:
+        return Passes(0, 0, 0)  # it declines
     points = asked.number("batches") * asked.number("samples")
     forward = chosen * (8 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
     return Passes(forward, 0, 1200, forward * asked.size)
@@ -102,13 +107,14 @@ COUNTED: Mapping[str, Callable[[Asked], Passes]] = {
 class Forecast:
     """Seconds an input, by model and the label of what is computed ("" for observing); how many inputs.
 
-    unknown: labels that nothing is known of.
+    unknown: labels that nothing is known of. busy: how many times as long the slowest-served model waited.
     """
 
     each: Mapping[str, Mapping[str, float]]
     cells: Mapping[str, Mapping[str, int]]
     counts: Mapping[str, int]
     unknown: Sequence[str]
+    busy: float = 1.0
 
     def by(self) -> dict[str, float]:
         """Seconds by what is computed, over all models, maskers, norms and inputs."""
@@ -164,7 +170,8 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
             found.setdefault(one.label, []).append(_seconds(count(asked), pace))
         for label, seconds in found.items():
             each[name][label], cells[name][label] = math.fsum(seconds) / len(seconds), len(seconds)
-    return Forecast(each, cells, {name: int(models[name]["count"]) for name in each}, unknown)
+    busy = max((models[name]["pace"].get("busy", 1.0) for name in each), default=1.0)
+    return Forecast(each, cells, {name: int(models[name]["count"]) for name in each}, unknown, busy)
 
 
 def _seconds(passes: Passes, pace: Mapping[str, float]) -> float:

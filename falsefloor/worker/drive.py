@@ -18,7 +18,7 @@ from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.followups import follow_ups, foreseen
-from falsefloor.study.forecast import LONG, cheaper, forecast
+from falsefloor.study.forecast import BUSY, LONG, cheaper, forecast
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, Unit, plan
 from falsefloor.worker.executor import Event, Executor, Finished, Lost, Progressed, Started, StoppedError
@@ -128,6 +128,8 @@ class Drive:
         told = [f"{label or 'observing'} {roughly(took)}" for label, took in parts]
         told += [f"{label}: not known" for label in expected.unknown]
         said = f"about {roughly(expected.seconds)} on this machine: {', '.join(told)}"
+        if expected.busy > BUSY:
+            said += f"; it is busy now, so perhaps {expected.busy:.0f} times as long"
         if expected.seconds > LONG and self.installed is not None:
             ways = cheaper(self.study, models, self.installed, than=expected.seconds)
             said += "".join(f"; {flag}: about {roughly(took)}" for flag, took in ways.items())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +31,29 @@ def test_a_pace_is_of_positive_seconds_and_leaves_the_generator_alone() -> None:
     before = torch.random.get_rng_state()
     for module in modules:
         found = pace(subject(module), torch.rand(1, 8, generator=torch.Generator()), rows=64)
-        assert set(found) == {"call", "forward", "backward", "element"}
+        assert set(found) == {"call", "forward", "backward", "element", "busy"}
+        assert found.pop("busy") >= 1
         assert all(0 < seconds < 1 for seconds in found.values())
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_no_pace_is_measured_of_a_model_that_raises() -> None:
     assert pace(subject(Raising()), torch.zeros(1, 8), rows=64) == {}
+
+
+def test_waiting_for_a_core_that_others_had_is_no_work_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting(nn.Module):
+        """Two thirds of its time it stands in the queue, if the kernel is to be believed."""
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            nonlocal queued
+            time.sleep(0.03)
+            queued += 0.02
+            return inputs[:, :3]
+
+    queued = 0.0
+    alone = pace(subject(Waiting()), torch.rand(1, 8), rows=64)
+    assert alone["call"] > 0.02, "a model that itself waits takes as long as it takes"
+    monkeypatch.setattr("falsefloor.engine.pace._queued", lambda: queued)
+    found = pace(subject(Waiting()), torch.rand(1, 8), rows=64)
+    assert found["call"] < 0.7 * alone["call"] and found["busy"] > 2
