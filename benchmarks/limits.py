@@ -1,12 +1,12 @@
 """What share of planted regions is met, against their width or distance and the dimension: docs/limits.md.
 
-A model of two classes whose ordinary boundary lies exactly at 0.1 in linf from near the middle of the box,
-in 64, 784 and 3,072 coordinates, answers otherwise in one region inside that distance. What looks for it is
-what a run has beside any estimator: the observation, an attack (one round, one restart), and uniform points
-of the claimed ball. Met is a region where any call saw a point of it nearer than the claim. Sizes are in
-shares of the claim:
+A model of two classes whose ordinary boundary lies exactly at 0.1 from near the middle of the box, in 64, 784
+and 3,072 coordinates, answers otherwise in one region inside that distance. What looks for it is what a run
+has beside any estimator: the observation, an attack (one round, one restart), and uniform points of the
+claimed ball. Met is a region where any call saw a point of it nearer than the claim. Sizes are in shares of
+the claim:
 
-    needle  a cube around a point at half of the claim, by its half width
+    needle  a ball of the norm around a point at half of the claim, by its radius
     slab    between two parallel planes, the nearer at half of the claim, by its thickness
     cap     a half-space behind a plane without a gradient, by its distance
     shell   all points from half of the claim on, by its thickness
@@ -16,7 +16,11 @@ shares of the claim:
 Trials are spread over each family's range; the 50 % point is a logistic fit's, the interval its profile
 likelihood's at 95 %.
 
-    python benchmarks/limits.py [--sizes 64 784 3072] [--trials 12] [--families …] [--json limits.json]
+    python benchmarks/limits.py [--norm linf] [--at 0.5] [--sizes 64 784 3072] [--trials 24] [--families …]
+                                [--store limits.json]
+
+`--at` moves needles, slabs and shells nearer or farther. With `--store` a call goes on where one stopped, and
+prints every cell that it asked for.
 """
 
 from __future__ import annotations
@@ -24,12 +28,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.subjects.observe import observe
@@ -37,7 +42,7 @@ from falsefloor.subjects.observe.share import share_of_ball
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 
-CLAIM, AT = 0.1, 0.5
+CLAIM = 0.1
 RANGES = {
     "needle": (0.003, 1.0),
     "slab": (1e-6, 1.0),
@@ -48,6 +53,8 @@ RANGES = {
 }
 """Sizes tried, by family: logarithmic, but for those that are distances."""
 DISTANCES = ("cap", "unit")
+DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": math.inf}
+OWN: dict[Norm, float] = {"linf": math.inf, "l2": 2, "l1": 1}
 LINEAR = 0.999
 """A point at the ordinary boundary is not the region's."""
 
@@ -55,57 +62,62 @@ LINEAR = 0.999
 class Planted(nn.Module):
     """Two logits with a plane at `CLAIM` from ``centre``, and one region of the other class."""
 
-    def __init__(self, family: str, size: float, centre: Tensor, generator: Generator) -> None:
+    def __init__(
+        self, family: str, size: float, centre: Tensor, generator: Generator, *, norm: Norm, at: float
+    ) -> None:
         super().__init__()
         count = len(centre)
-        self.family, self.size, self.centre = family, size, centre
+        self.family, self.size, self.centre, self.norm, self.at = family, size, centre, norm, at
         self.slope = nn.Parameter(torch.randn(count, generator=generator))
-        self.signs = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0
+        signs = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0
+        self.away = signs / torch.linalg.vector_norm(signs, OWN[norm])
         self.normal = torch.randn(count, generator=generator)
         self.phase = torch.rand(count, generator=generator) * 1e3
 
     def forward(self, x: Tensor) -> Tensor:
         move = x - self.centre
-        lead = CLAIM * self.slope.abs().sum() - move @ self.slope
+        steep = torch.linalg.vector_norm(self.slope, DUAL[self.norm])
+        lead = CLAIM * steep - move @ self.slope
         if self.family == "unit":
             # steep enough that 1 % of the claim behind the plane changes the answer
-            behind = (move @ self.normal - self.size * CLAIM * self.normal.abs().sum()).relu()
-            lead = lead - 400 * behind * self.slope.abs().sum() / self.normal.abs().sum()
+            length = torch.linalg.vector_norm(self.normal, DUAL[self.norm])
+            behind = (move @ self.normal - self.size * CLAIM * length).relu()
+            lead = lead - 400 * behind * steep / length
         else:
             lead = torch.where(self.inside(move), -lead.abs() - 0.1, lead)
         return torch.stack([lead / 2, -lead / 2], 1)
 
     def inside(self, move: Tensor) -> Tensor:
         """(P,) whether points at ``move`` from the centre lie in the region."""
-        far = move.abs().amax(1) / CLAIM
-        along = move @ self.normal / (CLAIM * self.normal.abs().sum())
+        far = torch.linalg.vector_norm(move, OWN[self.norm], dim=1) / CLAIM
+        along = move @ self.normal / (CLAIM * torch.linalg.vector_norm(self.normal, DUAL[self.norm]))
         if self.family == "needle":
-            return (move - AT * CLAIM * self.signs).abs().amax(1) <= self.size * CLAIM
+            apart = torch.linalg.vector_norm(move - self.at * CLAIM * self.away, OWN[self.norm], dim=1)
+            return apart <= self.size * CLAIM
         if self.family == "slab":
-            return (along >= AT) & (along <= AT + self.size)
+            return (along >= self.at) & (along <= self.at + self.size)
         if self.family == "cap":
             return along >= self.size
         if self.family == "shell":
-            return (far >= AT) & (far <= AT + self.size)
+            return (far >= self.at) & (far <= self.at + self.size)
         mixed = (move.double() * 1e5 * self.phase).sin().sum(1) * 1e4
         return (far <= 1) & (far > 1e-3) & (mixed.frac().abs() < self.size)
 
 
-def met(family: str, size: float, count: int, seed: int) -> bool:
+def met(family: str, size: float, count: int, seed: int, *, norm: Norm, at: float) -> bool:
     """Whether any call met the planted region."""
     generator = Generator().manual_seed(seed)
     centre = torch.full((count,), 0.5) + 0.2 * (torch.rand(count, generator=generator) - 0.5)
-    subject = ModelSubject(Planted(family, size, centre, generator).eval(), classes=2)
+    planted = Planted(family, size, centre, generator, norm=norm, at=at)
+    subject = ModelSubject(planted.eval(), classes=2)
     inputs, labels = centre.unsqueeze(0), torch.zeros(1, dtype=torch.long)
-    seen = Sightings(inputs, labels, norm="linf", bounds=subject.bounds)
+    seen = Sightings(inputs, labels, norm=norm, bounds=subject.bounds)
     with subject.shown_to(seen):
-        observe(
-            subject, None, inputs, labels, norm="linf", generators=generators(inputs, seed=seed, norm="o")
-        )
+        observe(subject, None, inputs, labels, norm=norm, generators=generators(inputs, seed=seed, norm="o"))
         context = RunContext(generators(inputs, seed=seed, norm="a"))
-        Attack(restarts=1, rounds=1)(subject, inputs, labels, norm="linf", context=context)
+        Attack(restarts=1, rounds=1)(subject, inputs, labels, norm=norm, context=context)
         (drawn,) = generators(inputs, seed=seed, norm="s")
-        share_of_ball(subject, inputs[0], labels[0], norm="linf", radius=CLAIM, generator=drawn, rows=4096)
+        share_of_ball(subject, inputs[0], labels[0], norm=norm, radius=CLAIM, generator=drawn, rows=4096)
     seen.look()
     return float(seen.changed.distance[0, 0]) < LINEAR * CLAIM
 
@@ -137,35 +149,40 @@ def fitted(sizes: list[float], found: list[bool], *, distance: bool) -> tuple[fl
     return tuple(one if distance else math.exp(one) for one in ends)  # type: ignore[return-value]
 
 
+def cell(family: str, count: int, *, norm: Norm, at: float, trials: int) -> dict[str, Any]:
+    """One family in one dimension."""
+    distance, (low, high) = family in DISTANCES, RANGES[family]
+    shares = [n / (trials - 1) for n in range(trials)]
+    sizes = [low + s * (high - low) if distance else low * (high / low) ** s for s in shares]
+    found = [met(family, size, count, seed, norm=norm, at=at) for seed, size in enumerate(sizes)]
+    half, least, most = fitted(sizes, found, distance=distance)
+    return {"half": half, "low": least, "high": most, "sizes": sizes, "found": found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--norm", choices=OWN, default="linf")
+    parser.add_argument("--at", type=float, default=0.5)
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 784, 3072])
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--families", nargs="*", choices=RANGES, default=list(RANGES))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--store", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    store: Path | None = options.store
+    known = json.loads(store.read_text()) if store and store.exists() else {}
     for count in options.sizes:
         for family in options.families:
-            start, distance = time.process_time(), family in DISTANCES
-            low, high = RANGES[family]
-            shares = [n / (options.trials - 1) for n in range(options.trials)]
-            sizes = [low + s * (high - low) if distance else low * (high / low) ** s for s in shares]
-            found = [met(family, size, count, seed) for seed, size in enumerate(sizes)]
-            half, least, most = fitted(sizes, found, distance=distance)
+            name = f"{options.norm} at {options.at} {family} {count} x{options.trials}"
+            if name not in known:
+                known[name] = cell(family, count, norm=options.norm, at=options.at, trials=options.trials)
+                if store:
+                    store.write_text(json.dumps(known, indent=1) + "\n")
+            made = known[name]
+            half, low, high, found = (made[key] for key in ("half", "low", "high", "found"))
             curve = "".join("#" if hit else "." for hit in found)
-            each = (time.process_time() - start) / len(sizes)
-            print(
-                f"{count:5} {family:7} {half:9.2g} ({least:.2g} to {most:.2g})  {curve}  {each:.1f} s",
-                flush=True,
-            )
-            rows.append(
-                {"size": count, "family": family, "half": half, "low": least, "high": most,
-                 "sizes": sizes, "found": found}
-            )  # fmt: skip
-            if options.json:
-                options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            told = f"{half:8.2g} ({low:.2g} to {high:.2g}), {sum(found)}/{len(found)}"
+            print(f"{options.norm:4} {count:5} {family:7} {told}  {curve}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 Regions of known volume, in linf, l2 and l1 balls: slabs and caps (half-spaces whose height is that of a
 quantile of the ball's own points), and salt (a hash of the point answers). Coverage: of `--draws` bounds at
-95 %, how many lie above the true share. Splitting: caps of volume 1e-3 to 1e-9 of an l2 ball, whose volumes
-are known in closed form, at 64 and 784 coordinates: how many are found, and how many estimates are within a
-factor of three.
+95 %, how many lie above the true share, beside what the binomial distribution makes of exactly that share.
+Splitting: regions of volume 1e-3 to 1e-9 of a ball, known in closed form, at 64 and 784 coordinates: caps of
+l2 and l1 balls, slabs through the middle of an l2 ball (to 1e-7: float32 has no thinner ones), corners of 8
+coordinates of a cube, needles that are cubes in 4 coordinates: how many are found, and how many estimates are
+within a factor of three.
 
     python benchmarks/share.py coverage [--draws 1000] [--points 1000]
     python benchmarks/share.py splitting [--repeats 20] [--particles 500] [--moves 10]
@@ -19,6 +21,7 @@ from collections.abc import Callable
 
 import torch
 from scipy.special import betainc
+from scipy.stats import binom
 from torch import Generator, Tensor
 
 from falsefloor.numerics.shares import Ball, largest_share, split
@@ -48,9 +51,11 @@ def regions(size: int, norm: str, share: float) -> dict[str, Callable[[Tensor], 
     """Families whose share of the ball is known exactly: (P, d) -> (P,) whether a point answers otherwise."""
 
     def salt(points: Tensor) -> Tensor:
-        # the digits of a coordinate far behind the point: uniform on [0, 1), and the same for the same point
-        return (points[:, 0].double() * 1e4).frac().abs() < share
+        # digits of all coordinates far behind the point: uniform on [0, 1), and the same for the same point;
+        # of one coordinate alone, float32 leaves steps as coarse as the smallest share here
+        return (points.double() @ hashed).remainder(1) < share
 
+    hashed = 1e4 * torch.arange(2, size + 2, dtype=torch.float64).sqrt()
     known: dict[str, Callable[[Tensor], Tensor]] = {"salt": salt}
     if norm == "l2":
         height = cap_height(size, share)
@@ -82,22 +87,44 @@ def coverage(
     return {name: count / draws for name, count in held.items()}
 
 
+def expected(share: float, points: int) -> float:
+    """The coverage of the bound at exactly this share."""
+    least = next(k for k in range(points) if largest_share(k, points) >= share)
+    return 1.0 - float(binom.cdf(least - 1, points, share))
+
+
+def small(kind: str, size: int, volume: float) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """The norm of the ball, and a score that is positive in ``volume`` of it."""
+    if kind == "cap l2":
+        height = cap_height(size, volume)
+        return "l2", lambda points: points[:, 0] - height
+    if kind == "cap l1":
+        beyond = 1 - (2 * volume) ** (1 / size)
+        return "l1", lambda points: points[:, 0] - beyond
+    if kind == "slab l2":
+        middle = cap_height(size, (1 - volume) / 2)
+        return "l2", lambda points: middle - points[:, 0].abs()
+    if kind == "corner linf":
+        edge = 1 - 2 * volume ** (1 / 8)
+        return "linf", lambda points: points[:, :8].amin(1) - edge
+    half = volume ** (1 / 4)
+    return "linf", lambda points: half - (points[:, :4] - 0.2).abs().amax(1)
+
+
+KINDS = {"cap l2": 0.0, "cap l1": 0.0, "slab l2": 1e-7, "corner linf": 0.0, "needle linf": 0.0}
+"""And the smallest volume that points in float32 have room for."""
+
+
 def splitting(
-    size: int, volume: float, *, repeats: int, particles: int, moves: int
+    size: int, volume: float, *, repeats: int, particles: int, moves: int, kind: str = "cap l2"
 ) -> tuple[int, int, float]:
-    """(found, within a factor of three, queries each) of a cap of the unit l2 ball."""
-    height, ball = cap_height(size, volume), whole(size, "l2")
+    """(found, within a factor of three, queries each)."""
+    norm, score = small(kind, size, volume)
+    ball = whole(size, norm)
     found = near = queries = 0
     for repeat in range(repeats):
         generator = Generator().manual_seed(repeat)
-        told = split(
-            lambda points: points[:, 0] - height,
-            ball,
-            particles=particles,
-            moves=moves,
-            levels=20,
-            generator=generator,
-        )
+        told = split(score, ball, particles=particles, moves=moves, levels=20, generator=generator)
         found += told.point is not None
         near += told.point is not None and abs(math.log(told.share / volume)) <= math.log(3)
         queries += told.queries
@@ -119,17 +146,28 @@ def main() -> None:
         for norm in NORMS:
             for share in SHARES:
                 told = coverage(8, norm, share, draws=options.draws, points=options.points)
-                print(norm, share, {name: f"{value:.3f}" for name, value in told.items()}, flush=True)
+                cells = "  ".join(f"{name} {value:.3f}" for name, value in told.items())
+                print(
+                    f"{norm:4} {share:<6} {cells}  expected {expected(share, options.points):.4f}", flush=True
+                )
         return
     for size in options.sizes:
-        for volume in VOLUMES:
-            start = time.process_time()
-            found, near, queries = splitting(
-                size, volume, repeats=options.repeats, particles=options.particles, moves=options.moves
-            )
-            each = (time.process_time() - start) / options.repeats
-            told = f"found {found}/{options.repeats}  within a factor of 3: {near}/{options.repeats}"
-            print(f"d={size} volume={volume:g}  {told}  {queries:,.0f} queries, {each:.2f} s", flush=True)
+        for kind, least in KINDS.items():
+            for volume in (one for one in VOLUMES if one >= least):
+                start = time.process_time()
+                found, near, queries = splitting(
+                    *(size, volume),
+                    kind=kind,
+                    repeats=options.repeats,
+                    particles=options.particles,
+                    moves=options.moves,
+                )
+                each = (time.process_time() - start) / options.repeats
+                told = f"found {found}/{options.repeats}  within a factor of 3: {near}/{options.repeats}"
+                print(
+                    f"d={size} {kind:11} volume={volume:g}  {told}  {queries:,.0f} queries, {each:.2f} s",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -171,6 +171,8 @@ class Relaxed:
         for _ in range(steps if optimiser else 0):
             with torch.enable_grad():
                 plane = self.plane(head, Mixed(shares))
+                if not plane.slopes.requires_grad and not plane.offset.requires_grad:
+                    return best  # its way leads past none of these activations
                 # at the lowest point the minimum has the plane's own gradient; through the search for that
                 # point it would be NaN where nothing is left to spend
                 point = inside.lowest(plane.slopes.detach())

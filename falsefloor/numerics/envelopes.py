@@ -172,16 +172,21 @@ def _gelu(approximate: str = "none") -> Curve:
     return Curve("gelu", value, bend=2 * _PHI * 1.02, rising=False)
 
 
-def _elu(alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Curve:
+def _elu(alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Curve | None:
+    if inner <= 0:
+        return None
+
     def value(x: Tensor) -> Tensor:
         return scale * torch.where(x > 0, x, alpha * torch.expm1(inner * x.clamp_max(0)))
 
-    return Curve("elu", value, kinks=(0.0,), bend=abs(alpha * scale) * inner**2, rising=alpha * scale >= 0)
+    rising = alpha >= 0 and scale >= 0
+    return Curve("elu", value, kinks=(0.0,), bend=abs(alpha * scale) * inner**2, rising=rising)
 
 
-def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Curve:
-    del threshold  # beyond it torch returns x, at most 2.1e-9/β below
-    return Curve("softplus", lambda x: torch.nn.functional.softplus(x, beta, 700.0), bend=beta / 4)
+def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Curve | None:
+    if threshold < 20:  # beyond it torch returns x: at 20 2.1e-9/β below, at 1 a step of 0.3/β
+        return None
+    return Curve("softplus", lambda x: torch.nn.functional.softplus(x, beta, 700.0), bend=abs(beta) / 4)
 
 
 def _clamp(low: float | None = None, high: float | None = None) -> Curve:
@@ -195,7 +200,7 @@ def _single(rounding: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda x: rounding(x.float()).to(x.dtype)
 
 
-_CURVES: dict[str, Callable[..., Curve]] = {
+_CURVES: dict[str, Callable[..., Curve | None]] = {
     "relu": relu,
     "leaky_relu": _leaky,
     "tanh": lambda: Curve("tanh", torch.tanh, bend=0.7699),  # 4/(3√3)
@@ -203,6 +208,7 @@ _CURVES: dict[str, Callable[..., Curve]] = {
     "gelu": _gelu,
     "silu": lambda: Curve("silu", torch.nn.functional.silu, bend=0.5, rising=False),
     "elu": _elu,
+    "celu": lambda alpha=1.0: _elu(alpha, 1.0, 1 / alpha),
     "softplus": _softplus,
     "hardtanh": lambda low=-1.0, high=1.0: _clamp(low, high),
     "clamp": _clamp,

@@ -118,8 +118,10 @@ class Split:
 
 KEPT = 0.1
 """Share of the particles that a level keeps (Webb et al. 2019, section 5)."""
-WIDTH = (0.05, 1.0)
-ACCEPTED = 0.3
+WIDTH = (1e-7, 1.0)
+"""Of a move, in latents: float32 has none smaller. In a slab of 1e-6 of a ball, 5e-3 went nowhere."""
+ACCEPTED = ((0.3, 1.2), (0.1, 0.8), (0.0, 0.4))
+"""What a move's width is multiplied by where more than this share of the particles took it."""
 SLOWER = 5.0
 """How many times more an estimate varies than that of independent particles, at most that was seen."""
 
@@ -165,8 +167,9 @@ def split(
             taken = (there >= threshold) & ball.inside(points)
             latent = torch.where(taken.unsqueeze(1), tried, latent)
             scores = torch.where(taken, there, scores)
-            faster = float(taken.double().mean()) > ACCEPTED
-            width = min(WIDTH[1], max(WIDTH[0] / 10, width * (1.2 if faster else 0.8)))
+            accepted = float(taken.double().mean())
+            factor = next(by for above, by in ACCEPTED if accepted > above or not above)
+            width = min(WIDTH[1], max(WIDTH[0], width * factor))
     share = math.exp(logarithm) * float((scores > 0).double().mean())
     return _told(share, logarithm, levels, queries, count, ball, latent, scores)
 

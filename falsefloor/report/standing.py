@@ -48,8 +48,17 @@ class Share:
         verb = "answer" if self.other > 1 else "answers"
         return (
             f"{found} of {self.drawn:,} uniform points of the ball {verb} otherwise:"
-            f" at 95 %, less than {100 * self.bound:.2g} % of it"
+            f" at 95 %, less than {percent(self.bound)} of it"
         )
+
+
+def percent(bound: float) -> str:
+    """An upper bound of a share in two digits, rounded up: 0.29912 % is less than 0.3 %."""
+    whole = 100 * bound
+    told = float(f"{whole:.2g}")
+    if told < whole:
+        told += 10 ** (math.floor(math.log10(whole)) - 1)
+    return f"{told:.3g} %"
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,8 @@ def rests(record: Mapping[str, Any], known: Standing) -> str:
     if claim == "upper_bound":
         return "It rests on a point that was found: the distance is at most this."
     if claim == "lower_bound":
+        if verdict in DOUBTED:
+            return "It claims a proof, which is in doubt."
         return "It rests on a proof: no input of another class is nearer."
     unseen = f" What may stay unseen: {LIMITS}." if verdict == "held" else ""
     beside = "nothing is proved here" if known.proved is None else f"{number(known.proved)} is proved"
@@ -196,7 +207,7 @@ def picture(known: Sequence[Standing], *, title: str = "Proved, estimated, found
         worst = max((one.bound for one in bounds if one.drawn), default=1.0)
         empty = sum(not one.drawn for one in bounds)
         notes.append(
-            f"At 95 %, less than {100 * worst:.2g} % of each ball answers otherwise, by uniform points."
+            f"At 95 %, less than {percent(worst)} of each ball answers otherwise, by uniform points."
             + f" In {empty} of {len(bounds)} no uniform point lay in the domain." * bool(empty)
         )
     return Figure(

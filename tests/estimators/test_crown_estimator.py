@@ -120,7 +120,7 @@ def test_shared_layers_residuals_and_pooling_are_enclosed(norm: Norm) -> None:
     model = Shared().eval()
     subject = ModelSubject(model, classes=4)
     inputs = torch.rand(2, 1, 6, 6)
-    nodes = read_network(subject, inputs, generator=torch.Generator().manual_seed(0))
+    nodes, _ = read_network(subject, inputs, generator=torch.Generator().manual_seed(0))
     centre = inputs[0].double().reshape(-1)
     zeros, ones = torch.zeros(36, dtype=torch.float64), torch.ones(36, dtype=torch.float64)
     radius = {"linf": 0.1, "l2": 0.5, "l1": 2.0}[norm]
@@ -139,6 +139,87 @@ def test_shared_layers_residuals_and_pooling_are_enclosed(norm: Norm) -> None:
     assert torch.allclose(values.float(), model(points[0]), atol=1e-5)
     assert bool((values >= least).all())
     assert float((values.amin(0) - least).max()) < 1.5
+
+
+class Apart(nn.Module):
+    """Two bent values taken from one another, written in every way; sums into a fresh tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(2, 8), nn.Linear(2, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = torch.tanh(self.one(x)), torch.sigmoid(self.other(x))
+        total = torch.zeros(len(x), 8)
+        total += functional.relu(torch.add(one, other, alpha=-2))
+        total += functional.relu(torch.sub(other, one, alpha=-1))
+        total += functional.relu(torch.rsub(one, other)) + (one - other).relu()
+        return self.last(total + torch.zeros_like(total))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_values_taken_from_one_another_lie_in_their_intervals(norm: Norm) -> None:
+    torch.manual_seed(0)
+    subject = ModelSubject(Apart(), classes=3)
+    centre = torch.rand(1, 2)
+    nodes, _ = read_network(subject, centre, generator=torch.Generator().manual_seed(0))
+    zeros, ones = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    known = relax(nodes, region(centre[0].double(), zeros, ones, norm=norm, radius=0.2), outward=1e-10)
+    drawn = sample(
+        centre,
+        norm=norm,
+        radius=0.2,
+        count=2000,
+        generators=[torch.Generator().manual_seed(0)],
+        lo=torch.zeros(()),
+        hi=torch.ones(()),
+    )
+    for at, (low, high) in enumerate(known.intervals):
+        values = evaluate(nodes[: at + 1], drawn[0].double())
+        assert bool((values >= low).all() and (values <= high).all())
+
+
+class Branches(nn.Module):
+    """One past an activation, one past a pooling alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.last = nn.Linear(36, 4), nn.Linear(9, 4), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.other(functional.max_pool2d(x, 2).flatten(1)).sigmoid()
+        return self.last(torch.cat([self.one(x.flatten(1)).relu(), pooled], dim=1))
+
+
+def test_a_branch_without_slopes_to_optimise_is_bounded_all_the_same() -> None:
+    torch.manual_seed(0)
+    estimate = _run(ModelSubject(Branches(), classes=3), torch.rand(2, 1, 6, 6), "linf", steps=2)
+    assert bool((estimate.radius > 0).all())
+
+
+class Cancels(nn.Module):
+    """A linear model one of whose logits is rounded to 2e-3 on its way, in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.layer.load_state_dict(
+            {"weight": torch.tensor([[0.0, 0.0], [2.0, 1.0]]), "bias": torch.tensor([1.8, 0.0])}
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        large = torch.tensor([0.0, 2.1e4])
+        return (self.layer(x) + large) - large
+
+
+def test_what_the_model_rounds_itself_is_left_between_floor_and_boundary() -> None:
+    subject, centre = ModelSubject(Cancels(), classes=2), torch.tensor([[0.5, 0.5]])
+    radius = float(_run(subject, centre, "linf").radius[0])
+    moves = 0.1 - torch.linspace(0, 2e-3, 4001).unsqueeze(1)
+    other = subject(centre + moves).argmax(1) == 1
+    assert bool(other.any())
+    assert 0.09 < radius < float(moves[other].min())
 
 
 def test_optimised_slopes_prove_more() -> None:
@@ -218,6 +299,11 @@ class Product(nn.Module):
         return x * x
 
 
+class Overflows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e38 * 10
+
+
 class Infinite(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +322,8 @@ class Infinite(nn.Module):
         (Product(), "'mul' multiplies two values"),
         (Infinite(), "a weight of 'mul' is not finite"),
         (nn.Linear(2, 2).half(), "computes in float16"),
+        (nn.Softplus(threshold=1.0), "'softplus' has no relaxation"),
+        (Overflows(), "not finite everywhere in its domain"),
         (compose(nn.Identity(), [(Dtype(to="float16"), "input")]), "casts to float16"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from falsefloor.report.paint_svg import svg
-from falsefloor.report.standing import by_input, lines, picture, rests, sentences, standing
+from falsefloor.report.standing import by_input, lines, percent, picture, rests, sentences, standing
 from falsefloor.report.text import ASCII
 
 SHARE = {"share_points": 1000.0, "share_other": 0.0, "share_bound": 0.00299}
@@ -39,10 +39,17 @@ def test_beside_an_estimate_it_says_how_much_is_proved() -> None:
     )
 
 
+def test_a_bound_is_never_rounded_below_itself() -> None:
+    assert [percent(bound) for bound in (0.00299, 0.004841, 0.00995, 0.0996, 1.0)] == [
+        *("0.3 %", "0.49 %", "1 %", "10 %", "100 %"),
+    ]
+
+
 def test_a_sentence_names_the_kind_of_number_that_a_verdict_rests_on() -> None:
     false = _record(4, "lower_estimate", 0.3, "refuted")
     known = standing([CLEVER, CROWN, ATTACK, false], of=false)
     assert rests(CROWN, known).startswith("It rests on a proof")
+    assert rests({**CROWN, "verdict": "suspect"}, known) == "It claims a proof, which is in doubt."
     assert rests(ATTACK, known).startswith("It rests on a point that was found")
     assert rests(false, known).startswith("It rests on a point that was found: the claim is false")
     assert (known.estimated, known.refuted) == (0.093, 0.3)

@@ -25,6 +25,8 @@ TOLERANCE = 2e-6
 """Taken off every radius, as a share of the domain's width, as `milp` does: float32 may move an edge."""
 ROUNDING = 64.0
 """Units of eps·max|logit| by which the label must lead: the model's own rounding, what settling asks for."""
+ROOM = 8.0
+"""Or this many times as far as logits were seen from exact ones: where large terms cancel, that is more."""
 OWN = ("looks", "cut")
 """Evidence of its own: relaxations made; neurons whose bounds are interval arithmetic's alone."""
 
@@ -62,12 +64,13 @@ class Crown:
             raise NotApplicable(
                 "not applicable because the input domain has no bounds. Give the model bounds."
             )
-        nodes = read_network(subject, inputs, generator=context.generators[0])
+        nodes, error = read_network(subject, inputs, generator=context.generators[0])
         with torch.no_grad():
             logits = subject(inputs).double().cpu()
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         cap = diameter(lo, hi, (flat.shape[1],), norm)
         least = ROUNDING * torch.finfo(subject.dtype).eps * logits.abs().amax(1)
+        least = least.clamp_min(ROOM * error)
         heads = Heads(nodes)
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
         found: list[Certified] = []

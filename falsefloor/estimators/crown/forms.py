@@ -139,12 +139,14 @@ def _intervals(step: Step, parents: list[Value], run: Any, pick: int | None) -> 
         return (first(out) if pick is None else out[pick]).reshape(-1)
 
     def interval(given: Sequence[Interval]) -> Interval:
-        middles = [(low + high) / 2 for low, high in given]
+        centre = run(*[(low + high) / 2 for low, high in given]).reshape(-1)
         radii = [(high - low) / 2 for low, high in given]
-        if step.name == "sub" and len(radii) == 2:
-            radii[1] = -radii[1]
-        centre = run(*middles).reshape(-1)
-        reach = (spread(radii) - spread([torch.zeros_like(one) for one in radii])).abs()
+        none = [torch.zeros_like(radius) for radius in radii]
+        # each parent by itself: of x - y both radii count, whatever sign or alpha says the operation
+        alone = [[*none[:at], radius, *none[at + 1 :]] for at, radius in enumerate(radii)]
+        base, reach = spread(none), torch.zeros_like(centre)
+        for values in alone:
+            reach = reach + (spread(values) - base).abs()
         return centre - reach, centre + reach
 
     return interval

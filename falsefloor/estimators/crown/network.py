@@ -26,11 +26,13 @@ SAME = frozenset([
 LINEAR = frozenset([
     "add", "sub", "rsub", "neg", "mul", "div", "mm", "addmm", "bmm", "baddbmm", "mv", "addmv",
     "convolution", "native_batch_norm", "_native_batch_norm_legit_no_training", "t", "transpose",
-    "permute", "expand", "repeat", "slice", "select", "narrow", "index_select", "cat", "stack", "split",
-    "split_with_sizes", "chunk", "unbind", "flip", "roll", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "mean", "sum", "constant_pad_nd",
-    "reflection_pad1d", "reflection_pad2d", "replication_pad2d", "upsample_nearest2d",
-    "upsample_bilinear2d", "pixel_shuffle",
+    "permute", "expand", "repeat", "slice", "select", "narrow", "index_select", "index", "gather", "cat",
+    "stack", "split", "split_with_sizes", "chunk", "unbind", "flip", "roll", "unfold", "diagonal", "tril",
+    "triu", "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "mean",
+    "sum", "cumsum", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
+    "replication_pad1d", "replication_pad2d", "replication_pad3d", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "im2col",
 ])  # fmt: skip
 """Operations that are linear in a value where their other arguments are constants."""
 PRODUCTS = frozenset(["mul", "mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "convolution"])
@@ -44,8 +46,11 @@ UNITS = 1 << 19
 """Numbers on the way at most: slopes of one row take 4 MB there."""
 
 
-def read_network(subject: Subject, inputs: Tensor, *, generator: Generator) -> list[Node | None]:
-    """The network behind a subject that takes inputs (N, *input).
+def read_network(
+    subject: Subject, inputs: Tensor, *, generator: Generator
+) -> tuple[list[Node | None], float]:
+    """The network behind a subject that takes inputs (N, *input), and how far logits that the subject
+    computed differ from it at most: its own rounding.
 
     Raises `NotApplicable`, "not applicable because …", for what cannot be traced, for an operation without a
     relaxation, and where what was read does not reproduce the subject.
@@ -67,8 +72,7 @@ def read_network(subject: Subject, inputs: Tensor, *, generator: Generator) -> l
     except Exception as error:  # an operation in a form that nobody tried
         words = (str(error).splitlines() or [""])[0][:200]
         raise refusal(f"it cannot be read: {type(error).__name__}: {words}") from error
-    _compare(nodes, subject, inputs, generator)
-    return nodes
+    return nodes, _compare(nodes, subject, inputs, generator)
 
 
 def _word(dtype: torch.dtype) -> str:
@@ -108,8 +112,9 @@ class _Reader:
         for one in leaves((args, kwargs), Tensor):
             if one.is_floating_point() and not bool(one.isfinite().all()):
                 raise refusal(f"a weight of {name!r} is not finite")
-        if (cast := kwargs.get("dtype")) is not None and cast not in FLOATS:
-            raise refusal(f"{name!r} casts to {_word(cast)}")
+        for cast in leaves((args, kwargs), torch.dtype):
+            if cast not in FLOATS:
+                raise refusal(f"{name!r} casts to {_word(cast)}")
         kwargs = {key: one for key, one in kwargs.items() if key not in HOW}
         if name in ("max_pool2d_with_indices", "max_pool2d", "adaptive_max_pool2d"):
             groups, shape = windows(Step(name, step.function, args, kwargs), parents[0])
@@ -156,7 +161,7 @@ class _Reader:
             self.known[Ref(at, number)] = Value(self._add(node), tuple(out.shape))
 
 
-def _compare(nodes: list[Node | None], subject: Subject, inputs: Tensor, generator: Generator) -> None:
+def _compare(nodes: list[Node | None], subject: Subject, inputs: Tensor, generator: Generator) -> float:
     """At the inputs, and at points anywhere in the domain, where a constant that was none shows."""
     shape = inputs.shape[1:]
     lo, hi = (bound.detach().cpu().double().expand(shape) for bound in subject.bounds)
@@ -168,6 +173,9 @@ def _compare(nodes: list[Node | None], subject: Subject, inputs: Tensor, generat
     if asked.shape != read.shape:
         shapes = tuple(read.shape[1:]), tuple(asked.shape[1:])
         raise refusal(f"its operations give {shapes[0]} logits and the model {shapes[1]}")
+    if not bool(asked.isfinite().all()):
+        raise refusal("the model's logits are not finite everywhere in its domain")
     error = float((asked - read).abs().amax())
     if not error <= 1e-3 * (1 + float(asked.abs().amax())):
         raise refusal(f"its operations do not give the model's logits (they differ by {error:.2g})")
+    return error

@@ -21,6 +21,11 @@ T = TypeVar("T")
 LOOKS = frozenset(("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "item"))
 """Operations by which a program reads a value: what it does then may be different for another input."""
 
+FRESH = frozenset([
+    "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty",
+])  # fmt: skip
+"""Operations that take a value's shape and none of its numbers."""
+
 
 class UntraceableError(Exception):
     """The module does something that a list of operations does not describe; says what."""
@@ -57,17 +62,20 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         seen = [one for one in leaves((args, kwargs), Tensor) if id(one) in self.refs]
-        if not seen:
-            return func(*args, **kwargs)
         name = func._schema.name.removeprefix("aten::")
+        if not seen or name in FRESH:
+            return func(*args, **kwargs)
         if name in LOOKS:
             raise UntraceableError("what it does depends on values of its input")
         if any(id(one) in self.stale for one in seen):
             raise UntraceableError("it goes on with a tensor that it changed through a view")
-        step = Step(
-            name.removesuffix("_"), _pure(func), self._swapped(args), dict(self._swapped(kwargs).items())
-        )
         changed = _changed(func, args)
+        written = {id(one) for one in changed} - self.refs.keys()
+        # a constant that this operation writes into, as zeros that sums are added to, is what it was before
+        given = tuple(one.clone() if id(one) in written else one for one in args)
+        step = Step(
+            name.removesuffix("_"), _pure(func), self._swapped(given), dict(self._swapped(kwargs).items())
+        )
         result = func(*args, **kwargs)
         for one in changed:
             shared = one.untyped_storage().data_ptr()
