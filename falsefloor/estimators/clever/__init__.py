@@ -45,6 +45,9 @@ _RACE_SLACK = 3.0
 # Before any point is drawn: slopes at the input itself. They only grow with more points, so a target must be
 # twice as far behind to be left out on their word alone; with 1,000 classes this is most of a race's cost.
 _RACE_START = 6.0
+_AHEAD = 1.2
+"""A class that is so much farther than a ball that failed, by the slopes in it, is not looked at in the balls
+inside it, where slopes are no larger."""
 # 4 kB an estimate hold 1,024 floats: 640 maxima, 128 scores, two times 14 balls
 _KEPT_MAXIMA = 640
 _KEPT_SCORES = 128
@@ -142,7 +145,8 @@ class Clever:
             crossing = linear_crossing(view.only(slots), torch.stack(list(lead.gradients.values())))
         path = Path(view, lead.gradients) if self.directed else None
         bracket = Bracket(cap, self.radius == "auto", crossing)
-        decisions: dict[float, Decision] = {}
+        covered = len(view.targets)
+        decisions: dict[float, tuple[View, Guide, Decision]] = {}
         for radius in bracket:
             ball = look(
                 view,
@@ -154,14 +158,19 @@ class Clever:
                 path=path,
                 tick=progress.tick,
             )
-            decisions[radius] = decision = decide(view, ball, fitted=fitted)
+            decision = decide(view, ball, fitted=fitted)
+            decisions[radius] = view, lead, decision
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
             progress.reached(bracket.low)
-        decision = decisions[bracket.standing]
+            ahead = (ratios(view.margin, ball.largest[:, -1]) < _AHEAD * radius).nonzero().flatten()
+            if radius == bracket.high and len(ahead) < len(view.targets):
+                view, lead = view.only(ahead), lead.only(ahead)
+                path = path and path.only(view, lead.gradients, ahead)
+        view, lead, decision = decisions[bracket.standing]
         if dropped is not None and self.targets != "race":
             # looked at at the input only: there may be as much steeper ones around it as of those that stayed
             dropped /= float((decision.ball.largest[:, -1] / lead.norms).amax())
-        return report(view, decision, cap=cap, bracket=bracket, dropped=dropped)
+        return report(view, decision, cap=cap, bracket=bracket, covered=covered, dropped=dropped)
 
     def _columns(self, norm: Norm, radius: float, crossing: float, low: float) -> list[float]:
         """Radii whose supports are measured on this ball, falling; none for the plain form."""

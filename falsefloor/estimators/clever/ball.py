@@ -133,6 +133,12 @@ class Guide:
     gradients: dict[int, Tensor]
     norms: Tensor
 
+    def only(self, slots: Tensor) -> Guide:
+        """The same of the view that has these slots alone."""
+        places = {slot: place for place, slot in enumerate(slots.tolist())}
+        kept = {places[slot]: gradient for slot, gradient in self.gradients.items() if slot in places}
+        return Guide(kept, self.norms[slots])
+
 
 def guide(view: View, *, nearest: int | None = None) -> Guide:
     """One look at the input itself: targets' dual norms, and the gradients of those nearest by them.

@@ -62,9 +62,16 @@ def _raised(view: View, maxima: Tensor, slopes: Tensor, least: float) -> Tensor:
 
 
 def report(
-    view: View, decision: Decision, *, cap: float, bracket: Bracket, dropped: float | None = None
+    view: View,
+    decision: Decision,
+    *,
+    cap: float,
+    bracket: Bracket,
+    covered: int,
+    dropped: float | None = None,
 ) -> Outcome:
-    """Everything that checks read of the deciding ball, for the binding target."""
+    """Everything that checks read of the deciding ball, for the binding target. covered: how many targets
+    were looked at, in this ball or in one around it."""
     ball, floor, slopes = decision.ball, decision.floor, decision.slopes
     column, slot, plain = floor.column, floor.slot, len(ball.rho)
     fits = weibull.fit(ball.maxima[slot, [column, plain]]) if decision.fitted else None
@@ -77,6 +84,7 @@ def report(
     margin, directed = float(view.margin[slot]), float(ball.directed[slot, column])
     evidence = replace(
         view.told(slot, radius=floor.radius, cap=cap),
+        targets_covered=float(covered),
         lipschitz=float(lipschitz),
         slope=float(slopes[slot]),
         sampling_radius=ball.radius,

@@ -40,6 +40,14 @@ class Path:
         self.known: Tensor | None = None
         self.begin = 0
 
+    def only(self, view: View, gradients: dict[int, Tensor], slots: Tensor) -> Path:
+        """The same for the view that has these slots alone, with what was learnt of them."""
+        path = Path(view, gradients)
+        before = [int(slots[slot]) for slot in path.slots]
+        if self.known is not None and all(slot in self.places for slot in before):
+            path.known = self.known[[self.places[slot] for slot in before]]
+        return path
+
     def points(self, radius: float) -> Tensor:
         """Points (P, *input) in the ball, the input first; `learn` needs those from ``begin`` on."""
         if self.known is not None:
