@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import Estimate, Norm, NotApplicable
 from falsefloor.engine.context import RunContext, generators
+from falsefloor.estimators.crown import Crown
 from falsefloor.estimators.milp import TOLERANCE, Milp
 from falsefloor.estimators.milp.network import read_network
 from falsefloor.maskers.ramp import Ramp
@@ -116,6 +117,9 @@ def test_what_little_time_allows_is_still_a_certificate() -> None:
     radius = float(estimate.radius[0])
     assert 0 < radius < row["distance"]
     assert list(estimate.evidence["solver"]) == ["time limit"]
+    context = RunContext(generators(inputs, seed=0, norm="linf"))
+    proved = Crown()(subject, inputs, subject(inputs).argmax(1), norm="linf", context=context)
+    assert radius >= float(proved.radius[0])
     points = sample(
         inputs,
         norm="linf",

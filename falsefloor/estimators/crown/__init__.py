@@ -8,11 +8,12 @@ this is a lower bound for large and smooth ones, in all three norms, and takes m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
 from falsefloor.estimators.crown.network import read_network
@@ -64,29 +65,48 @@ class Crown:
             raise NotApplicable(
                 "not applicable because the input domain has no bounds. Give the model bounds."
             )
-        nodes, error = read_network(subject, inputs, generator=context.generators[0])
         with torch.no_grad():
             logits = subject(inputs).double().cpu()
+        radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
+        found: list[Certified] = []
+        generator = context.generators[0]
+        for one in self.proofs(subject, inputs, labels, logits, norm=norm, generator=generator):
+            radii[len(found)] = one.radius
+            found.append(one)
+            context.progress(len(found), len(inputs), radius=radii)
+        cap, slack = diameter(lo, hi, (len(lo),), norm), TOLERANCE * float((hi - lo).amax())
+        return _estimate(found, margins(logits, labels.cpu()), cap=cap, slack=slack, like=inputs)
+
+    def proofs(
+        self,
+        subject: Subject,
+        inputs: Tensor,
+        labels: Tensor,
+        logits: Tensor,
+        *,
+        norm: Norm,
+        generator: Generator,
+    ) -> Iterator[Certified]:
+        """What is proved of each input with its logits (N, K), before the tolerance is taken off; the domain
+        has bounds. Raises `NotApplicable`, as calling does."""
+        shape = inputs.shape[1:]
+        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+        nodes, error = read_network(subject, inputs, generator=generator)
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         cap = diameter(lo, hi, (flat.shape[1],), norm)
         least = ROUNDING * torch.finfo(subject.dtype).eps * logits.abs().amax(1)
         least = least.clamp_min(ROOM * error)
         heads = Heads(nodes)
-        radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
-        found: list[Certified] = []
         for index, (centre, label) in enumerate(zip(flat, labels.tolist(), strict=True)):
-            asked = Question(
-                *(nodes, heads, centre, lo, hi, norm, int(label)),
-                least=float(least[index]),
-                cap=cap,
-                work=self.work,
-                steps=self.steps,
+            yield certified(
+                Question(
+                    *(nodes, heads, centre, lo, hi, norm, int(label)),
+                    least=float(least[index]),
+                    cap=cap,
+                    work=self.work,
+                    steps=self.steps,
+                )
             )
-            found.append(certified(asked))
-            radii[index] = found[-1].radius
-            context.progress(index + 1, len(inputs), radius=radii)
-        slack = TOLERANCE * float((hi - lo).amax())
-        return _estimate(found, margins(logits, labels.cpu()), cap=cap, slack=slack, like=inputs)
 
 
 def _estimate(found: list[Certified], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
+from falsefloor.estimators.crown import Crown
+from falsefloor.estimators.crown.search import Certified
 from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable
 from falsefloor.estimators.milp.start import search
@@ -53,7 +55,7 @@ class Milp:
     64-64-32-10 network. Reads `nn.Sequential`s of Linear, Conv, AvgPool, BatchNorm, Flatten and ReLU, and a
     staircase at the input, whose closed steps make the distance an infimum. The certificate is of the network
     in real arithmetic; float32 moves it by about 1e-6. A time limit that is reached makes results depend on
-    the machine's speed.
+    the machine's speed, and leaves at least what `crown` proves.
 
     Raises `NotApplicable`, "not applicable because …", for every other subject.
     """
@@ -86,6 +88,12 @@ class Milp:
                 found.append(exact_distance(asked, seconds=self.time_limit))
             radii[index] = found[-1].lower
             context.progress(index + 1, len(inputs), radius=radii)
+        late = [index for index, one in enumerate(found) if not one.solved]
+        proofs = _proofs(subject, inputs[late], labels[late], norm=norm, context=context) if late else []
+        for index, proved in zip(late, proofs, strict=False):
+            if proved.radius > found[index].lower:
+                upper = found[index].upper
+                found[index] = Distance(min(proved.radius, upper), upper, proved.target, False)
         slack = TOLERANCE * float((hi - lo).amax())
         return _estimate(found, lead, cap=diameter(lo, hi, (flat.shape[1],), norm), slack=slack, like=inputs)
 
@@ -135,6 +143,19 @@ def _certified(asked: Question, target: int, *, radius: float) -> float:
         else:
             high = half
     return low
+
+
+def _proofs(
+    subject: Subject, inputs: Tensor, labels: Tensor, *, norm: Norm, context: Context
+) -> list[Certified]:
+    """What `crown` proves where the solver did not finish; none if it declines."""
+    with torch.no_grad():
+        logits = subject(inputs).double().cpu()
+    generator = context.generators[0]
+    try:
+        return list(Crown().proofs(subject, inputs, labels, logits, norm=norm, generator=generator))
+    except NotApplicable:
+        return []
 
 
 def _estimate(found: Sequence[Distance], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:
