@@ -321,7 +321,9 @@ class LiveTable(ScrollView, can_focus=True):
         if under_cursor:
             fill = self._tone("cursor-row")
             for n, (column, cell) in enumerate(cells):
-                styles[n] = fill if cell.tone == "dim" else styles[n] + Style(bgcolor=fill.bgcolor)
+                # quiet words have the cursor's own colour among sixteen
+                quiet = cell.tone == "dim" or styles[n].color == fill.bgcolor
+                styles[n] = fill if quiet else styles[n] + Style(bgcolor=fill.bgcolor)
                 if column.selectable and n == self.cursor_column and self.has_focus:
                     styles[n] += self._tone("cursor-cell")
         mark = self._mark if under_cursor else " "
