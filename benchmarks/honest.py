@@ -63,7 +63,7 @@ def judged(one: Architecture, norms: Sequence[str], *, inputs: int) -> list[Row]
     model = trained(one)
     x, y = data(one.data, held_out=True)
     with torch.no_grad():
-        answers = classes(_logits(model, x[:64]))
+        answers = classes(logits_of(model, x[:64]))
     right = (answers == y[:64]).nonzero()[:, 0] if one.rate else torch.arange(64)
     x = x[right[:inputs]]
     labels = answers[right[:inputs]]
@@ -76,7 +76,7 @@ def judged(one: Architecture, norms: Sequence[str], *, inputs: int) -> list[Row]
         verdict = e["verdict"] or e["status"]
         codes = tuple(w["code"] for w in e["warnings"] if w["severity"] in BELOW)
         point, label = x[e["input"]], int(labels[e["input"]])
-        genuine = _shown(model, results, e, point, label) or (
+        genuine = shown(model, results, e, point, label) or (
             # nothing that is near contradicts a ceiling: it is a point that was found
             e["claim"] != "upper_bound" and _genuine(model, point, label, radius, e["norm"], verdict)
         )
@@ -86,7 +86,7 @@ def judged(one: Architecture, norms: Sequence[str], *, inputs: int) -> list[Row]
     return rows
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     first = next(model.parameters()).dtype
     takes_own = first in (torch.bfloat16, torch.float16) and not hasattr(model, "to_dtype")
     logits: Tensor = model(x.to(first) if takes_own or first == torch.float64 else x.float())
@@ -106,14 +106,14 @@ def _genuine(model: nn.Module, x: Tensor, label: int, radius: float, norm: str, 
     return contradicted(model, x, label, radius, norm)
 
 
-def _shown(model: nn.Module, results: Results, estimate: dict[str, Any], x: Tensor, label: int) -> bool:
+def shown(model: nn.Module, results: Results, estimate: dict[str, Any], x: Tensor, label: int) -> bool:
     """Whether a point that comes with a warning is nearer than the estimate and of another class, by the
     model itself: it refutes a floor, and makes a ceiling loose (FF505)."""
     for warning in estimate["warnings"]:
         if warning["code"] in POINTS and warning["witness"]:
             point = torch.tensor(results.array(warning["witness"])).reshape(x.shape)
             away = float(vector_norm((point.double() - x.double())[None], estimate["norm"]))
-            if away < estimate["radius"] and int(classes(_logits(model, point.to(x.dtype)[None]))) != label:
+            if away < estimate["radius"] and int(classes(logits_of(model, point.to(x.dtype)[None]))) != label:
                 return True
     return False
 
@@ -129,7 +129,7 @@ def contradicted(model: nn.Module, x: Tensor, label: int, radius: float, norm: s
     except (RuntimeError, TypeError):
         wide = model
     with torch.no_grad():
-        count = max(2, _logits(model, x[None]).shape[1])
+        count = max(2, logits_of(model, x[None]).shape[1])
     generator = torch.Generator().manual_seed(0)
     start = x.double()[None]
     reach = radius * (1 - 1e-6)
@@ -139,13 +139,13 @@ def contradicted(model: nn.Module, x: Tensor, label: int, radius: float, norm: s
         delta = _inside(start, away * reach, reach, norm)
         for step in range(STEPS):
             delta.requires_grad_(True)
-            logits = wide(start + delta) if wide is not model else _logits(model, (start + delta).float())
+            logits = wide(start + delta) if wide is not model else logits_of(model, (start + delta).float())
             if logits.shape[1] == 1:
                 logits = torch.cat([torch.zeros_like(logits), logits], 1)
             margin = logits[:, label] - logits[:, target]
             (slope,) = torch.autograd.grad(margin.sum(), delta)
             with torch.no_grad():
-                asked = classes(_logits(model, (start + delta).to(x.dtype)))
+                asked = classes(logits_of(model, (start + delta).to(x.dtype)))
                 if bool((asked != label).any()):
                     return True
                 length = 2 * reach * 0.93**step
