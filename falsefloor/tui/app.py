@@ -62,6 +62,7 @@ SCREENS = {
     "review": "review:Review",
     "runs": "runs:Runs",
     "text": "text:TextPage",
+    "lines": "text:LinesPage",
     "warnings": "warnings:Warnings",
 }
 """Where a page is; it is imported when it is first shown."""
@@ -306,8 +307,8 @@ class Workbench(App[None]):
             self.show("warnings", run)
 
     def open_diagnosis(self, run: RunDir) -> None:
-        width = self.size.width - 3
-        self.show("text", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width), False)
+        width = self.size.width - 4
+        self.show("lines", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width))
 
     def open_log(self, run: RunDir) -> None:
         self.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))

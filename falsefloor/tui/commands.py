@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError, UsageError, did_you_mean
+from falsefloor.report.text import STYLES
 from falsefloor.store.reader import RunReader, reading
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
+from falsefloor.tui.themes import Line
 
 if TYPE_CHECKING:
     from falsefloor.study.study import Study
@@ -105,22 +107,22 @@ def replay(run: RunDir, finding: str) -> tuple[bool, list[str]]:
     return bool(answer["replays"]), replayed(answer)
 
 
-def diagnosis(run: RunDir, *, width: int) -> str:
-    """What a run says of its models' gradients, as text of a width."""
+def diagnosis(run: RunDir, *, width: int) -> list[Line]:
+    """What a run says of its models' gradients, in lines of a width."""
     from rich.console import Console
 
     from falsefloor.report.diagnosis import diagnose
-    from falsefloor.report.diagnosis_page import DiagnosisPage
+    from falsefloor.report.diagnosis_page import TITLE, DiagnosisPage
 
-    file = io.StringIO()
-    console = Console(
-        file=file, width=max(40, width), color_system=None, force_terminal=False, highlight=False
-    )
+    tones = {looks: word for word, looks in STYLES.items()} | {TITLE: "heading", "dim": "dim"}
+    console = Console(file=io.StringIO(), width=max(40, width))
+    lines: list[Line] = []
     with reading(run) as reader:
         for one in diagnose(reader):
-            console.print(DiagnosisPage(one, run.id))
-            console.print()
-    return file.getvalue() or "This run has no estimates yet."
+            for text in DiagnosisPage(one, run.id).__rich_console__(console, console.options):
+                lines.append((text.plain, tones.get(str(text.style), "")))
+            lines.append(("", ""))
+    return lines or [("This run has no estimates yet.", "")]
 
 
 def retag(run: RunDir, tag: str) -> str:

@@ -184,6 +184,10 @@ async def test_a_run_gets_another_tag_and_its_diagnosis_is_told(opened: Any, run
         await shows(pilot, " d2 ")
         await pilot.press("D")
         await shows(pilot, "diagnosis of run 7f3a0000", "staircase:c=255")
+        headings = [str(span.style) for span in pilot.app.screen.query_one("#told").content.spans]
+        assert "bold $primary" in headings, "titles stand out"
+        await pilot.press("y")
+        assert "What is claimed" in pilot.app.clipboard
 
 
 async def test_every_code_is_explained_from_any_page(opened: Any, run: RunDir) -> None:

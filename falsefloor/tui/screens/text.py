@@ -1,41 +1,42 @@
-"""A page of plain text: the worker's log, a traceback."""
+"""Pages to read: a text that grows, as the worker's log, and lines with their tones, as a diagnosis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Log
+from textual.widgets import Log, Static
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean, clean_lines
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page
+from falsefloor.tui.themes import Line, styled
 
 
 class TextPage(Page):
-    """Shows what `read` returns: with ``follow`` its end, read again while the page is open."""
+    """Shows what `read` returns, again and again while the page is open: always its end."""
 
     WHERE = "text"
     PARTS = ("text",)
     AUTO_FOCUS: ClassVar[str] = "Log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("text")
 
-    def __init__(self, title: str, read: Callable[[], str], follow: bool = True) -> None:
+    def __init__(self, title: str, read: Callable[[], str]) -> None:
         super().__init__()
-        self._title, self._read, self._follow = title, read, follow
+        self._title, self._read = title, read
         self._text, self._reading = "", False
 
     def body(self) -> Iterable[Widget]:
-        yield Log(highlight=False, id="text", auto_scroll=self._follow)
+        yield Log(highlight=False, id="text")
 
     def opened(self) -> None:
         self.head([(clean(self._title), "")])
         self._look()
-        if self._follow:
-            self.set_interval(1.0, self._look)
+        self.set_interval(1.0, self._look)
 
     def _look(self) -> None:
         if self._reading:
@@ -69,3 +70,40 @@ class TextPage(Page):
 
     def action_copy(self) -> None:
         self.bench.copy(self._text, "the text")
+
+
+class LinesPage(Page):
+    """Shows lines that are read once; their texts are clean."""
+
+    WHERE = "text"
+    PARTS = ("lines", "told")
+    AUTO_FOCUS: ClassVar[str] = "VerticalScroll"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("text")
+
+    def __init__(self, title: str, read: Callable[[], Sequence[Line]]) -> None:
+        super().__init__()
+        self._title, self._read = title, read
+        self._lines: Sequence[Line] = ()
+
+    def body(self) -> Iterable[Widget]:
+        with VerticalScroll(id="lines"):
+            yield Static("", id="told", markup=False)
+
+    def opened(self) -> None:
+        self.head([(clean(self._title), "")])
+
+        def read() -> Sequence[Line]:
+            try:
+                return self._read()
+            except FalsefloorError as error:
+                return [(clean_lines(str(error)), "error")]
+
+        self.bench.do(read, self._show)
+
+    def _show(self, lines: Sequence[Line]) -> None:
+        if self.standing:
+            self._lines = lines
+            self.query_one("#told", Static).update(styled(lines))
+
+    def action_copy(self) -> None:
+        self.bench.copy("\n".join(text for text, _ in self._lines), "the text")
