@@ -165,6 +165,14 @@ def clock(seconds: float) -> str:
     return f"{days}d {shown}" if days else shown
 
 
+def size(count: float) -> str:
+    """Bytes: 950 B, 1.2 MB."""
+    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= of:
+            return f"{count / of:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
 def roughly(seconds: float) -> str:
     """A duration in one unit: 40 s, 3 min, 2.5 h, 4 days."""
     if seconds < 90:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,10 @@ class RunWriter:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         self._path = path
         self._judge = judge
+
+    def free(self) -> int:
+        """Bytes that the disk has left."""
+        return shutil.disk_usage(self._path.parent).free
 
     def close(self) -> None:
         """Leave one file behind where the run has ended, unless a viewer is still attached to it."""

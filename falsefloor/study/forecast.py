@@ -20,6 +20,9 @@ from falsefloor.study.units import Series, series_of
 
 LONG = 300.0
 """Seconds from which on a forecast says what brings it down."""
+KEPT = 16
+"""Arrays of an input's size that are stored of it in each masker and norm: five pairs of points with steep
+secants, the input, a counterexample, a witness, and what was met on the way."""
 BUSY = 1.5
 """How many times as long a pass took beside others, from where on that is said."""
 WORTH = 0.7
@@ -107,7 +110,8 @@ COUNTED: Mapping[str, Callable[[Asked], Passes]] = {
 class Forecast:
     """Seconds an input, by model and the label of what is computed ("" for observing); how many inputs.
 
-    unknown: labels that nothing is known of. busy: how many times as long the slowest-served model waited.
+    unknown: labels that nothing is known of. room: bytes on the disk. busy: how many times as long a pass of
+    the slowest-served model took beside others.
     """
 
     each: Mapping[str, Mapping[str, float]]
@@ -115,6 +119,7 @@ class Forecast:
     counts: Mapping[str, int]
     unknown: Sequence[str]
     busy: float = 1.0
+    room: float = 0.0
 
     def by(self) -> dict[str, float]:
         """Seconds by what is computed, over all models, maskers, norms and inputs."""
@@ -137,6 +142,7 @@ class Forecast:
             "by": self.by(),
             "each": {model: dict(each) for model, each in self.each.items()},
             "unknown": list(self.unknown),
+            "room": self.room,
         }
 
 
@@ -145,14 +151,17 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
     each: dict[str, dict[str, float]] = {}
     cells: dict[str, dict[str, int]] = {}
     unknown: list[str] = []
+    room = 0.0
     for name, facts in models.items():
+        mine = [one for one in series if one.model.name == name]
+        subjects = len({one.place.subject for one in mine})
+        room += KEPT * 4 * math.prod(facts["shape"]) * int(facts["count"]) * subjects
         pace = facts.get("pace") or {}
         if not pace:
             continue
-        mine = [one for one in series if one.model.name == name]
         each[name], cells[name] = (
             {"": _seconds(observing(math.prod(facts["shape"])), pace)},
-            {"": len({one.place.subject for one in mine})},
+            {"": subjects},
         )
         found: dict[str, list[float]] = {}
         for one in mine:
@@ -171,7 +180,8 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
         for label, seconds in found.items():
             each[name][label], cells[name][label] = math.fsum(seconds) / len(seconds), len(seconds)
     busy = max((models[name]["pace"].get("busy", 1.0) for name in each), default=1.0)
-    return Forecast(each, cells, {name: int(models[name]["count"]) for name in each}, unknown, busy)
+    counts = {name: int(models[name]["count"]) for name in each}
+    return Forecast(each, cells, counts, unknown, busy, room)
 
 
 def _seconds(passes: Passes, pace: Mapping[str, float]) -> float:

@@ -9,14 +9,6 @@ from falsefloor.study.grammar import parse_stack, show_value
 SHORT = {"finite-difference": "fin.diff", "sigmoid-staircase": "sigstair", "straight-through": "through"}
 
 
-def size(count: int) -> str:
-    """Bytes: 950 B, 1.2 MB."""
-    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= of:
-            return f"{count / of:.3g} {unit}"
-    return f"{count} B"
-
-
 def many(count: int, noun: str) -> str:
     """1 input, 2,300 inputs."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from falsefloor.plugins import Catalogue
-from falsefloor.report.text import roughly
+from falsefloor.report.text import roughly, size
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
@@ -28,6 +28,8 @@ CRASHES = 1
 """How often a unit whose process died is tried again: an accident is not the unit's fault, a habit is."""
 SAID = 20.0
 """Seconds from which on a forecast is worth a line; it is stored whatever it says."""
+ROOM = 0.5
+"""Of the free disk, from where on it is said how much a run may store."""
 MOVE = 0.2
 """Seconds between writes of what moves."""
 WAIT = 0.25
@@ -122,7 +124,15 @@ class Drive:
         """Say what the study will cost, and what brings it down, before it is spent."""
         expected = forecast(self.study, self.series, models)
         self.writer.set_meta(forecast=expected.stored())
-        if expected.seconds < SAID or not self._queue:
+        if not self._queue:
+            return
+        if expected.room > ROOM * (free := self.writer.free()):
+            self.writer.event(
+                "forecast",
+                f"it may store {size(expected.room)}, and {size(free)} are free where runs are kept:"
+                " fewer inputs, maskers or norms, or another store (FALSEFLOOR_STORE).",
+            )
+        if expected.seconds < SAID:
             return
         parts = sorted(expected.by().items(), key=lambda part: -part[1])
         told = [f"{label or 'observing'} {roughly(took)}" for label, took in parts]

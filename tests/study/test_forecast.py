@@ -66,3 +66,16 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
     series = series_of(asked, catalogue())
     assert list(forecast(asked, series, {"digits:mlp": facts()}).unknown) == ["milp"]
     assert forecast(asked, series, {"digits:mlp": facts(pace={})}).seconds == 0
+
+
+def test_what_is_stored_grows_with_inputs_their_size_maskers_and_norms() -> None:
+    def room(of: Study, **given: Any) -> float:
+        name = of.models[0].name
+        return forecast(of, series_of(of, catalogue()), {name: facts(**given)}).room
+
+    once = room(study(), shape=[3, 224, 224], count=1)
+    assert once == pytest.approx(9.634e6, rel=0.01), "what a run of EfficientNet on one photograph stored"
+    assert room(study(norms=["linf", "l2"], maskers=["none", "staircase:c=255"]), count=20) == pytest.approx(
+        80 * room(study(), count=1)
+    )
+    assert room(study(), pace={}) > 0, "whatever the pace"

@@ -116,3 +116,14 @@ def test_a_cancelled_run_says_how_much_of_it_was_computed(tmp_path: Path, recove
 def test_what_failed_is_not_done(tmp_path: Path) -> None:
     last = computed(RunDir(tmp_path), unit=broken_attack, trap=False)[-1]
     assert last.units() == {"done": 6, "total": 8, "failed": 2, "cancelled": 0, "planned": 0}
+
+
+def test_a_run_that_may_fill_the_disk_says_so_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunWriter, "free", lambda _self: 20_000)
+    run = RunDir(tmp_path)
+    computed(run, maskers=["none"], trap=False)
+    with RunReader(run) as reader:
+        (said,) = [row["message"] for row in reader.events() if row["kind"] == "forecast"]
+    assert "may store 12.3 kB, and 20 kB are free" in said

@@ -10,7 +10,7 @@ from textual import on
 from textual.binding import BindingType
 
 from falsefloor.errors import StoreError, UsageError
-from falsefloor.report.text import Glyphs, clean, outcome, roughly, share
+from falsefloor.report.text import Glyphs, clean, outcome, roughly, share, size
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.run_dir import RunDir, list_dirs
 from falsefloor.study.file import study_from
@@ -118,7 +118,7 @@ class Runs(ListPage[RunLine]):
                 (f"{first.id} with {self.bench.glyphs.ellipsis} (c)" if first else "", "strong"),
                 (words.many(len(lines), "run"), ""),
                 (f"{live} under way" if live else "", "live"),
-                (f"{words.size(total)} on disk", "quiet"),
+                (f"{size(total)} on disk", "quiet"),
                 (
                     f"{len(self.bench.deleted)} deleted when the app closes" if self.bench.deleted else "",
                     "quiet",
@@ -145,7 +145,7 @@ class Runs(ListPage[RunLine]):
             yield Cell(f"{units[state]:,}" if units[state] else "", "dim", float(units[state]))
         yield Cell(roughly(age), "dim", age)
         yield Cell(roughly(info.seconds), "dim", info.seconds)
-        yield Cell(words.size(line.size), "dim", float(line.size))
+        yield Cell(size(line.size), "dim", float(line.size))
         yield Cell(clean(info.tag), "", info.tag or None)
         yield Cell(clean(models), "dim", models)
 
