@@ -162,7 +162,9 @@ class Clever:
             decisions[radius] = view, lead, decision
             bracket.note(radius, decision.floor.radius, decision.ball_slope)
             progress.reached(bracket.low)
-            ahead = (ratios(view.margin, ball.largest[:, -1]) < _AHEAD * radius).nonzero().flatten()
+            # a fit may have failed the ball although no slope in it did
+            steep = torch.maximum(ball.largest[:, -1].double(), decision.slopes)
+            ahead = (ratios(view.margin, steep) < _AHEAD * radius).nonzero().flatten()
             if radius == bracket.high and len(ahead) < len(view.targets):
                 view, lead = view.only(ahead), lead.only(ahead)
                 path = path and path.only(view, lead.gradients, ahead)

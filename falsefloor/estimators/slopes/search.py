@@ -87,9 +87,8 @@ class Bracket:
 
     A fixed radius is one ball, ``top``. An auto radius begins at ``near``, where the linearised margin
     crosses zero, or at ``top`` where it does not, rises by 2, 4, 16 and so on while balls pass, and closes in
-    between what passes and what fails. Nothing
-    but the estimator's own slopes decides. ``tried`` is the floor and the slope that each ball gave, in
-    order; a floor equal to its ball passed.
+    between what passes and what fails. Nothing but the estimator's own slopes decides. ``tried`` is the floor
+    and the slope that each ball gave, in order; a floor equal to its ball passed.
     """
 
     top: float
