@@ -20,7 +20,7 @@ likelihood's at 95 %.
                                 [--store limits.json]
 
 `--at` moves needles, slabs and shells nearer or farther. With `--store` a call goes on where one stopped, and
-prints every cell that it asked for.
+prints every cell that it was asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import argparse
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -149,14 +148,11 @@ def fitted(sizes: list[float], found: list[bool], *, distance: bool) -> tuple[fl
     return tuple(one if distance else math.exp(one) for one in ends)  # type: ignore[return-value]
 
 
-def cell(family: str, count: int, *, norm: Norm, at: float, trials: int) -> dict[str, Any]:
-    """One family in one dimension."""
-    distance, (low, high) = family in DISTANCES, RANGES[family]
+def tried(family: str, trials: int) -> list[float]:
+    """The sizes, spread over the family's range."""
+    low, high = RANGES[family]
     shares = [n / (trials - 1) for n in range(trials)]
-    sizes = [low + s * (high - low) if distance else low * (high / low) ** s for s in shares]
-    found = [met(family, size, count, seed, norm=norm, at=at) for seed, size in enumerate(sizes)]
-    half, least, most = fitted(sizes, found, distance=distance)
-    return {"half": half, "low": least, "high": most, "sizes": sizes, "found": found}
+    return [low + s * (high - low) if family in DISTANCES else low * (high / low) ** s for s in shares]
 
 
 def main() -> None:
@@ -170,17 +166,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     store: Path | None = options.store
-    known = json.loads(store.read_text()) if store and store.exists() else {}
+    known: dict[str, list[bool]] = json.loads(store.read_text()) if store and store.exists() else {}
     for count in options.sizes:
         for family in options.families:
-            name = f"{options.norm} at {options.at} {family} {count} x{options.trials}"
-            if name not in known:
-                known[name] = cell(family, count, norm=options.norm, at=options.at, trials=options.trials)
+            sizes = tried(family, options.trials)
+            found = known.setdefault(f"{options.norm} at {options.at} {family} {count} x{len(sizes)}", [])
+            for seed in range(len(found), len(sizes)):
+                found.append(met(family, sizes[seed], count, seed, norm=options.norm, at=options.at))
                 if store:
                     store.write_text(json.dumps(known, indent=1) + "\n")
-            made = known[name]
-            half, low, high, found = (made[key] for key in ("half", "low", "high", "found"))
             curve = "".join("#" if hit else "." for hit in found)
+            half, low, high = fitted(sizes, found, distance=family in DISTANCES)
             told = f"{half:8.2g} ({low:.2g} to {high:.2g}), {sum(found)}/{len(found)}"
             print(f"{options.norm:4} {count:5} {family:7} {told}  {curve}", flush=True)
 

@@ -9,7 +9,7 @@ coordinates of a cube, needles that are cubes in 4 coordinates: how many are fou
 within a factor of three.
 
     python benchmarks/share.py coverage [--draws 1000] [--points 1000]
-    python benchmarks/share.py splitting [--repeats 20] [--particles 500] [--moves 10]
+    python benchmarks/share.py splitting [--repeats 20] [--kinds …]
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=500)
     parser.add_argument("--moves", type=int, default=10)
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 784])
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.what == "coverage":
@@ -152,8 +153,8 @@ def main() -> None:
                 )
         return
     for size in options.sizes:
-        for kind, least in KINDS.items():
-            for volume in (one for one in VOLUMES if one >= least):
+        for kind in options.kinds:
+            for volume in (one for one in VOLUMES if one >= KINDS[kind]):
                 start = time.process_time()
                 found, near, queries = splitting(
                     *(size, volume),

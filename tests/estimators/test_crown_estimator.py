@@ -14,13 +14,14 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.estimators.crown import Crown
 from falsefloor.estimators.crown.network import read_network
+from falsefloor.estimators.crown.search import Look, Question, certified
 from falsefloor.estimators.milp import Milp
 from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.numerics.balls import sample
-from falsefloor.numerics.crown import relax
+from falsefloor.numerics.crown import Heads, relax
 from falsefloor.numerics.envelopes import curve
-from falsefloor.numerics.nodes import evaluate
+from falsefloor.numerics.nodes import chain, evaluate
 from falsefloor.numerics.region import region
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
@@ -258,6 +259,24 @@ def test_behind_a_staircase_it_stays_below_the_exact_distance(mode: str) -> None
     proved = _run(subject, inputs, "linf").radius
     assert bool((proved <= exact).all())
     assert float((proved / exact).median()) > 0.5
+
+
+def test_a_class_behind_in_one_ball_is_asked_about_again_in_a_larger_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scripted(asked: Question, targets: Tensor, *, radius: float, work: float, steps: int) -> Look:
+        # optimised slopes prove class 1 farther than the first look did, and class 2 no farther
+        loss = torch.tensor([0.0, 0.8 if steps else 1.2, 0.9], dtype=torch.float64)[targets]
+        ahead = (1 / loss) if work else torch.full_like(loss, 2.2)
+        return Look(radius, 1 - loss * radius, ahead.clamp_max(asked.cap), 0)
+
+    monkeypatch.setattr("falsefloor.estimators.crown.search.look", scripted)
+    logits = (torch.zeros(3, 1, dtype=torch.float64), torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))
+    nodes, none = chain([logits]), torch.zeros(1, dtype=torch.float64)
+    asked = Question(
+        *(nodes, Heads(nodes), none, none - 9, none + 9, "linf", 0), least=0.0, cap=9.0, work=1.0, steps=1
+    )
+    assert 1.0 < certified(asked).radius <= 1 / 0.9
 
 
 def test_a_domain_without_another_class_is_proved_to_its_end() -> None:

@@ -122,15 +122,17 @@ def certified(asked: Question) -> Certified:
     """The largest radius up to ``cap`` that is proved."""
     found = Certified()
     centre = evaluate(asked.nodes, asked.centre.unsqueeze(0))[0]
-    targets = torch.tensor([k for k in range(len(centre)) if k != asked.label])
-    whole = max(float((centre[asked.label] - centre[targets]).amin()) - asked.least, 0.0)
-    first = look(asked, targets, radius=FIRST * asked.cap, work=0.0, steps=0)
+    every = torch.tensor([k for k in range(len(centre)) if k != asked.label])
+    open_, behind = every, math.inf
+    whole = max(float((centre[asked.label] - centre[every]).amin()) - asked.least, 0.0)
+    first = look(asked, every, radius=FIRST * asked.cap, work=0.0, steps=0)
     linear = max(float(first.ahead.amin()), FIRST * asked.cap)
-    found.target = int(targets[first.ahead.argmin()])
+    found.target = int(every[first.ahead.argmin()])
     trail = Trail(whole, whole / linear, asked.cap)
     radius, least, most = GUESS[asked.norm] * linear, 0.0, math.inf
     for count in range(LOOKS):
         steps = asked.steps if count else 0
+        targets = open_ if radius <= behind else every
         seen = look(asked, targets, radius=radius, work=asked.work, steps=steps)
         found.looks += 1
         if seen.proved > found.radius:
@@ -143,9 +145,9 @@ def certified(asked: Question) -> Certified:
             least = max(least, radius)
         elif count or not asked.steps:
             most = min(most, radius)
-        # whoever is proved behind all over this ball is so in every smaller one
+        # whoever is proved behind all over this ball is so in every smaller one, and in no larger one
         if end < radius:
-            targets = targets[seen.lead < 0]
+            open_, behind = targets[seen.lead < 0], radius
         if found.radius >= (1 - CLOSE) * end and (steps or not asked.steps):
             break
         if not count:
