@@ -17,7 +17,7 @@ from falsefloor.engine.identity import calibrated, files_of
 from falsefloor.engine.pace import pace
 from falsefloor.engine.prepare import Prepared, load, prepare
 from falsefloor.engine.surroundings import undisturbed
-from falsefloor.engine.untouched import Pool, Untouched, moved_by_itself
+from falsefloor.engine.untouched import Place, Pool, Untouched, moved_by_itself
 from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
@@ -141,18 +141,28 @@ class Session:
         """Let a unit's subject be made anew for the next one."""
         key = canonical([spec["model"], spec["inputs"], spec["stack"]])
         if (noted := self._noted.pop(key, None)) is not None:
-            noted.restore_classes()
+            noted.restore()  # for a module that stands for its own copy
             self._subjects.pop(key, None)
 
-    def touched(self, task: Task, *, calls: int) -> list[str]:
+    def changed(self, task: Task) -> dict[Place, str]:
+        """What of a unit's subject is not as it was, as far as that can be told while a stranger's changes
+        of this process are not put back: some are both."""
+        try:
+            return self._noted[canonical([task.spec[key] for key in ("model", "inputs", "stack")])].changes()
+        except Exception:
+            return {}
+
+    def touched(self, task: Task, before: Mapping[Place, str], *, calls: int) -> list[str]:
         """What of a unit's subject was changed by who was given it, in words; it is made anew then.
+
+        before: what ``changed`` told while the process was not put back.
 
         What the model changes itself, when it is asked as often (``calls``), is no sign of anything.
         """
         spec = task.spec
         key = canonical([spec["model"], spec["inputs"], spec["stack"]])
         noted = self._noted[key]
-        if not (changes := noted.changes()):
+        if not (changes := {**before, **noted.changes()}):
             return []
         noted.restore_classes()
         made = self._composed(spec["model"], spec["inputs"], spec["stack"])
@@ -162,6 +172,7 @@ class Session:
         noted.ignored |= own
         if not (blamed := {place: words for place, words in changes.items() if words and place not in own}):
             return []
+        noted.restore()
         del self._subjects[key]
         self.subject(spec["model"], spec["inputs"], spec["stack"])
         self._noted[key].ignored = noted.ignored

@@ -7,15 +7,17 @@ estimators of one model share it, and `evaluate` shares its caller's.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import ctypes
+import decimal
 import faulthandler
 import functools
 import gc
-import operator
+import locale
+import logging
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -28,12 +30,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from falsefloor.engine import replaced
+
 _C: Any = torch._C
 _cuda: Any = torch.cuda
 _libm: Any = functools.cache(lambda: ctypes.CDLL(None))
+_LIMITS: tuple[int, ...] = tuple(
+    getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")
+)
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_num_threads, torch.set_num_threads),
+    # whoever leaves it on keeps it on: what is put over it is kept as well
+    (torch.is_inference_mode_enabled, lambda on: _KEPT.append(_C._InferenceMode(on))),
+    (lambda: _saved(), lambda before: _put_saved(before)),
+    (_C._is_multithreading_enabled, _C._set_multithreading_enabled),
+    (_C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled),
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (
         lambda: (_C._get_deterministic_algorithms(), _C._get_deterministic_algorithms_warn_only()),
@@ -44,6 +56,7 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     (lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)),
     (lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)),
+    (lambda: torch.get_autocast_dtype("cpu"), lambda kind: torch.set_autocast_dtype("cpu", kind)),
     (_C._get_cudnn_enabled, _C._set_cudnn_enabled),
     (_C._get_cudnn_benchmark, _C._set_cudnn_benchmark),
     (_C._get_cudnn_deterministic, _C._set_cudnn_deterministic),
@@ -52,18 +65,35 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (lambda: 5e-324 * _ONE == 0.0, torch.set_flush_denormal),
     (lambda: _libm().fegetround(), lambda how: _libm().fesetround(how)),
     (np.geterr, lambda how: np.seterr(**how)),
+    (np.getbufsize, np.setbufsize),
+    (lambda: decimal.getcontext().__reduce__()[1], lambda how: decimal.setcontext(decimal.Context(*how))),
+    (lambda: locale.setlocale(locale.LC_ALL), lambda how: locale.setlocale(locale.LC_ALL, how)),
+    (lambda: logging.root.manager.disable, logging.disable),
+    (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     (sys.getrecursionlimit, sys.setrecursionlimit),
     (sys.getswitchinterval, sys.setswitchinterval),
     (sys.gettrace, sys.settrace),
     (sys.getprofile, sys.setprofile),
+    (gc.get_threshold, lambda how: gc.set_threshold(*how)),
     (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     (faulthandler.is_enabled, lambda on: faulthandler.enable() if on else faulthandler.disable()),
     (lambda: _umask(), os.umask),
     (os.getcwd, os.chdir),
+    (lambda: [resource.getrlimit(one) for one in _LIMITS], lambda before: _put_limits(before)),
+    (lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda mask: _put_mask(mask)),
+    (lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)),
+    (threading.gettrace, threading.settrace),
+    (threading.getprofile, threading.setprofile),
 )
 """How a setting is asked for and set; what this version of a library cannot answer is left alone."""
 _ONE = 1.0
-_STREAMS = ("stdin", "stdout", "stderr", "excepthook", "unraisablehook", "displayhook")
+_KEPT: list[Any] = []
+_OF_SYS = (
+    "stdin", "stdout", "stderr", "excepthook", "unraisablehook", "displayhook", "breakpointhook",
+    "executable",
+)  # fmt: skip
+_LISTS = ("path", "meta_path", "path_hooks", "argv")
+_UNKNOWN = object()
 _SIGNALS = tuple(
     getattr(signal, name)
     for name in (
@@ -72,11 +102,6 @@ _SIGNALS = tuple(
     )
 )  # fmt: skip
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-_NAMESPACES: tuple[Any, ...] = (
-    torch, torch.nn.functional, torch.autograd, torch.linalg, torch.Tensor, torch.nn.Module, np, np.random,
-    np.linalg, random, builtins, os, time,
-)  # fmt: skip
-"""Where a replaced function would be everybody's. Names that are added to a module are left there."""
 _HOOKS = tuple(
     value
     for name, value in vars(torch.nn.modules.module).items()
@@ -90,8 +115,38 @@ def _umask() -> int:
     return now
 
 
-def _modes() -> int:
-    return int(_C._len_torch_function_stack())
+def _put_mask(mask: set[Any]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _put_limits(before: list[tuple[int, int]]) -> None:
+    for one, limits in zip(_LIMITS, before, strict=True):
+        if resource.getrlimit(one) != limits:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(one, limits)
+
+
+def _saved() -> tuple[Any, ...]:
+    """The functions that tensors kept for a backward pass go through, and why there may be none."""
+    own = _C._autograd
+    return own._top_saved_tensors_default_hooks(False), own._saved_tensors_hooks_get_disabled_error_message()
+
+
+def _put_saved(before: tuple[Any, ...]) -> None:
+    own, (top, disabled) = _C._autograd, before
+    if disabled is None:
+        own._saved_tensors_hooks_enable()
+    while (now := _saved()[0]) not in (None, top):
+        own._pop_saved_tensors_default_hooks()
+    if now is None and top is not None:
+        own._push_saved_tensors_default_hooks(*top)
+
+
+_STACKS: tuple[tuple[Callable[[], int], Callable[[], Any]], ...] = (
+    (_C._len_torch_function_stack, _C._pop_torch_function_stack),
+    (_C._len_torch_dispatch_stack, lambda: _C._pop_torch_dispatch_stack(None)),
+)
+"""Modes that see every operation: how many are on, and how the last is left."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +155,19 @@ class Surroundings:
 
     settings: tuple[Any, ...]
     generators: tuple[Any, Any, Any, list[Any]]
-    namespaces: tuple[Mapping[str, Any], ...]
+    modules: Mapping[str, Any]
     environment: Mapping[str, str]
-    streams: tuple[Any, ...]
-    path: tuple[str, ...]
+    of_sys: tuple[Any, ...]
+    lists: tuple[tuple[list[Any], tuple[Any, ...]], ...]
     handlers: tuple[Any, ...]
     timers: tuple[Any, ...]
     filters: tuple[Any, ...]
     warned: tuple[Any, ...]
     hooks: tuple[Mapping[Any, Any], ...]
-    modes: int
+    modes: tuple[int, ...]
     device: torch.device | None
     files: tuple[tuple[int, int] | None, ...] = ()
+    opened: tuple[bool, ...] = ()
     held: list[int] = field(default_factory=list)
 
     @staticmethod
@@ -124,42 +180,54 @@ class Surroundings:
                 random.getstate(),
                 torch.cuda.get_rng_state_all() if _cuda.is_initialized() else [],
             ),
-            namespaces=tuple(dict(vars(one)) for one in _NAMESPACES),
+            modules=replaced.note(),
             environment=dict(os.environ),
-            streams=tuple(getattr(sys, name) for name in _STREAMS),
-            path=tuple(sys.path),
+            of_sys=tuple(getattr(sys, name) for name in _OF_SYS),
+            lists=tuple((getattr(sys, name), tuple(getattr(sys, name))) for name in _LISTS),
             handlers=tuple(signal.getsignal(one) for one in _SIGNALS),
             timers=tuple(signal.getitimer(one) for one in _TIMERS),
             filters=tuple(warnings.filters),
             warned=(warnings.filters, warnings.showwarning, warnings.warn),
             hooks=tuple(dict(one) for one in _HOOKS),
-            modes=_modes(),
+            modes=tuple(count() for count, _ in _STACKS),
             device=_default_device(),
             files=tuple(_file(number) for number in range(3)),
+            opened=tuple(not getattr(one, "closed", True) for one in (sys.stdin, sys.stdout, sys.stderr)),
             held=[_held(number) for number in range(3)],
         )
 
-    def restore(self) -> None:
-        """Put back what is not as it was. Never raises: what cannot be put back stays as it is."""
+    def restore(self) -> bool:
+        """Put back what is not as it was. Never raises: what cannot be put back stays as it is.
+
+        Returns whether nothing stayed.
+        """
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000))
-        for one, before in zip(_NAMESPACES, self.namespaces, strict=True):
-            _put_back(one, before)
+        replaced.put_back(self.modules)
         for how in (
-            self._restore_settings, self._restore_generators, self._restore_streams, self._restore_signals,
-            self._restore_warnings, self._restore_torch, self._restore_files,
+            self._restore_torch, self._restore_generators, self._restore_of_sys, self._restore_environment,
+            self._restore_signals, self._restore_warnings, self._restore_files,
         ):  # fmt: skip
             with contextlib.suppress(Exception):
                 how()
+        return self._restore_settings()
 
-    def _restore_settings(self) -> None:
-        for (ask, put), before in zip(_SETTINGS, self.settings, strict=True):
-            if before is not None and _asked(ask) != before:
-                with contextlib.suppress(Exception):
-                    put(before)
+    def _restore_settings(self) -> bool:
+        left = [
+            (ask, put, before)
+            for (ask, put), before in zip(_SETTINGS, self.settings, strict=True)
+            if before is not _UNKNOWN and _asked(ask) != before
+        ]
+        for _, put, before in left:
+            with contextlib.suppress(Exception):
+                put(before)
+        return not _KEPT and all(_asked(ask) == before for ask, _, before in left)
+
+    def _restore_environment(self) -> None:
         if dict(os.environ) != self.environment:
             for name in {*os.environ} - {*self.environment}:
                 del os.environ[name]
             os.environ.update(self.environment)
+            time.tzset()
 
     def _restore_generators(self) -> None:
         torch_state, numpy_state, python_state, cards = self.generators
@@ -169,12 +237,14 @@ class Surroundings:
         if cards:
             torch.cuda.set_rng_state_all(cards)
 
-    def _restore_streams(self) -> None:
-        for name, before in zip(_STREAMS, self.streams, strict=True):
+    def _restore_of_sys(self) -> None:
+        for name, before in zip(_OF_SYS, self.of_sys, strict=True):
             if getattr(sys, name, None) is not before:
                 setattr(sys, name, before)
-        if tuple(sys.path) != self.path:
-            sys.path[:] = self.path
+        for name, (own, held) in zip(_LISTS, self.lists, strict=True):
+            if getattr(sys, name, None) is not own or tuple(own) != held:
+                own[:] = held
+                setattr(sys, name, own)
 
     def _restore_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -195,19 +265,23 @@ class Surroundings:
         warnings.showwarning, warnings.warn = show, warn
 
     def _restore_torch(self) -> None:
-        for one, before in zip(_HOOKS, self.hooks, strict=True):
-            if dict(one) != before:
+        for (count, leave), before in zip(_STACKS, self.modes, strict=True):
+            while count() > before:
+                leave()
+        for one, hooks in zip(_HOOKS, self.hooks, strict=True):
+            if dict(one) != hooks:
                 one.clear()
-                one.update(before)
+                one.update(hooks)
         if _default_device() != self.device:
             torch.set_default_device(self.device)
-        while _modes() > self.modes:
-            _C._pop_torch_function_stack()
 
     def _restore_files(self) -> None:
         for number, (before, held) in enumerate(zip(self.files, self.held, strict=True)):
             if before is not None and _file(number) != before:
                 os.dup2(held, number)
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            if self.opened[number] and getattr(sys, name).closed:
+                setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
     def forget(self) -> None:
         """Close what was held open for `restore`."""
@@ -232,7 +306,7 @@ def _asked(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except Exception:
-        return None
+        return _UNKNOWN
 
 
 def _default_device() -> torch.device | None:
@@ -253,20 +327,3 @@ def _held(number: int) -> int:
         return os.dup(number)
     except OSError:
         return -1
-
-
-def _put_back(one: Any, before: Mapping[str, Any]) -> None:
-    """What a module or class held under each name; of names that came, those that hide an inherited one."""
-    now = vars(one)
-    is_class = isinstance(one, type)
-    if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
-        return
-    for name, value in before.items():
-        if now.get(name, one) is not value and (is_class or not name.startswith("_")):
-            with contextlib.suppress(AttributeError, TypeError):
-                setattr(one, name, value)
-    if is_class:
-        inherited = {name for base in one.__mro__[1:] for name in vars(base)}
-        for name in [name for name in now if name not in before and name in inherited]:
-            with contextlib.suppress(AttributeError, TypeError):
-                delattr(one, name)

@@ -51,7 +51,7 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         # where features are fixed, or one class is the target, each input has a subject of its own
         parts = [range(n, n + 1) for n in chunk] if prepared.alone else [chunk]
         result = replace(
-            _joined([_part(spec, session, sink, numbers) for numbers in parts]),
+            _joined([_part(spec, session, sink, numbers, before) for numbers in parts]),
             key=key,
             fingerprint=fingerprint(spec, session.fingerprint(spec["model"], spec["inputs"])),
         )
@@ -59,19 +59,23 @@ def run_unit(spec: Mapping[str, Any], session: Session, sink: Sink) -> UnitResul
         session.forget(spec)  # nobody looked at what it left
         result = UnitResult(key, "cancelled", "cancelled while it ran")
     except FalsefloorError as error:
+        session.forget(spec)
         result = UnitResult(key, "failed", str(error))
     except (Exception, SystemExit) as error:
         session.forget(spec)
         result = UnitResult(key, "failed", describe_error(error))
     finally:
+        session.spent |= not before.restore()
         session.give_back()
-        before.restore()
         before.forget()
     return replace(result, seconds=round(time.perf_counter() - start, 4))
 
 
-def _part(spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range) -> UnitResult:
-    """The unit for some of its inputs."""
+def _part(
+    spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range, surroundings: Surroundings
+) -> UnitResult:
+    """The unit for some of its inputs. What an estimator left in ``surroundings`` is put back before the
+    subject is looked at: one made anew under a mode that it left would have its mark."""
     session.at = numbers.start if len(numbers) == 1 else None
     try:
         subject = session.subject(spec["model"], spec["inputs"], spec["stack"])
@@ -82,8 +86,19 @@ def _part(spec: Mapping[str, Any], session: Session, sink: Sink, numbers: range)
     task = Task(spec, session.prepared(spec["model"], spec["inputs"]), subject, numbers)
     inside, seen = sightings(task)
     with subject.shown_to(seen):
-        result = KINDS[kind_of(spec)](task, session, sink)
-        touched = session.touched(task, calls=subject.calls - before[2])
+        made: UnitResult | Exception | SystemExit
+        try:
+            made = KINDS[kind_of(spec)](task, session, sink)
+        except Cancelled:
+            raise
+        except (Exception, SystemExit) as error:
+            made = error
+        changed = session.changed(task)
+        session.spent |= not surroundings.restore()
+        touched = session.touched(task, changed, calls=subject.calls - before[2])
+        if not isinstance(made, UnitResult) and not touched:
+            raise made
+        result = made if isinstance(made, UnitResult) else UnitResult(task.key, "failed", str(made))
         result = result if touched else asked_around(task, session, result)
     kept = estimate.blamed(task, result, touched) if touched else noted(task, session, result, inside, seen)
     return replace(
