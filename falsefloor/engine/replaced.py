@@ -6,7 +6,6 @@ What an estimator sets in a module of Python, torch, numpy or ours would be met 
 from __future__ import annotations
 
 import builtins
-import operator
 import os
 import random
 import sys
@@ -34,8 +33,9 @@ PYTHONS = frozenset((
 ROOTS = sys.stdlib_module_names | {"falsefloor", "numpy", "scipy", "torch"}
 """Whose modules stay the modules that they are."""
 _Names = dict[str, Any]
-_noted: dict[int, tuple[Any, _Names]] = {}
-"""What stood in each place when it was last looked at, by its id; looked at again before every unit."""
+_noted: dict[int, tuple[Any, _Names, list[Any]]] = {}
+"""What stood in each place when it was last looked at, and in its order, by its id; looked at again before
+every unit."""
 _places: list[Any] = []
 _builtins: _Names = {}
 _known = 0
@@ -48,8 +48,8 @@ def note() -> dict[str, Any]:
         _known, _places[:] = len(sys.modules), [*_found()]
     for place in _places:
         known = _noted.get(id(place))
-        if known is None or not _same(vars(place), known[1]):
-            _noted[id(place)] = place, dict(vars(place))
+        if known is None or not _same(place, known[2]):
+            _noted[id(place)] = place, dict(vars(place)), [*vars(place).values()]
     _builtins.update(vars(builtins))
     return dict(sys.modules)
 
@@ -61,8 +61,8 @@ def put_back(modules: Mapping[str, Any]) -> None:
         if sys.modules.get(name) is not module and name.partition(".")[0] in ROOTS:
             sys.modules[name] = module
     for place in _places:
-        _, before = _noted[id(place)]
-        if not _same(vars(place), before):
+        _, before, values = _noted[id(place)]
+        if not _same(place, values):
             _restore(place, before, everything=place in ALWAYS)
 
 
@@ -84,8 +84,11 @@ def _classes(module: ModuleType) -> Iterable[type]:
     }
 
 
-def _same(now: Mapping[str, Any], before: _Names) -> bool:
-    return len(now) == len(before) and all(map(operator.is_, now.values(), before.values()))
+def _same(place: Any, values: list[Any]) -> bool:
+    try:
+        return [*vars(place).values()] == values  # by identity first, four times as fast as asking for it
+    except Exception:
+        return False
 
 
 def _restore(place: Any, before: _Names, *, everything: bool) -> None:

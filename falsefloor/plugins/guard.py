@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -251,9 +251,9 @@ def _parents() -> dict[int, int]:
     return found
 
 
-def below(pid: int) -> list[int]:
-    """Its children, theirs, and so on."""
-    parents, asked = _parents(), {pid}
+def below(pid: int, parents: Mapping[int, int] | None = None) -> list[int]:
+    """Its children, theirs, and so on; by what ``parents`` are, else by a look at them now."""
+    parents, asked = _parents() if parents is None else parents, {pid}
     found: list[int] = []
     while asked:
         asked = {child for child, parent in parents.items() if parent in asked}
@@ -270,8 +270,9 @@ def end_below(
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        spared = but.union(*map(below, but))
-        left = [pid for pid in below(os.getpid()) if pid not in spared]
+        seen = _parents()  # one look: what a spared one starts between two would not be spared
+        spared = but.union(*(below(pid, seen) for pid in but))
+        left = [pid for pid in below(os.getpid(), seen) if pid not in spared]
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
