@@ -69,10 +69,14 @@ def main(fd: int, device: str) -> None:
     guards: set[int] = set()
 
     def orphaned(*_: object) -> None:
-        """A guard ended. What it watched over is ours where it was killed."""
+        """A guard ended, and what it watched over is ours where it was killed; or it was stopped, by a model
+        that would not be watched."""
         with contextlib.suppress(ChildProcessError):
-            while ended := os.waitpid(-1, os.WNOHANG)[0]:
-                guards.discard(ended)
+            while (found := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+                if os.WIFSTOPPED(found[1]):
+                    os.kill(found[0], signal.SIGCONT)
+                else:
+                    guards.discard(found[0])
         end_below(but=frozenset(guards), reaped=lambda pid, _status: guards.discard(pid))
 
     signal.signal(signal.SIGCHLD, orphaned)

@@ -23,10 +23,24 @@ LONGEST = 2**30
 """Bytes of one message; more is a model that writes into what is not its own."""
 MOURNING = 30.0
 """Seconds that a guard may take to end everything and to say how it ended."""
+FAREWELL = 5.0
+"""Seconds that a process which says nothing more gets to end by itself, before it is ended."""
+NONSENSE = "what it sent is no message, as where a model writes into what is not its own"
 
 
 class BrokenError(Exception):
-    """Nothing more will come, or what came is no message."""
+    """Nothing more will come."""
+
+
+class NonsenseError(BrokenError):
+    """What came is no message."""
+
+
+NO_MESSAGE = (
+    NonsenseError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    struct.error,
+)  # fmt: skip
+"""What reading nonsense as a message may raise."""
 
 
 class Nursery:
@@ -63,6 +77,7 @@ class Nursery:
         with theirs, held:
             try:
                 if self._process.poll() is None:
+                    self._process.send_signal(signal.SIGCONT)  # should a model have stopped it
                     fds = [theirs.fileno(), held.fileno()]
                     socket.send_fds(self._wishes, [WISH.pack(memory)], fds)
                     return Kept(pipe, leash)
@@ -104,7 +119,8 @@ class Kept:
                 del self._unsent[: self.socket.send(self._unsent)]
 
     def read(self, timeout: float) -> Iterator[bytes]:
-        """The messages that are there, after up to ``timeout`` seconds. Raises `BrokenError` at the end.
+        """The messages that are there, after up to ``timeout`` seconds. Raises `BrokenError` at the end, and
+        `NonsenseError` for what is no message.
 
         It never waits for the rest of a message: what a model wrote there has none.
         """
@@ -122,7 +138,7 @@ class Kept:
         while len(self._pending) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._pending)
             if not 0 < length < LONGEST:
-                raise BrokenError
+                raise NonsenseError
             end = _LENGTH.size + length
             if len(self._pending) < end:
                 break
@@ -141,20 +157,26 @@ class Kept:
         """End it and whatever it started; returns when that is gone."""
         self.socket.close()
         if self._death is None:
-            with contextlib.suppress(OSError):
-                self._leash.shutdown(socket.SHUT_WR)
-            self.obituary()
+            self._drop()
+            self._death = _told(last_words(self._leash, within=MOURNING))
         self._leash.close()
 
     def obituary(self) -> str:
-        """How it ended, in words, as far as its guard tells within a while."""
+        """How it ended, in words. One that has closed its pipe and goes on is ended."""
         if self._death is None:
-            self._death = _told(self._leash)
+            told = last_words(self._leash, within=FAREWELL)
+            if told is None:
+                self._drop()
+                last_words(self._leash, within=MOURNING)
+            self._death = _told(told)
         return self._death
 
+    def _drop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._leash.shutdown(socket.SHUT_WR)
 
-def _told(leash: socket.socket) -> str:
-    told = last_words(leash, within=MOURNING)
+
+def _told(told: Mapping[str, Any] | None) -> str:
     if told is None:
         return "it closed its pipe"
     if not told:

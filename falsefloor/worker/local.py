@@ -27,7 +27,7 @@ from falsefloor.worker.executor import (
     StoppedError,
     overdue,
 )
-from falsefloor.worker.kept import BrokenError, Kept, Nursery
+from falsefloor.worker.kept import NO_MESSAGE, NONSENSE, BrokenError, Kept, Nursery
 
 CHILD = (sys.executable, "-P", "-m", "falsefloor.worker.child")
 AHEAD = 2
@@ -124,10 +124,11 @@ class LocalExecutor:
                 if stopped():
                     raise StoppedError
                 for message in kept.read(0.2):
-                    answer: dict[str, Any] = json.loads(message[1:])
-                    return answer
+                    return dict(json.loads(message[1:]))
             said = f"loading took more than {limit:.0f} seconds"
-        except (BrokenError, ValueError):
+        except NO_MESSAGE:
+            said, died = f"the process that loaded it was ended: {NONSENSE}", True
+        except BrokenError:
             said, died = f"the process that loaded it died: {kept.obituary()}", True
         lane.kept.pop(name).end()
         return {"error": said, "exit_code": 5, "died": died}
@@ -172,7 +173,9 @@ class LocalExecutor:
                 try:
                     for message in kept.read(0.0):
                         found += self._heard(lane, name, message)
-                except (BrokenError, ValueError, KeyError, TypeError):
+                except NO_MESSAGE:
+                    found += self._gone(lane, name, f"its process was ended: {NONSENSE}")
+                except BrokenError:
                     found += self._gone(lane, name, f"its process died: {kept.obituary()}")
             now = time.monotonic()
             # until it says that it began it may have to load its model again

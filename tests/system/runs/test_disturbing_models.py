@@ -19,12 +19,8 @@ ZOO = Path(__file__).parents[1] / "disturbing.py"
 sys.path.insert(0, str(ZOO.parent))
 from disturbing import AT_ONCE, QUIET, VIOLENT  # noqa: E402  (beside this folder)
 
-HANG = {
-    "hangs", "hangs_with_the_lock", "spins", "stops_itself", "stops_its_parent", "prints_without_end",
-    "memory_of_a_child", "writes_everywhere",
-}  # fmt: skip
-"""Those that end at the time limit only, or nearly."""
-
+HANG = {"hangs", "hangs_with_the_lock", "spins", "stops_itself", "prints_without_end"}
+"""Those that end at the time limit only."""
 
 TELLING = ("default_dtype", "threads", "directory", "forks_deserters", "kills_its_parent", "exits_at_once")
 """Those that once moved another's numbers, and those that end what is around them."""
@@ -121,13 +117,14 @@ def test_models_that_end_their_process_or_leave_others_behind_harm_nobody(
 def test_a_violent_model_fails_alone(
     mark: str, tmp_path: Path, inputs: str, honest: list[tuple[Any, ...]], name: str
 ) -> None:
-    run = judged(tmp_path, inputs, name, time_limit=15.0)
+    # how long it takes to fill the memory is the machine's affair
+    run = judged(tmp_path, inputs, name, time_limit=0.0 if "memory" in name else 15.0)
     check(run, mark, honest, limit=240.0)
     with RunReader(run) as reader:
         errors = {u["error"] for u in reader.units() if u["status"] == "failed"}
     if "memory" in name:
         assert any("memory" in str(error) for error in errors), errors
-    if name in HANG - {"writes_everywhere", "memory_of_a_child"}:
+    if name in HANG:
         assert any("time limit" in str(error) for error in errors), errors
 
 
