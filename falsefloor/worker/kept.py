@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -77,7 +78,7 @@ class Nursery:
         with theirs, held:
             try:
                 if self._process.poll() is None:
-                    self._process.send_signal(signal.SIGCONT)  # should a model have stopped it
+                    os.kill(self._process.pid, signal.SIGCONT)  # should a model have stopped it
                     fds = [theirs.fileno(), held.fileno()]
                     socket.send_fds(self._wishes, [WISH.pack(memory)], fds)
                     return Kept(pipe, leash)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from traced import Trace, alive, ended, gone, kill, numbers, stored, study
 
-from falsefloor.store.reader import RunReader
+from falsefloor.store.reader import ENDED, RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import resume, start
 
+UNITS = 18
+"""Of the study."""
 LINUX = Path("/proc/self/environ").exists()
 pytestmark = pytest.mark.skipif(not LINUX, reason="finds processes by /proc")
 
@@ -32,11 +35,15 @@ def victims(mark: str, supervisor: int, victim: str) -> list[int]:
     return found
 
 
-def killed(run: RunDir, mark: str, victim: str, *, after: float, chance: random.Random) -> dict[str, float]:
-    """Kill once, ``after`` seconds into what is left of the run; what was stored just before."""
-    deadline = time.monotonic() + after
-    while time.monotonic() < deadline:
-        time.sleep(min(0.01, after))
+def killed(run: RunDir, mark: str, victim: str, *, when: Moment, chance: random.Random) -> dict[str, float]:
+    """Kill once, at that moment or where the run has ended before; what was stored just before."""
+    deadline = time.monotonic() + when.after
+    while len(before := stored(run)) < when.units and not over(run):
+        time.sleep(0.02)
+    while not when.units and time.monotonic() < deadline and not (before or over(run)):
+        time.sleep(0.01)
+        before = stored(run)
+    time.sleep(when.later)
     with RunReader(run) as reader:
         supervisor = int(reader.meta().get("pid", 0))
     before = stored(run)
@@ -46,8 +53,30 @@ def killed(run: RunDir, mark: str, victim: str, *, after: float, chance: random.
     return before
 
 
+def over(run: RunDir) -> bool:
+    with RunReader(run) as reader:
+        return reader.info().status in ENDED
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When so many units are stored, and a little later; with none, so many seconds into what comes before."""
+
+    units: int
+    after: float
+    later: float
+
+    @staticmethod
+    def drawn(chance: random.Random, *, first: float) -> Moment:
+        units = max(0, chance.randrange(-UNITS // 2, UNITS))
+        return Moment(units, chance.uniform(0.0, first), chance.uniform(0.0, 0.2))
+
+    def __str__(self) -> str:
+        return f"at {self.units} units" if self.units else f"at {self.after:.2f} s"
+
+
 def survive(
-    mark: str, trace: Trace, folder: Path, *, whole: RunDir, span: float, seed: int, on: str = "local"
+    mark: str, trace: Trace, folder: Path, *, whole: RunDir, first: float, seed: int, on: str = "local"
 ) -> str:
     """One run with one to three kills, resumed until it is done. Returns what was killed, in words."""
     chance = random.Random(seed)
@@ -55,12 +84,12 @@ def survive(
     run, _ = start(study(), folder, on=on)
     before: dict[str, float] = {}
     story = []
-    span *= 2 if on == "dask" else 1  # a cluster takes as long to start as the rest
+    first *= 3 if on == "dask" else 1  # a cluster starts first
     for _ in range(chance.choice((1, 1, 2, 3))):
         victim = chance.choice(("supervisor", "dask worker" if on == "dask" else "child"))
-        after = chance.uniform(0.0, span)
-        before |= killed(run, mark, victim, after=after, chance=chance)
-        story.append(f"{victim} at {after:.2f} s with {len(before)} stored")
+        when = Moment.drawn(chance, first=first)
+        before |= killed(run, mark, victim, when=when, chance=chance)
+        story.append(f"{victim} {when} with {len(before)} stored")
         if victim == "supervisor":
             time.sleep(0.05)
             with RunReader(run) as reader:
@@ -89,16 +118,18 @@ def survive(
 
 @pytest.fixture
 def whole(mark: str, trace: Trace, tmp_path: Path) -> tuple[RunDir, float]:
-    """The same study, never disturbed, and how long it took."""
+    """The same study, never disturbed, and how long it took until the first unit was stored."""
     began = time.monotonic()
     run, _ = start(study(), tmp_path / "whole")
+    while not (stored(run) or over(run)):
+        time.sleep(0.01)
+    first = time.monotonic() - began
     assert ended(run) == "done", run.log.read_text()
-    span = time.monotonic() - began
     assert gone(mark)
     with RunReader(run) as reader:
-        kinds = {u["kind"] for u in reader.units()}
-    assert kinds == {"observe", "estimate", "follow-up"}
-    return run, span
+        units = reader.units()
+    assert {u["kind"] for u in units} == {"observe", "estimate", "follow-up"} and len(units) == UNITS
+    return run, first
 
 
 @pytest.mark.slow
@@ -106,7 +137,7 @@ def test_a_few_runs_survive_kills_at_random_moments(
     mark: str, trace: Trace, whole: tuple[RunDir, float], tmp_path: Path
 ) -> None:
     for seed in (1, 2):
-        survive(mark, trace, tmp_path / "store", whole=whole[0], span=whole[1], seed=seed)
+        survive(mark, trace, tmp_path / "store", whole=whole[0], first=whole[1], seed=seed)
 
 
 @pytest.mark.slow
@@ -117,5 +148,5 @@ def test_two_hundred_runs_survive_kills_at_random_moments(
     pytest.importorskip("distributed")
     for seed in range(first, first + 10):
         on = "dask" if seed % 4 == 0 else "local"
-        said = survive(mark, trace, tmp_path / "store", whole=whole[0], span=whole[1], seed=seed, on=on)
+        said = survive(mark, trace, tmp_path / "store", whole=whole[0], first=whole[1], seed=seed, on=on)
         print(said, flush=True)
