@@ -204,6 +204,10 @@ class Forker:
                 env=env,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, wish: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         socket.send_fds(self._socket, [json.dumps(wish).encode()], descriptors)
 

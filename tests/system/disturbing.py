@@ -10,10 +10,13 @@ import builtins
 import ctypes
 import faulthandler
 import gc
+import json
+import locale
 import os
 import random
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -57,6 +60,7 @@ class Disturbs(nn.Module):
         return logits
 
 
+KEPT: list[Any] = []
 QUIET: dict[str, Callable[[], object]] = {
     "default_dtype": lambda: torch.set_default_dtype(torch.float64),
     "default_device": lambda: torch.set_default_device("cpu"),
@@ -90,6 +94,26 @@ QUIET: dict[str, Callable[[], object]] = {
     "patched_builtins": lambda: setattr(builtins, "sorted", lambda values, **_: list(values)),
     "global_hook": lambda: nn.modules.module.register_module_forward_hook(lambda _m, _i, out: out * 2),
     "prints": lambda: print("x" * 2000),
+    "inference": lambda: KEPT.append(torch._C._InferenceMode(True)),  # type: ignore[attr-defined]
+    "saved_tensors": lambda: torch.autograd.graph.saved_tensors_hooks(torch.neg, torch.neg).__enter__(),
+    "autocast": lambda: torch.set_autocast_enabled("cpu", True),
+    "patched_linear": lambda: setattr(torch.nn.functional, "linear", lambda x, w, b=None: x @ w.T),
+    "patched_json": lambda: setattr(json, "dumps", lambda *_, **__: "[]"),
+    "patched_struct": lambda: setattr(struct, "pack", lambda *_: b"R" * 16),
+    "patched_print_open": lambda: [setattr(builtins, name, None) for name in ("print", "open", "isinstance")],
+    "patched_clock": lambda: [setattr(time, name, lambda: 0.0) for name in ("time", "monotonic")],
+    "patched_threads": lambda: setattr(threading.Thread, "start", lambda _: None),
+    "no_modules": lambda: [sys.modules.pop(name, None) for name in ("json", "torch", "numpy", "falsefloor")],
+    "no_finders": lambda: sys.meta_path.clear(),
+    "closed_streams": lambda: [getattr(sys, name).close() for name in ("stdin", "stdout", "stderr")],
+    "locale": lambda: locale.setlocale(locale.LC_ALL, ""),
+    "clock_zone": lambda: (os.environ.update(TZ="Pacific/Kiritimati"), time.tzset()),
+    "no_files": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    "no_processes": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),
+    "outlives_its_parent": lambda: ctypes.CDLL(None).prctl(1, 0, 0, 0, 0),
+    "dumps": lambda: faulthandler.dump_traceback_later(0.01, repeat=True),
+    "traces": lambda: sys.settrace(lambda *_: None),
+    "names_itself": lambda: ctypes.CDLL(None).prctl(15, b"falsefloor", 0, 0, 0),
 }  # fmt: skip
 """What is done at every call and leaves the process running."""
 
@@ -133,6 +157,47 @@ def _writes_everywhere() -> None:
             continue
 
 
+def _deaf() -> None:
+    """Processes that hear nothing and outlive their parents, and no parent that watches."""
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    for _ in range(8):
+        _fork(lambda: (os.setsid(), _fork(lambda: time.sleep(300)), time.sleep(300)))
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(300)
+
+
+def _grandparent() -> int:
+    stat = Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii")
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _swaps() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3, 64):
+        if number != null:
+            os.dup2(null, number)
+    time.sleep(300)
+
+
+def _long_message() -> None:
+    """The beginning of a message that never ends, to whoever reads."""
+    for number in range(3, 64):
+        try:
+            os.write(number, (2**29).to_bytes(4, "big") + b"R")
+        except OSError:
+            continue
+
+
+def _hoards_descriptors() -> None:
+    for _ in iter(int, 1):
+        KEPT.append(os.open(os.devnull, os.O_RDONLY))
+
+
+def _thread_without_end() -> None:
+    threading.Thread(target=lambda: time.sleep(1000), daemon=False).start()
+
+
 def _raise(error: BaseException) -> None:
     raise error
 
@@ -161,6 +226,16 @@ VIOLENT: dict[str, Callable[[], object]] = {
     "spins": lambda: [None for _ in iter(int, 1)],
     "prints_without_end": lambda: [sys.stdout.write("x" * 65536) for _ in iter(int, 1)],
     "memory_without_end": lambda: [np.ones(2**23) for _ in iter(int, 1)],
+    "deaf": _deaf,
+    "kills_its_grandparent": lambda: os.kill(_grandparent(), signal.SIGKILL),
+    "stops_its_grandparent": lambda: os.kill(_grandparent(), signal.SIGSTOP),
+    "swaps_descriptors": _swaps,
+    "long_message": _long_message,
+    "hoards_descriptors": _hoards_descriptors,
+    "closes_all_descriptors": lambda: os.closerange(0, 256),
+    "thread_without_end": _thread_without_end,
+    "becomes_a_program": lambda: os.execvp("sleep", ["sleep", "300"]),
+    "profile_alarm": lambda: signal.setitimer(signal.ITIMER_PROF, 0.01),
     "memory_of_a_child": lambda: _fork(lambda: [np.ones(2**23) for _ in iter(int, 1)]) or time.sleep(1000),
 }
 """What is done once, after a while, and mostly is the end of the process."""

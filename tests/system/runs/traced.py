@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +85,17 @@ def study(**changes: Any) -> Study:
 
 
 def ended(run: RunDir, *, limit: float = 120.0) -> str:
-    deadline = time.monotonic() + limit
+    """How it ended. limit: seconds in which nothing may happen; machines are shared."""
+    deadline, last = time.monotonic() + limit, None
     while time.monotonic() < deadline:
         with RunReader(run) as reader:
-            status = reader.info().status
-        if status in ENDED:
-            return status
+            info = reader.info()
+        if info.status in ENDED:
+            return info.status
+        if (now := (info.status, info.units_done)) != last:
+            deadline, last = time.monotonic() + limit, now
         time.sleep(0.02)
-    raise AssertionError(f"{run.id} did not end in {limit:g} s: {run.log.read_text()}")
+    raise AssertionError(f"in {run.id} nothing happened for {limit:g} s: {run.log.read_text()}")
 
 
 def stored(run: RunDir) -> dict[str, float]:
@@ -154,10 +157,10 @@ def alive(mark: str) -> list[int]:
     return found
 
 
-def gone(mark: str, *, limit: float = 20.0) -> bool:
+def gone(mark: str, *, limit: float = 20.0, but: Collection[int] = ()) -> bool:
     """Whether nothing of these runs is left, within a while."""
     deadline = time.monotonic() + limit
-    while alive(mark):
+    while {*alive(mark)} - {*but}:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
