@@ -28,6 +28,9 @@ from falsefloor.subjects.compose import compose
 from falsefloor.subjects.copies import check_initialised, copied
 from falsefloor.subjects.subject import ModelSubject
 
+LONGEST = 4000
+"""Characters of an error that are kept."""
+
 
 @dataclass
 class Session:
@@ -312,4 +315,8 @@ def describe_error(error: BaseException) -> str:
     """The error with the last place outside this package that it passed: what a plugin's author needs."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    try:
+        said = str(error)
+    except Exception:  # an error's own words are a stranger's code too
+        said = "it cannot say why"
+    return printable(f"{type(error).__name__}: {said}{place}", longest=LONGEST)

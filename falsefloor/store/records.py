@@ -6,9 +6,11 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 Number = int | float | str
+MOST = 2**63
+"""Beyond every number that the store can hold."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,36 @@ def pack(result: UnitResult) -> bytes:
     head = {**_shallow(result), "estimates": [], "observations": []}
     head["estimates"] = [_shallow(e) for e in result.estimates]
     head["observations"] = [_shallow(o) for o in result.observations]
-    text = json.dumps(head, default=plain).encode()
+    text = json.dumps(head, default=plain, ensure_ascii=False).encode("utf-8", "replace")
     return b"".join([struct.pack("<I", len(text)), text, *blobs])
+
+
+Result = TypeVar("Result", EstimateResult, ObservationResult, UnitResult)
+_NONE = type(None)
+_KINDS: Mapping[str, Any] = {
+    "input": int, "label": (int, _NONE), "predicted": (int, _NONE), "error": (str, _NONE), "key": str,
+    "radius": (int, float, _NONE), "capped": bool, "agreement": (bool, _NONE), "forward": int,
+    "backward": int, "seconds": (int, float), "evidence": dict, "facts": dict, "fingerprint": str,
+}  # fmt: skip
+STATUSES = ("ok", "failed", "cancelled", "skipped")
+
+
+def _of_its_kinds(result: Result) -> Result:
+    """The same. Raises `ValueError` where a field is of no kind that can be stored."""
+    given = vars(result)
+    fits = all(isinstance(given[name], kind) for name, kind in _KINDS.items() if name in given)
+    fits = fits and given.get("status", "ok") in STATUSES
+    fits = fits and all(-MOST <= one < MOST for one in given.values() if isinstance(one, int))
+    texts = [text for text in given.values() if isinstance(text, str)]
+    if isinstance(result, EstimateResult):
+        fits = fits and all(isinstance(end, int | float) for end in result.interval or ())
+        texts += [text for note in result.notes for text in note]
+    for array in given.get("arrays", {}).values():
+        fits = fits and isinstance(array.dtype, str) and isinstance(array.facts, dict)
+    if not fits:
+        raise ValueError("what came is no result of a unit")
+    "".join(texts).encode()  # half a character, as \\ud800 in JSON, can be read and not stored
+    return result
 
 
 def _shallow(value: Any) -> dict[str, Any]:
@@ -91,6 +121,8 @@ def _shallow(value: Any) -> dict[str, Any]:
 
 
 def unpack(data: bytes) -> UnitResult:
+    """What was packed. Raises `ValueError`, `LookupError`, `TypeError` or `struct.error` for anything else:
+    a model may have replaced whatever made it."""
     (size,) = struct.unpack_from("<I", data)
     head = json.loads(data[4 : 4 + size])
     at = 4 + size
@@ -108,8 +140,8 @@ def unpack(data: bytes) -> UnitResult:
         e["arrays"] = arrays(e["arrays"])
         e["interval"] = tuple(e["interval"]) if e["interval"] else None
         e["notes"] = [(code, message) for code, message in e["notes"]]
-        estimates.append(EstimateResult(**e))
+        estimates.append(_of_its_kinds(EstimateResult(**e)))
     for o in head.pop("observations"):
         o["arrays"] = arrays(o["arrays"])
-        observations.append(ObservationResult(**o))
-    return UnitResult(**head, estimates=estimates, observations=observations)
+        observations.append(_of_its_kinds(ObservationResult(**o)))
+    return _of_its_kinds(UnitResult(**head, estimates=estimates, observations=observations))

@@ -2,7 +2,7 @@
 
 supervisor ── ends of a pipe and a leash ──> nursery (torch, nobody's code) ── forks guard ── forks compute
 supervisor ── {"do": "prepare" | "unit" | "cancel", …} as JSON ──> compute
-supervisor <── "J" + JSON (started, progress, prepared, spent) or "R" + unit + packed result ── compute
+supervisor <── "J" + JSON (begun, prepared, started, progress, spent) or "R" + unit + packed result ── compute
 
 What a model or a plugin does to its process reaches no other model: each is computed in a process of its own.
 The nursery imports what takes long, once, and runs nothing of anybody's: a fork costs some milliseconds.
@@ -145,6 +145,7 @@ def compute(pipe: Connection, device: str, memory: int) -> None:
     while True:
         command = commands.get()
         if command["do"] == "prepare":
+            _send(pipe, {"event": "begun"})
             _send(pipe, {"event": "prepared", **(refused or prepared(session, command))})
             threads = threading.active_count()
         elif command["do"] == "unit":

@@ -44,6 +44,14 @@ NO_MESSAGE = (
 """What reading nonsense as a message may raise."""
 
 
+_REFUSED: Mapping[str, type] = {"error": str, "exit_code": int}
+_PREPARED: Mapping[str, type] = {
+    "facts": dict, "fingerprint": dict, "device": str, "threads": int, "versions": dict, "count": int,
+    "labels": list, "predicted": list, "inside": list, "said": list,
+}  # fmt: skip
+"""Of an answer, and of its facts, by what it is read as."""
+
+
 class Nursery:
     """The process that forks one for every model on a device; started again where it was killed."""
 
@@ -153,6 +161,17 @@ class Kept:
     def result(message: bytes) -> tuple[int, UnitResult]:
         """Which unit, and what came of it."""
         return struct.unpack_from("<q", message, 1)[0], unpack(message[9:])
+
+    @staticmethod
+    def prepared(message: bytes) -> dict[str, Any]:
+        """What came of loading a model: {"error", "exit_code"} or what `Executor.prepare` returns."""
+        answer = json.loads(message[1:])
+        wanted = _REFUSED if "error" in answer else _PREPARED
+        for name, kind in wanted.items():
+            value = answer[name] if name in answer or wanted is _REFUSED else answer["facts"][name]
+            if not isinstance(value, kind):
+                raise NonsenseError
+        return {**answer}
 
     def end(self) -> None:
         """End it and whatever it started; returns when that is gone."""

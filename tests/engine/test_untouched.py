@@ -230,6 +230,25 @@ def test_an_estimator_that_changes_the_subject_and_is_cancelled_leaves_nothing_b
     assert touching(used, "clever") == expected
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [Mute(), RuntimeError("\x1b[2J \ud800"), ValueError("x" * 10**6)])
+def test_whatever_an_error_says_is_kept_as_words(
+    touching: Callable[..., dict[str, list[Any]]], error: Exception
+) -> None:
+    def raises(_: Any) -> None:
+        raise error
+
+    found = touching(session(), raises)
+    assert set(found["status"]) == {"failed"}
+    for said in found["error"]:
+        assert said.startswith(type(error).__name__) and said.isprintable() and len(said) < 5000
+        assert said.encode()
+
+
 class Moves(Net):
     """Sets a buffer of its own after some calls, as no estimator did."""
 

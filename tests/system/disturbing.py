@@ -106,7 +106,7 @@ QUIET: dict[str, Callable[[], object]] = {
     "no_modules": lambda: [sys.modules.pop(name, None) for name in ("json", "torch", "numpy", "falsefloor")],
     "no_finders": lambda: sys.meta_path.clear(),
     "closed_streams": lambda: [getattr(sys, name).close() for name in ("stdin", "stdout", "stderr")],
-    "locale": lambda: locale.setlocale(locale.LC_ALL, ""),
+    "locales": lambda: locale.setlocale(locale.LC_ALL, ""),
     "clock_zone": lambda: (os.environ.update(TZ="Pacific/Kiritimati"), time.tzset()),
     "no_files": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
     "no_processes": lambda: resource.setrlimit(resource.RLIMIT_NPROC, (1, 1)),

@@ -8,10 +8,12 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from falsefloor.plugins import guard
+from falsefloor.store.records import EstimateResult, UnitResult, pack, unpack
 from falsefloor.worker import kept
 from falsefloor.worker.kept import NO_MESSAGE, BrokenError, Kept, NonsenseError
 
@@ -46,6 +48,43 @@ def test_what_is_no_message_is_told_from_the_end(
 def test_a_result_that_cannot_be_read_is_no_message(message: bytes) -> None:
     with pytest.raises(NO_MESSAGE):
         Kept.result(message)
+
+
+FACTS = {"count": 1, "labels": [0], "predicted": [0], "inside": [True], "said": [], "training": False}
+PREPARED = {"facts": FACTS, "fingerprint": {}, "device": "cpu", "threads": 1, "versions": {}}
+
+
+def test_a_model_that_replaced_what_answers_for_it_is_refused_and_the_run_goes_on() -> None:
+    assert Kept.prepared(b"J" + json.dumps(PREPARED).encode()) == PREPARED
+    refused = {"error": "no", "exit_code": 2}
+    assert Kept.prepared(b"J" + json.dumps(refused).encode()) == refused
+    for answer in (
+        [], {}, 7, "error", {"error": 1, "exit_code": 2}, {"error": "no"}, {**PREPARED, "facts": {}},
+        {**PREPARED, "threads": "1"}, {**PREPARED, "facts": {**FACTS, "labels": 3}},
+    ):  # fmt: skip
+        with pytest.raises(NO_MESSAGE):
+            Kept.prepared(b"J" + json.dumps(answer).encode())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"radius": "0.1"}, {"input": 2**70}, {"status": "fine"}, {"evidence": []},
+     {"interval": ("a", "b")}, {"notes": [("FF105", 7)]}, {"seconds": None}],
+)  # fmt: skip
+def test_a_result_of_other_kinds_is_no_message(changed: dict[str, Any]) -> None:
+    honest = UnitResult("key", estimates=[EstimateResult(0, radius=0.1, notes=[])], observations=[])
+    assert unpack(pack(honest)) == honest
+    forged = UnitResult("key", estimates=[EstimateResult(**{"input": 0, **changed})])
+    with pytest.raises(NO_MESSAGE):
+        unpack(pack(forged))
+
+
+def test_half_a_character_is_sent_as_a_question_mark_and_taken_from_nobody() -> None:
+    said = UnitResult("key", "failed", "no file \udcff")
+    assert unpack(pack(said)).error == "no file ?"
+    forged = pack(UnitResult("key", "failed", "MARKED")).replace(b"MARKED", b"\\ud800")
+    with pytest.raises(NO_MESSAGE):
+        unpack(forged)
 
 
 def test_one_that_closed_its_pipe_and_goes_on_is_ended_and_not_waited_for(
