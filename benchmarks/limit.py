@@ -190,7 +190,7 @@ def main() -> None:
         points = ", ".join(dict.fromkeys(f"{row['points']:,}" for row in found.values()))
         rows.append((form, points, *(f"{row['ratio']:.2f}" for row in found.values())))
         print(found, flush=True)
-    write, note = options.write, f"Norm: {options.norm}"
+    write, note = options.write, f"Norm: {options.norm}; digits: {options.inputs}"
     show("limit whole", table(("form", "points", *options.models), rows), write=write, note=note)
     few = min(options.runs, 3)
     growth = by_classes([10, 30, 100], runs=few)
