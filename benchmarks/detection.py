@@ -183,14 +183,23 @@ def _peers(root: Path, run: RunDir, norm: str, rows: Sequence[Row]) -> Flags:
 
 
 def _ceilings(rows: Sequence[Row]) -> str:
-    """Over the smallest verified distance, to which the attack's own points belong."""
+    """Over the smallest verified distance, to which the attack's own points belong.
+
+    Without the family whose nearest points have no answer: those are of no other class.
+    """
+    rows = [row for row in rows if row.family != "no answer" and row.radius < float("inf")]
     lines = []
     for name in (*dict.fromkeys(row.family for row in rows), "all"):
         part = [row for row in rows if name in (row.family, "all") and row.truth < float("inf")]
         held = [row.radius / row.truth for row in part if row.verdict == "held"]
         over = tensor([row.radius / row.truth for row in part]).double()
         if len(over):
-            shares = (quantile(over, 0.5), quantile(over, 0.95), float(over.max()), max(held, default=1.0))
+            shares = (
+                quantile(over, 0.5),
+                quantile(over, 0.95),
+                float(over.max()),
+                max(held, default=float("inf")),
+            )
             lines.append((name, len(part), len(held), *map(ratio, shares)))
     headings = ("family", "ceilings", "held", "median", "p95", "worst", "worst held")
     return markdown(headings, lines)
