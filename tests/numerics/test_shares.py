@@ -13,6 +13,8 @@ from torch import Generator
 
 from falsefloor.numerics.shares import Ball, largest_share, split
 
+KINDS = ("cap l2", "cap l1", "slab l2", "corner linf", "needle linf")
+
 
 def _benchmark() -> ModuleType:
     path = Path(__file__).parents[2] / "benchmarks" / "share.py"
