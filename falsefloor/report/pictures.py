@@ -46,6 +46,8 @@ class Picture:
 def picture(values: Sequence[float], shape: Sequence[int]) -> Picture | None:
     """Values as an image: (H, W), (C, H, W) with 1, 3 or 4 channels, or a flat square; None for others."""
     sides = tuple(int(side) for side in shape if side != 1) or (1,)
+    if min(sides) < 0:
+        return None
     if len(sides) == 1:
         side = math.isqrt(sides[0])
         sides = (side, side) if side * side == sides[0] and side > 1 else ()

@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeVar
 
 Number = int | float | str
@@ -21,6 +22,12 @@ class Array:
     shape: tuple[int, ...]
     data: bytes
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def shaped(shape: Sequence[Any], data: bytes) -> bool:
+    """Whether bytes may be an array of this shape."""
+    natural = all(type(side) is int and side >= 0 for side in shape)
+    return natural and len(data) % max(prod(shape), 1) == 0
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,7 @@ def _of_its_kinds(result: Result) -> Result:
         texts += [text for note in result.notes for text in note]
     for array in given.get("arrays", {}).values():
         fits = fits and isinstance(array.dtype, str) and isinstance(array.facts, dict)
+        fits = fits and shaped(array.shape, array.data)
     if not fits:
         raise ValueError("what came is no result of a unit")
     "".join(texts).encode()  # half a character, as \\ud800 in JSON, can be read and not stored

@@ -28,6 +28,7 @@ from falsefloor.api import Claim, Norm, Severity
 from falsefloor.checks.verdicts import Place, Verdict
 from falsefloor.jsonable import finite
 from falsefloor.store.edge import odd, parsed
+from falsefloor.store.records import shaped
 
 Status = Literal["ok", "failed", "skipped", "cancelled"]
 Object = Mapping[str, Any]
@@ -160,6 +161,10 @@ class ArrayRow:
     shape: Sequence[int]
     facts: Object
     data: bytes
+
+    def __post_init__(self) -> None:
+        if not shaped(self.shape, self.data):
+            raise odd("array.shape")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
+import pytest
+
+from falsefloor.errors import StoreError
 from falsefloor.store.rows import (
     ROWS,
     ArrayRow,
@@ -52,6 +55,15 @@ def test_a_row_comes_back_as_it_was_stored() -> None:
         insert(db, seen)
         assert select(db, ObservationRow, "WHERE input = ?", 0)[0].facts == {"far": "inf"}
         assert select(db, ObservationRow)[0].agreement is False
+
+
+def test_an_array_whose_bytes_cannot_have_its_shape_is_no_row() -> None:
+    with closing(database()) as db:
+        insert(db, ArrayRow("a/0/pair", 1, "uint8", (2, 1), {}, b"\0\1"))
+        for shape in ("[-1]", "[3]", "[1.0, 2]", '["2"]', "[1000000000, 1000000000]"):
+            db.execute("UPDATE array SET shape = ?", (shape,))
+            with pytest.raises(StoreError, match=r"array\.shape"):
+                select(db, ArrayRow)
 
 
 def test_a_file_without_a_later_column_is_read_with_its_default() -> None:
