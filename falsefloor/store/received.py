@@ -29,17 +29,24 @@ _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 
 
 def open_regular(path: str | Path, flags: int, *, mode: int = 0o600, folder: int | None = None) -> int:
-    """A descriptor of a regular file that is no link; no pipe is waited for. Raises `OSError`."""
+    """A descriptor of a regular file that is no link; no pipe is waited for. Raises `OSError`.
+
+    Nor is one written that has another name: that may be somebody else's file.
+    """
     careful = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags | careful, mode, dir_fd=folder)
+        descriptor = os.open(path, flags & ~os.O_TRUNC | careful, mode, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise _odd(path) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    state = os.fstat(descriptor)
+    writes = flags & (os.O_WRONLY | os.O_RDWR)
+    if not stat.S_ISREG(state.st_mode) or (writes and state.st_nlink > 1):
         os.close(descriptor)
         raise _odd(path)
+    if flags & os.O_TRUNC:
+        os.ftruncate(descriptor, 0)
     return descriptor
 
 
@@ -63,9 +70,9 @@ def read_regular(path: Path, *, most: int | None = None) -> bytes:
         return file.read()
 
 
-def check_database(db: Path) -> None:
-    """Raise `StoreError` for what SQLite must not open: it would follow a link, wait at a pipe, or delete the
-    file that a planted journal names."""
+def check_database(db: Path, *, writes: bool = False) -> None:
+    """Raise `StoreError` for what SQLite must not open: it would follow a link, wait at a pipe, delete the
+    file that a planted journal names, or write what has another name elsewhere."""
     for end in ("", *BESIDE):
         beside = db.with_name(db.name + end)
         try:
@@ -76,6 +83,11 @@ def check_database(db: Path) -> None:
             raise StoreError(f"cannot open {beside}: {error.strerror or error}.") from error
         if not stat.S_ISREG(state.st_mode):
             raise StoreError(f"cannot open {beside}: it is no regular file, and a run holds nothing else.")
+        if writes and state.st_nlink > 1:
+            raise StoreError(
+                f"cannot write {beside}: the file has another name elsewhere (a hard link). Copy the run:"
+                " falsefloor export RUN -f run."
+            )
     journal = db.with_name(db.name + "-journal")
     # Only a transaction over several databases ends its journal so, and a run is one.
     with suppress(FileNotFoundError, NotADirectoryError):

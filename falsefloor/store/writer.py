@@ -50,7 +50,7 @@ class RunWriter:
 
     def __init__(self, path: Path, judge: Judge, *, durable: bool = True) -> None:
         with said_plainly(path):
-            check_database(path)
+            check_database(path, writes=True)
             make_file(path, mode=private_or_shared(path.parent)[1])
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
             check_foreign(self._db)

@@ -12,9 +12,10 @@ from recorded_runs import restored
 from falsefloor.errors import StoreError
 from falsefloor.store.files import copy_folder
 from falsefloor.store.reader import RunReader
-from falsefloor.store.received import contents, delete, give_order, is_ours, take_orders
+from falsefloor.store.received import contents, delete, give_order, is_ours, open_regular, take_orders
 from falsefloor.store.run_dir import RunDir, find_run, list_dirs, take_lock
 from falsefloor.store.schema import VERSION
+from falsefloor.store.writer import RunWriter
 
 
 @pytest.fixture
@@ -54,6 +55,28 @@ def test_an_order_that_is_a_link_touches_nothing(run: RunDir, outside: Path) -> 
     with pytest.raises(StoreError, match="cannot ask run"):
         run.command("kill")
     assert not (outside / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["run.db", "lock", "worker.log", "study.toml"])
+def test_what_has_another_name_elsewhere_is_read_and_not_written(
+    run: RunDir, outside: Path, name: str
+) -> None:
+    place, precious = run.path / name, outside / "cancel"
+    if name == "run.db":
+        shutil.copy(place, precious)
+    place.unlink(missing_ok=True)
+    place.hardlink_to(precious)
+    before = precious.read_bytes()
+    if name == "run.db":
+        with RunReader(run) as reader:
+            assert reader.info().id
+        with pytest.raises(StoreError, match="another name elsewhere"):
+            RunWriter(run.db, lambda *_: [])
+    else:
+        for flags in (os.O_WRONLY | os.O_TRUNC, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+            with pytest.raises(OSError, match="link"):
+                open_regular(place, flags)
+    assert precious.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["run.db", "run.db-wal", "run.db-journal"])

@@ -139,6 +139,20 @@ def computed(run: RunDir, done: Path, *, call: int, kind: str) -> int:
     return code
 
 
+def attempted(act: Callable[[], object], place: Path, count: Path, *, call: int, kind: str) -> int:
+    """The exit code of what is done while this call on files below ``place`` fails; how many there were."""
+    arm(place, call, kind)
+    try:
+        act()
+    except FalsefloorError as error:
+        print(f"said: {error}")
+        return error.exit_code
+    finally:
+        count.write_text(str(_shim.fault_count()))
+        arm(Path("/nowhere"), 0, "count")
+    return 0
+
+
 def planned(root: Path) -> RunDir:
     made: list[RunDir] = []
     launch.launch = made.append  # type: ignore[assignment]
@@ -191,16 +205,7 @@ def starts(folder: Path, kind: str, calls: Iterator[int]) -> Iterator[dict[str, 
     store.mkdir()
 
     def act(call: int, how: str) -> int:
-        arm(store, call, how)
-        try:
-            planned(store)
-        except FalsefloorError as error:
-            print(f"said: {error}")
-            return error.exit_code
-        finally:
-            (folder / "count").write_text(str(_shim.fault_count()))
-            arm(Path("/nowhere"), 0, "count")
-        return 0
+        return attempted(lambda: planned(store), store, folder / "count", call=call, kind=how)
 
     forked(lambda: act(0, "count"), folder / "said")
     most = int((folder / "count").read_text())
@@ -223,19 +228,13 @@ def exports(folder: Path, kind: str, calls: Iterator[int]) -> Iterator[dict[str,
     place = folder / "out"
     place.mkdir()
 
+    def written_out() -> None:
+        copy_folder(run, place / "copy")
+        with RunReader(run) as reader:
+            write_whole(place / "run.json", written(reader.streamed()))
+
     def act(call: int, how: str) -> int:
-        arm(place, call, how)
-        try:
-            copy_folder(run, place / "copy")
-            with RunReader(run) as reader:
-                write_whole(place / "run.json", written(reader.streamed()))
-        except FalsefloorError as error:
-            print(f"said: {error}")
-            return error.exit_code
-        finally:
-            (folder / "count").write_text(str(_shim.fault_count()))
-            arm(Path("/nowhere"), 0, "count")
-        return 0
+        return attempted(written_out, place, folder / "count", call=call, kind=how)
 
     forked(lambda: act(0, "count"), folder / "said")
     most = int((folder / "count").read_text())
