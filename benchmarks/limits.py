@@ -16,11 +16,12 @@ the claim:
 Trials are spread over each family's range; the 50 % point is a logistic fit's, the interval its profile
 likelihood's at 95 %.
 
-    python benchmarks/limits.py [--norm linf] [--at 0.5] [--sizes 64 784 3072] [--trials 24] [--families …]
-                                [--store limits.json]
+    python benchmarks/limits.py [--hidden] [--norm linf] [--at 0.5] [--sizes 64 784 3072] [--trials 24]
+                                [--families …] [--store limits.json]
 
-`--at` moves needles, slabs and shells nearer or farther. With `--store` a call goes on where one stopped, and
-prints every cell that it was asked for.
+`--hidden` computes the region in numpy, where the observation does not see the numbers that it depends on (a
+unit has no such form). `--at` moves needles, slabs and shells nearer or farther. With `--store` a call goes
+on where one stopped, and prints every cell that it was asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ import argparse
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -62,9 +65,18 @@ class Planted(nn.Module):
     """Two logits with a plane at `CLAIM` from ``centre``, and one region of the other class."""
 
     def __init__(
-        self, family: str, size: float, centre: Tensor, generator: Generator, *, norm: Norm, at: float
+        self,
+        family: str,
+        size: float,
+        centre: Tensor,
+        generator: Generator,
+        *,
+        norm: Norm,
+        at: float,
+        hidden: bool,
     ) -> None:
         super().__init__()
+        self.hidden = hidden
         count = len(centre)
         self.family, self.size, self.centre, self.norm, self.at = family, size, centre, norm, at
         self.slope = nn.Parameter(torch.randn(count, generator=generator))
@@ -83,31 +95,39 @@ class Planted(nn.Module):
             behind = (move @ self.normal - self.size * CLAIM * length).relu()
             lead = lead - 400 * behind * steep / length
         else:
-            lead = torch.where(self.inside(move), -lead.abs() - 0.1, lead)
+            inside = (
+                torch.from_numpy(self.inside(move.numpy(force=True))) if self.hidden else self.inside(move)
+            )
+            lead = torch.where(inside, -lead.abs() - 0.1, lead)
         return torch.stack([lead / 2, -lead / 2], 1)
 
-    def inside(self, move: Tensor) -> Tensor:
-        """(P,) whether points at ``move`` from the centre lie in the region."""
-        far = torch.linalg.vector_norm(move, OWN[self.norm], dim=1) / CLAIM
-        along = move @ self.normal / (CLAIM * torch.linalg.vector_norm(self.normal, DUAL[self.norm]))
+    def inside(self, move: Any) -> Any:
+        """(P,) whether points at ``move`` from the centre lie in the region; of torch or of numpy, alike."""
+        own, dual = OWN[self.norm], DUAL[self.norm]
+        length: Any = np.linalg.norm if self.hidden else torch.linalg.vector_norm
+        away, normal, phase = (
+            one.numpy() if self.hidden else one for one in (self.away, self.normal, self.phase)
+        )
+        far = length(move, own, 1) / CLAIM
+        along = move @ normal / (CLAIM * length(normal, dual))
         if self.family == "needle":
-            apart = torch.linalg.vector_norm(move - self.at * CLAIM * self.away, OWN[self.norm], dim=1)
-            return apart <= self.size * CLAIM
+            return length(move - self.at * CLAIM * away, own, 1) <= self.size * CLAIM
         if self.family == "slab":
             return (along >= self.at) & (along <= self.at + self.size)
         if self.family == "cap":
             return along >= self.size
         if self.family == "shell":
             return (far >= self.at) & (far <= self.at + self.size)
-        mixed = (move.double() * 1e5 * self.phase).sin().sum(1) * 1e4
-        return (far <= 1) & (far > 1e-3) & (mixed.frac().abs() < self.size)
+        turned = (move.astype("float64") if self.hidden else move.double()) * 1e5 * phase
+        mixed = (np.sin(turned) if self.hidden else turned.sin()).sum(1) * 1e4
+        return (far <= 1) & (far > 1e-3) & (abs(mixed) % 1 < self.size)
 
 
-def met(family: str, size: float, count: int, seed: int, *, norm: Norm, at: float) -> bool:
+def met(family: str, size: float, count: int, seed: int, *, norm: Norm, at: float, hidden: bool) -> bool:
     """Whether any call met the planted region."""
     generator = Generator().manual_seed(seed)
     centre = torch.full((count,), 0.5) + 0.2 * (torch.rand(count, generator=generator) - 0.5)
-    planted = Planted(family, size, centre, generator, norm=norm, at=at)
+    planted = Planted(family, size, centre, generator, norm=norm, at=at, hidden=hidden)
     subject = ModelSubject(planted.eval(), classes=2)
     inputs, labels = centre.unsqueeze(0), torch.zeros(1, dtype=torch.long)
     seen = Sightings(inputs, labels, norm=norm, bounds=subject.bounds)
@@ -159,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--norm", choices=OWN, default="linf")
     parser.add_argument("--at", type=float, default=0.5)
+    parser.add_argument("--hidden", action="store_true")
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 784, 3072])
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--families", nargs="*", choices=RANGES, default=list(RANGES))
@@ -170,9 +191,11 @@ def main() -> None:
     for count in options.sizes:
         for family in options.families:
             sizes = tried(family, options.trials)
-            found = known.setdefault(f"{options.norm} at {options.at} {family} {count} x{len(sizes)}", [])
+            name = f"{options.norm} at {options.at} {family} {count} x{len(sizes)}"
+            found = known.setdefault(name + " hidden" * options.hidden, [])
             for seed in range(len(found), len(sizes)):
-                found.append(met(family, sizes[seed], count, seed, norm=options.norm, at=options.at))
+                how = {"norm": options.norm, "at": options.at, "hidden": options.hidden}
+                found.append(met(family, sizes[seed], count, seed, **how))
                 if store:
                     store.write_text(json.dumps(known, indent=1) + "\n")
             curve = "".join("#" if hit else "." for hit in found)
