@@ -127,7 +127,7 @@ def computed(run: RunDir, done: Path, *, call: int, kind: str) -> int:
 
     def noted(self: RunWriter, results: Any) -> Any:
         made = store(self, results)
-        os.write(note, b"".join(b"%d\n" % unit for unit, _ in results))
+        os.write(note, b"".join(b"\n%d\n" % unit for unit, _ in results))  # whole, cut short or not
         return made
 
     RunWriter.store_all = noted  # type: ignore[method-assign]

@@ -46,7 +46,9 @@ def check_run(row: dict[str, Any], kind: str) -> None:
     if row["status"] == "done":
         return
     assert row["status"] in ("failed", "lost"), row
-    words = {"full": ("full", "No space"), "broken": ("I/O", "Input/output", "unable to open")}
+    # SQLite opens what it may not open for writing for reading, and says so when it writes
+    broken = ("I/O", "Input/output", "unable to open", "readonly database")
+    words = {"full": ("full", "No space"), "broken": broken}
     assert row["error"] and any(word in row["error"] for word in words.get(kind, [""])), row
     assert "cannot" in row["error"] and row["again"] == 0, row
 
