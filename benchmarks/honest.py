@@ -87,7 +87,7 @@ def judged(one: Architecture, norms: Sequence[str], *, inputs: int) -> list[Row]
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    first = next(model.parameters()).dtype
+    first = next((one.dtype for one in model.parameters()), x.dtype)
     takes_own = first in (torch.bfloat16, torch.float16) and not hasattr(model, "to_dtype")
     logits: Tensor = model(x.to(first) if takes_own or first == torch.float64 else x.float())
     return logits.double()
@@ -118,13 +118,16 @@ def shown(model: nn.Module, results: Results, estimate: dict[str, Any], x: Tenso
     return False
 
 
-def contradicted(model: nn.Module, x: Tensor, label: int, radius: float, norm: str) -> bool:
+def contradicted(
+    model: nn.Module, x: Tensor, label: int, radius: float, norm: str, *, guide: nn.Module | None = None
+) -> bool:
     """Whether projected gradient steps within the ball and the box [0, 1] change the class.
 
-    They follow the float64 copy, where there is one, and every point is asked of the model itself.
+    They follow the float64 copy of ``guide``, else of the model, where there is one, and every point is asked
+    of the model itself.
     """
     try:
-        wide = copy.deepcopy(model).double()
+        wide = copy.deepcopy(guide or model).double()
         wide(x[None].double())
     except (RuntimeError, TypeError):
         wide = model

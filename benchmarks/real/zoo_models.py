@@ -27,13 +27,15 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the zoo. make: module and data; norms: judged in; inputs: how many."""
+    """One model of the zoo. make: module and data; norms: judged in; inputs: how many; guide: whose gradient
+    the independent attack follows where the model has none."""
 
     name: str
     make: Callable[[], tuple[nn.Module, Data]]
     norms: tuple[str, ...] = ("linf", "l2")
     inputs: int = 3
     hidden: bool = False
+    guide: Callable[[], nn.Module] | None = None
 
 
 def train(
@@ -167,12 +169,15 @@ class ViT(nn.Module):
 
 
 class Recurrent(nn.Module):
+    """From what a cell has seen at the end; of a wave four samples at a time."""
+
     def __init__(self, cell: type[nn.LSTM | nn.GRU], taken: int, classes: int) -> None:
         super().__init__()
         self.cell, self.head = cell(taken, 24, batch_first=True), nn.Linear(24, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.cell(x.mT if x.shape[1] == 1 else x)[0][:, -1])
+        steps = x.reshape(len(x), -1, self.cell.input_size)
+        logits: Tensor = self.head(self.cell(steps)[0][:, -1])
         return logits
 
 
@@ -300,10 +305,10 @@ ZOO = (
             epochs=15,
         ),
     ),
-    Entry("LSTM, waves", trained(lambda: Recurrent(nn.LSTM, 1, 3), waves, epochs=30, rate=1e-2), inputs=2),
+    Entry("LSTM, waves", trained(lambda: Recurrent(nn.LSTM, 4, 3), waves, epochs=40, rate=1e-2), inputs=2),
     Entry("GRU, token embeddings", trained(lambda: Recurrent(nn.GRU, 8, 2), tokens, epochs=30, rate=1e-2)),
     Entry("MLP in bfloat16, digits", half),
-    Entry("int8 (dynamic), digits", dynamic, inputs=2, hidden=True),
+    Entry("int8 (dynamic), digits", dynamic, ("linf",), 1, True, lambda: DigitsModel()("mlp").module),
     Entry("quantisation-aware, digits", aware, inputs=2, hidden=True),
     Entry("binarised, digits", trained(Binarised, digits, epochs=12), inputs=2, hidden=True),
     Entry("spiking, digits", trained(Spiking, digits, epochs=12), inputs=2, hidden=True),

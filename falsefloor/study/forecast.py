@@ -23,6 +23,10 @@ LONG = 300.0
 KEPT = 16
 """Arrays of an input's size that are stored of it in each masker and norm: five pairs of points with steep
 secants, the input, a counterexample, a witness, and what was met on the way."""
+AROUND = 300
+"""Small operations around a call of the model: a step of an attack takes half a millisecond."""
+JUDGED = 25
+"""Calls that looking around what a unit has claimed takes."""
 BUSY = 1.5
 """How many times as long a pass took beside others, from where on that is said."""
 WORTH = 0.7
@@ -30,11 +34,11 @@ WORTH = 0.7
 
 
 class Passes(NamedTuple):
-    """Of one input: rows forward, rows backward, steps that wait for each other, numbers handled beside."""
+    """Of one input: rows forward, rows backward, calls of the model, numbers handled beside."""
 
     forward: float
     backward: float
-    steps: float
+    calls: float
     elements: float = 0.0
 
 
@@ -65,14 +69,15 @@ def clever(asked: Asked) -> Passes:
     points = balls * asked.number("batches") * asked.number("samples")
     kept = min(asked.targets, 16)
     directed = 12 * kept * balls + 30 * kept if asked.params["directed"] else 0
+    own = 0.5 * asked.targets + 0.5  # half of the classes are left out inside the first ball
     if directed > points:  # few points are drawn: those directed cost the gradient of their own target
-        forward, backward = points + directed, points * asked.targets + directed
+        forward, backward = points + directed, points * own + directed
     else:
         forward = points + 100 * min(asked.targets, 10)
-        backward = forward * asked.targets
+        backward = forward * own
     drawn = backward * asked.size * (1 if asked.norm == "linf" else 9)
     first = asked.classes if isinstance(asked.params["targets"], str) else min(asked.classes, 256)
-    return Passes(forward + first, backward + first, 350, drawn)
+    return Passes(forward + first, backward + first, balls + 3, drawn)
 
 
 def finite_difference(asked: Asked) -> Passes:
@@ -82,20 +87,21 @@ def finite_difference(asked: Asked) -> Passes:
         return Passes(0, 0, 0)  # it declines
     points = asked.number("batches") * asked.number("samples")
     forward = chosen * (8 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
-    return Passes(forward, 0, 1200, forward * asked.size)
+    return Passes(forward, 0, 40, forward * asked.size)
 
 
 def attack(asked: Asked) -> Passes:
     tries = asked.number("steps") * asked.number("restarts")
     backward = 250 + tries * (0.8 * asked.targets + 0.9 * asked.number("rounds"))
     forward = 7 * backward + (8000 if asked.norm != "linf" and asked.size > 64 else 0)
-    steps = 20 * asked.number("steps") * (1 + asked.number("rounds")) + 800
-    return Passes(forward, backward + asked.classes, steps * (0.25 + 0.75 / asked.together))
+    calls = 170 + 1.6 * asked.number("steps") * (1 + asked.number("rounds"))
+    return Passes(forward, backward + asked.classes, calls / asked.together)
 
 
-def observing(size: int) -> Passes:
+def observing(size: int, *, together: int) -> Passes:
     """What observing an input of ``size`` coordinates asks for, whatever the model."""
-    return Passes(2930, 443, 250) if size < LARGE else Passes(1300, 170, 250)
+    rows = (2930, 443) if size < LARGE else (1300, 170)
+    return Passes(*rows, 65 / together)
 
 
 COUNTED: Mapping[str, Callable[[Asked], Passes]] = {
@@ -159,10 +165,9 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
         pace = facts.get("pace") or {}
         if not pace:
             continue
-        each[name], cells[name] = (
-            {"": _seconds(observing(math.prod(facts["shape"])), pace)},
-            {"": subjects},
-        )
+        together = max(1, min(study.chunk, int(facts["count"])))
+        seen = observing(math.prod(facts["shape"]), together=together)
+        each[name], cells[name] = {"": _seconds(seen, pace)}, {"": subjects}
         found: dict[str, list[float]] = {}
         for one in mine:
             count = COUNTED.get(one.estimator.use)
@@ -174,7 +179,7 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
                 one.norm,
                 math.prod(facts["shape"]),
                 int(facts["classes"]),
-                max(1, min(study.chunk, int(facts["count"]))),
+                together,
             )
             found.setdefault(one.label, []).append(_seconds(count(asked), pace))
         for label, seconds in found.items():
@@ -188,7 +193,7 @@ def _seconds(passes: Passes, pace: Mapping[str, float]) -> float:
     return (
         passes.forward * pace["forward"]
         + passes.backward * pace["backward"]
-        + passes.steps * pace["call"]
+        + (passes.calls + JUDGED) * (pace["call"] + AROUND * pace["op"])
         + passes.elements * pace["element"]
     )
 

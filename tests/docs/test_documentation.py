@@ -168,10 +168,11 @@ def test_every_place_for_a_table_is_one_that_a_benchmark_fills() -> None:
     )
     assert len(places) > 10
     for script, part, held in places:
-        text = (ROOT / "benchmarks" / f"{script}.py").read_text(encoding="utf-8")
+        path = min(ROOT.glob(f"benchmarks/**/{script}.py"), key=lambda path: len(path.parts))
+        text = path.read_text(encoding="utf-8")
         assert "from pages import" in text and part.strip() in text, (script, part)
         # the plan is computed
-        assert "easured 20" in held or script == "plan", f"benchmarks/{script}.py --write was not run: {part}"
+        assert "easured 20" in held or script == "plan", f"{path} --write was not run: {part}"
 
 
 def test_the_plan_is_what_its_script_prints() -> None:

@@ -31,7 +31,7 @@ def test_a_pace_is_of_positive_seconds_and_leaves_the_generator_alone() -> None:
     before = torch.random.get_rng_state()
     for module in modules:
         found = pace(subject(module), torch.rand(1, 8, generator=torch.Generator()), rows=64)
-        assert set(found) == {"call", "forward", "backward", "element", "busy"}
+        assert set(found) == {"call", "forward", "backward", "op", "element", "busy"}
         assert found.pop("busy") >= 1
         assert all(0 < seconds < 1 for seconds in found.values())
     assert torch.equal(before, torch.random.get_rng_state())
