@@ -59,12 +59,18 @@ def _values(db: sqlite3.Connection) -> str | None:
     return None
 
 
+_KINDS = {dict: "object", list: "array", str: "text", int: "integer", float: "real"}
+
+
 def _wrong(column: Column) -> str:
     """What no value of a column may be, as SQL."""
     name = column.name
     if column.holds in ("object", "array"):
         fits = f"CASE WHEN json_valid({name}) THEN json_type({name}) = '{column.holds}' ELSE 0 END"
-        return f"NOT coalesce({fits}, 0)"
+        whole = f"NOT coalesce({fits}, 0)"
+        kinds = ", ".join(f"'{_KINDS[one]}'" for one in column.elements)
+        odd = f"EXISTS (SELECT 1 FROM json_each({name}) WHERE type NOT IN ({kinds}))"
+        return f"CASE WHEN {whole} THEN 1 ELSE {odd} END" if kinds else whole
     if column.holds in ("number", "flag"):
         return f"typeof({name}) NOT IN ('integer', 'real', 'null')"
     if column.words:

@@ -215,7 +215,7 @@ _STORED: dict[Any, tuple[type, ...]] = {
 class Column(NamedTuple):
     """holds: "object" or "array" of JSON, "flag", "number", "text" or "bytes". words: all that it may be.
 
-    types: of what SQLite gives for it.
+    types: of what SQLite gives for it. elements: of what an array holds.
     """
 
     name: str
@@ -223,6 +223,7 @@ class Column(NamedTuple):
     words: tuple[str, ...] = ()
     default: Any = MISSING
     types: frozenset[type] = frozenset()
+    elements: tuple[type, ...] = ()
 
 
 @cache
@@ -230,7 +231,13 @@ def columns(kind: type[Row]) -> tuple[Column, ...]:
     """A table's columns, in the order of the row's fields."""
     hints = get_type_hints(kind)
     return tuple(
-        Column(f.name, *_holds(hints[f.name]), f.default, frozenset(_types(hints[f.name])))
+        Column(
+            f.name,
+            *_holds(hints[f.name]),
+            f.default,
+            frozenset(_types(hints[f.name])),
+            _elements(hints[f.name]),
+        )
         for f in fields(kind)
     )
 
@@ -241,6 +248,16 @@ def _types(hint: Any) -> tuple[type, ...]:
     if get_origin(hint) in (Mapping, Sequence, Literal):
         return (str,)
     return tuple(found for part in get_args(hint) for found in _types(part))
+
+
+def _elements(hint: Any) -> tuple[type, ...]:
+    if get_origin(hint) is not Sequence:
+        return ()
+    (element,) = get_args(hint)
+    if element is float:
+        return (float, int, str)  # `finite` has made words of some
+    origin = get_origin(element) or element
+    return ({Mapping: dict, tuple: list}.get(origin, origin),)
 
 
 def _holds(hint: Any) -> tuple[str, tuple[str, ...]]:
@@ -294,9 +311,11 @@ def read(kind: type[R], values: Sequence[Any]) -> R:
     Raises `StoreError` for what no falsefloor wrote.
     """
     made = []
-    for (name, holds, _, _, types), value in zip(columns(kind), values, strict=False):
+    for (name, holds, _, _, types, elements), value in zip(columns(kind), values, strict=False):
         if holds in ("object", "array"):
             value = parsed(value, holds, where=f"{kind.table}.{name}")
+            if holds == "array" and not all(isinstance(one, elements) for one in value):
+                raise odd(f"{kind.table}.{name}")
         elif type(value) not in types:
             raise odd(f"{kind.table}.{name}")
         elif holds == "flag" and value is not None:

@@ -100,6 +100,8 @@ DAMAGED = {
     "'study'": "UPDATE meta SET value = '3' WHERE key = 'study'",
     "status": "UPDATE meta SET value = '\"fine\"' WHERE key = 'status'",
     "'message'": "UPDATE finding SET message = CAST(x'66ff67' AS TEXT)",
+    "series.stack": "UPDATE series SET stack = '[1]'",
+    "estimate.curves": "UPDATE estimate SET curves = '[{}]'",
     "tally": "DROP TABLE tally",
 }
 

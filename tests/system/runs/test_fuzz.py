@@ -53,6 +53,18 @@ def test_the_run_itself_is_fine(finished: RunDir) -> None:
     assert [run_command([*command[:1], finished.id, *command[1:]]) for command in COMMANDS] == [0] * 5
 
 
+@pytest.mark.parametrize("stack", ["[1]", "[[]]", "[null]"])
+def test_layers_that_are_none_are_told(
+    finished: RunDir, stack: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(finished.db)) as db:
+        db.execute("UPDATE series SET stack = ?", [stack])
+        db.commit()
+    for command in COMMANDS:
+        assert run_command([*command[:1], finished.id, *command[1:]]) == 2
+        assert "series.stack holds a value that no falsefloor wrote" in capfd.readouterr().err
+
+
 def test_changed_bytes_of_a_run(finished: RunDir) -> None:
     whole = finished.db.read_bytes()
 
