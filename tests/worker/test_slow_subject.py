@@ -31,7 +31,7 @@ class Slow(nn.Module):
             self.layer.bias.copy_(torch.eye(10)[LABEL])
 
     def forward(self, inputs):
-        if len(inputs) > 32:
+        if len(inputs) > 32 and not (inputs == inputs[:1]).all():  # its pace is measured at one input
             time.sleep(600)
         return self.layer(inputs.flatten(1))
 """
