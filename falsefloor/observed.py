@@ -15,6 +15,10 @@ from falsefloor import jsonable
 LARGE = 1 << 15
 """Coordinates from which on an input is large: an observation asks for a third of its points
 (`subjects.observe.site`), and on a CPU a forward takes one row at a time (`subjects.subject`)."""
+LEAST = 0.01
+"""Share of the coordinates below which differences decline to stand for all (`finite-difference`). On
+photographs of an ImageNet classifier a gradient's 1-norm is known to 2 % from 3 % of them, to 6 % from 0.3 %,
+and directed points, which need all, are another 5 % steeper."""
 MET = {"changed": "met-changed", "nonfinite": "met-nonfinite"}
 """What a `Met` names, and the role of its stored array, with which it is told who met it and how far away."""
 

@@ -23,7 +23,11 @@ class DiagnosisPage:
     run: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        one, width, glyphs = self.diagnosis, options.max_width, glyphs_for(options.encoding)
+        return self.lines(options.max_width, glyphs_for(options.encoding))
+
+    def lines(self, width: int, glyphs: Glyphs) -> Iterator[Text]:
+        """The page, a line each, for whoever paints it."""
+        one = self.diagnosis
         names = [one.model, *([one.masker] if one.masker != "none" else []), one.norm, f"{one.inputs} inputs"]
         yield Text(f" {glyphs.dot} ".join(map(clean, names)), style=TITLE)
         for title, sentences in (

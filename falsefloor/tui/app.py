@@ -307,8 +307,10 @@ class Workbench(App[None]):
             self.show("warnings", run)
 
     def open_diagnosis(self, run: RunDir) -> None:
-        width = self.size.width - 4
-        self.show("lines", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width))
+        width, glyphs = self.size.width - 4, self.glyphs
+        self.show(
+            "lines", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width, glyphs=glyphs)
+        )
 
     def open_log(self, run: RunDir) -> None:
         self.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))

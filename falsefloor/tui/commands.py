@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError, UsageError, did_you_mean
-from falsefloor.report.text import STYLES
+from falsefloor.report.text import STYLES, Glyphs
 from falsefloor.store.reader import RunReader, reading
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
@@ -107,19 +107,16 @@ def replay(run: RunDir, finding: str) -> tuple[bool, list[str]]:
     return bool(answer["replays"]), replayed(answer)
 
 
-def diagnosis(run: RunDir, *, width: int) -> list[Line]:
+def diagnosis(run: RunDir, *, width: int, glyphs: Glyphs) -> list[Line]:
     """What a run says of its models' gradients, in lines of a width."""
-    from rich.console import Console
-
     from falsefloor.report.diagnosis import diagnose
     from falsefloor.report.diagnosis_page import TITLE, DiagnosisPage
 
     tones = {looks: word for word, looks in STYLES.items()} | {TITLE: "heading", "dim": "dim"}
-    console = Console(file=io.StringIO(), width=max(40, width))
     lines: list[Line] = []
     with reading(run) as reader:
         for one in diagnose(reader):
-            for text in DiagnosisPage(one, run.id).__rich_console__(console, console.options):
+            for text in DiagnosisPage(one, run.id).lines(max(40, width), glyphs):
                 lines.append((text.plain, tones.get(str(text.style), "")))
             lines.append(("", ""))
     return lines or [("This run has no estimates yet.", "")]

@@ -36,6 +36,7 @@ from falsefloor.estimators.slopes.outcome import SHARED, Form, Outcome, Progress
 from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, Floor
 from falsefloor.estimators.slopes.view import View, farthest, need_rivals
 from falsefloor.numerics.spectrum import SCALES
+from falsefloor.observed import LEAST
 
 OWN = ("plateau_slope", "plateau_found", "coverage")
 """Evidence of its own: the median slope at the plateau's scale, whether there is a plateau, and the share of
@@ -49,11 +50,6 @@ _FORM = Form(
         **dict.fromkeys(("ball_radius", "ball_slope"), MOST_BALLS),
     },
 )
-
-LEAST = 0.01
-"""Share of the coordinates that is measured at least at the points that decide. On photographs of an ImageNet
-classifier a gradient's 1-norm is known to 2 % from 3 % of them, to 6 % from 0.3 %, and directed points, which
-need all, are another 5 % steeper."""
 
 _SHARES = (1.0, 0.9999, 0.96, 0.92, 0.87, 0.81, 0.73, 0.6, 0.4)
 """Shares of the linearised crossing at which a ball's supports are measured. On a linear model the first is
