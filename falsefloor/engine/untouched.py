@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from falsefloor.subjects.subject import FILL, ModelSubject
 
-_MOVING = {"answers", "forward_queries", "backward_queries", "calls", "_reaches", "_sightings"}
+_MOVING = {"answers", "forward_queries", "backward_queries", "calls", "_reaches", "_sightings", "_takes_one"}
 """What a `ModelSubject` counts and keeps itself."""
 _PLAIN = (str, bytes, int, float, complex, bool, type(None))
 _ABSENT = object()
