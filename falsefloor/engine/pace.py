@@ -13,11 +13,11 @@ from torch import Tensor
 from falsefloor.subjects.subject import ModelSubject
 
 SPAN = 0.06
-"""Seconds from which on a timed pass takes no more rows, where memory and `MOST` let it."""
+"""Seconds from which on a timed pass takes no more rows, where memory and the subject let it."""
 TIMES, LONG = 5, 1.0
 """Of a pass the shortest of so many timings counts, or of as many as a second allows, two at least."""
-MOST = 1024
-"""Rows a timed pass takes at most: a recurrent net of small steps is four times as fast a row as at 64."""
+DRAWN = 1024
+"""Points drawn to time a number of them."""
 
 
 def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]:
@@ -36,7 +36,7 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
             _both(module, point)
             call = waited.timed(lambda: _both(module, point), point)
             batch, whole = point, waited.timed(partial(_forward, module, point), point)
-            while whole < SPAN and 4 * len(batch) <= min(rows, MOST):
+            while whole < SPAN and 4 * len(batch) <= min(rows, subject.at_once(point)):
                 batch = point.expand(4 * len(batch), *point.shape[1:])
                 whole = waited.timed(partial(_forward, module, batch), point)
             many = len(batch)
@@ -44,7 +44,7 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
             both = waited.timed(lambda: _both(module, batch), point) / many
             few = point.new_ones(16)
             op = waited.timed(lambda: [few.mul(0.5) for _ in range(200)], point) / 200
-            drawn = torch.empty(MOST, point[0].numel(), device=point.device, dtype=point.dtype)
+            drawn = torch.empty(DRAWN, point[0].numel(), device=point.device, dtype=point.dtype)
             element = waited.timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
         except Exception:  # it is only a forecast; what is wrong is told by whoever asks the model in earnest
             return {}

@@ -126,6 +126,22 @@ def test_a_module_that_works_in_place_does_not_move_the_points(count: int, graph
         assert torch.equal(points, POINTS[:count])
 
 
+def test_many_rows_are_asked_in_calls_that_a_cache_holds_with_the_same_bits() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 5)).requires_grad_(
+        False
+    )
+    points = torch.rand(200, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    whole = module(torch.cat([points, points[-1:].expand(8, -1, -1, -1)]))[:200]
+    subject = ModelSubject(module, classes=5)
+    logits = subject(points)
+
+    assert subject.calls == 3
+    assert subject.forward_queries == 200
+    assert torch.equal(logits, whole)
+    (found,), (expected,) = (torch.autograd.grad(one[:, 0].sum(), points) for one in (logits, whole))
+    assert torch.equal(found, expected)
+
+
 def test_queries_are_counted_without_the_filling() -> None:
     subject = ModelSubject(net(), classes=5)
     points = POINTS[:3].clone().requires_grad_()
