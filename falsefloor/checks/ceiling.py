@@ -6,7 +6,7 @@ import math
 
 from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.gradient import followed
-from falsefloor.checks.reading import ceiling, follows_gradient, said
+from falsefloor.checks.reading import ceiling, follows_gradient, said, seen_gap
 from falsefloor.checks.rule import family, found
 from falsefloor.evidence import Evidence
 
@@ -76,19 +76,21 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
 
 
 def loose(facts: Facts) -> list[Finding] | None:
-    """FF505, by the nearest point of another class that anybody is known to have met."""
+    """FF505, by the nearest point of another class, or without any answer, that anybody is known to have met."""
     judged = facts.judged
     if judged.claim != "upper_bound" or not 0 < judged.radius < math.inf or judged.witness is None:
         return None
-    nearest = ceiling(facts)
-    if nearest is None:
+    gap = seen_gap(facts)
+    known = [point for point in (ceiling(facts), gap) if point is not None]
+    if not known:
         return None
+    nearest = min(known, key=lambda point: point.distance)
     if judged.radius <= LOOSE * nearest.distance:
         return []
     ratio = judged.radius / nearest.distance if nearest.distance > 0 else math.inf
+    found_it = "met a point without finite logits" if nearest is gap else "has a verified adversarial input"
     message = (
-        f"{nearest.finder} has a verified adversarial input at {nearest.distance:.4g}:"
-        f" this upper bound is {ratio - 1:.0%} above it"
+        f"{nearest.finder} {found_it} at {nearest.distance:.4g}: this upper bound is {ratio - 1:.0%} above it"
     )
     return [found("FF505", message, witness=nearest.witness, ratio=ratio, distance=nearest.distance)]
 

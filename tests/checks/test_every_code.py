@@ -115,6 +115,11 @@ MUST: list[tuple[str, str, Facts]] = [
     ("FF504", "did not settle", facts(attack(0.1, None))),
     ("FF504", "the core says so", facts(attack(math.inf, None, unsettled=1.0))),
     ("FF505", "a nearer point was met", facts(attack(DISTANCE * 1.021), estimate())),
+    (
+        "FF505",
+        "a nearer point without an answer was met",
+        facts(attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.8, "array": "nonfinite"}),
+    ),
     ("FF505", "another attack is nearer", facts(attack(0.1005), attack(0.098, "B/0/witness"))),
     ("FF601", "another answer", facts(estimate(0.0), misclassified=True, predicted=5)),
     ("FF602", "outside", facts(outside=True)),
@@ -214,6 +219,11 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     ("FF504", "settled", facts(attack())),
     ("FF504", "nothing found", facts(attack(math.inf, None))),
     ("FF505", "near enough", facts(attack(DISTANCE * 1.019), estimate())),
+    (
+        "FF505",
+        "a farther point without an answer",
+        facts(attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.95, "array": "nonfinite"}),
+    ),
     ("FF505", "of a floor", facts(estimate(DISTANCE * 1.1), attack(DISTANCE))),
     ("FF601", "correct", facts()),
     ("FF602", "inside", facts(outside=False)),
