@@ -108,9 +108,12 @@ class Forked:
     def wait(self, timeout: float = float("inf")) -> int:
         return _waited(self, timeout)
 
-    def kill(self) -> None:
+    def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Asked:

@@ -76,7 +76,7 @@ def unstable_witness(facts: Facts) -> list[Finding] | None:
 
 
 def loose(facts: Facts) -> list[Finding] | None:
-    """FF505, by the nearest point of another class, or without any answer, that anybody is known to have met."""
+    """FF505, by the nearest point of another class, or without an answer, that anybody has met."""
     judged = facts.judged
     if judged.claim != "upper_bound" or not 0 < judged.radius < math.inf or judged.witness is None:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import struct
@@ -86,7 +85,7 @@ class Nursery:
         with theirs, held:
             try:
                 if self._process.poll() is None:
-                    os.kill(self._process.pid, signal.SIGCONT)  # should a model have stopped it
+                    self._process.send_signal(signal.SIGCONT)  # should a model have stopped it
                     fds = [theirs.fileno(), held.fileno()]
                     socket.send_fds(self._wishes, [WISH.pack(memory)], fds)
                     return Kept(pipe, leash)
@@ -99,6 +98,7 @@ class Nursery:
     def close(self) -> None:
         """It ends by itself, and whatever is below it."""
         self._wishes.close()
+        self._process.send_signal(signal.SIGCONT)  # should a model have stopped it
         try:
             self._process.wait(timeout=MOURNING)
         except subprocess.TimeoutExpired:

@@ -128,7 +128,7 @@ class LocalExecutor:
                         return Kept.prepared(message)
                     # what comes before is ours, and takes long where the machine is busy
                     deadline, begun = time.monotonic() + limit, True
-            said = f"loading took more than {limit:.0f} seconds"
+            said = f"loading took more than {limit:.0f} seconds; --time-limit gives it more"
         except NO_MESSAGE:
             said, died = f"the process that loaded it was ended: {NONSENSE}", True
         except BrokenError:

@@ -118,7 +118,9 @@ MUST: list[tuple[str, str, Facts]] = [
     (
         "FF505",
         "a nearer point without an answer was met",
-        facts(attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.8, "array": "nonfinite"}),
+        facts(
+            attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.8, "array": "nonfinite"}
+        ),
     ),
     ("FF505", "another attack is nearer", facts(attack(0.1005), attack(0.098, "B/0/witness"))),
     ("FF601", "another answer", facts(estimate(0.0), misclassified=True, predicted=5)),
@@ -222,7 +224,9 @@ MUST_NOT: list[tuple[str, str, Facts]] = [
     (
         "FF505",
         "a farther point without an answer",
-        facts(attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.95, "array": "nonfinite"}),
+        facts(
+            attack(DISTANCE * 0.9), estimate(), nonfinite={"distance": DISTANCE * 0.95, "array": "nonfinite"}
+        ),
     ),
     ("FF505", "of a floor", facts(estimate(DISTANCE * 1.1), attack(DISTANCE))),
     ("FF601", "correct", facts()),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.subjects.observe.around import SHELLS, Moves, around, forgotten
+from falsefloor.subjects.observe.around import MOST, SHELLS, Moves, around, forgotten
 from falsefloor.subjects.observe.met import met
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
@@ -77,16 +77,34 @@ def test_shells_lie_inside_the_claim_and_a_faithful_subject_does_not_move(norm: 
     found = moves(Seen(), norm)
     assert found.repeats.tolist() == found.batch.tolist() == [0.0, 0.0]
     away = vector_norm(torch.cat(asked) - X[0], norm)
-    assert float(away.max()) == pytest.approx(0.2, rel=1e-4)
+    shells = len(X) * len(SHELLS) * MOST
+    assert float(away[:shells].max()) == pytest.approx(0.2, rel=1e-4)
     assert float(away.min()) == pytest.approx(0.1 * min(SHELLS), rel=1e-4)
+    assert float(away[shells:].max()) > 0.3, "some are asked twice far out, and inside the box"
+    assert bool(((torch.cat(asked) >= 0) & (torch.cat(asked) <= 1)).all())
 
 
-def test_what_answers_otherwise_alone_moves_where_the_claim_reaches_there() -> None:
+def test_what_answers_otherwise_alone_moves_wherever_it_does_so() -> None:
     found = moves(Company())
-    assert found.batch[0] > 0.01 and found.batch[1] == 0
+    assert bool((found.batch > 0.01).all()), "the second claim stays below"
     assert found.repeats.tolist() == [0.0, 0.0]
-    near = moves(Company(), witness=X + torch.tensor([[0.0] * 5 + [0.16]]))
-    assert bool((near.batch > 0.01).all()), "and where a witness lies there"
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_half_a_box_that_answers_otherwise_alone_is_met_from_any_claim(norm: str) -> None:
+    """No random point of a claim in l2 or l1 comes near it."""
+
+    class Half(Plane):
+        def lead(self, x: Tensor) -> Tensor:
+            return super().lead(x) + 0.1 * ((x.flatten(1).mean(1) > 0.52) & (len(x) == 1))
+
+    middle = torch.full((2, 300), 0.5)
+    drawn = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    subject = ModelSubject(Half(), classes=2)
+    found = around(
+        subject, middle, radius=torch.full((2,), 0.1), witness=None, norm=norm, generators=drawn, rows=512
+    )
+    assert bool((found.batch > 0.01).all())
 
 
 @pytest.mark.parametrize("module", [Rounds(), Steep()])

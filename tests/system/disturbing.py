@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-LATER = 41
+LATER = 90
 """Calls after which the violent ones act: the first belong to loading and observing."""
 
 
@@ -194,6 +195,13 @@ def _hoards_descriptors() -> None:
         KEPT.append(os.open(os.devnull, os.O_RDONLY))
 
 
+def _memory_of_a_child() -> None:
+    """Of three programs, each of which stays below what one process may take."""
+    for _ in range(3):
+        subprocess.Popen([sys.executable, "-c", "import time; kept = b'x' * 10**9; time.sleep(300)"])
+    time.sleep(1000)
+
+
 def _thread_without_end() -> None:
     threading.Thread(target=lambda: time.sleep(1000), daemon=False).start()
 
@@ -223,7 +231,7 @@ VIOLENT: dict[str, Callable[[], object]] = {
     "alarm": lambda: signal.setitimer(signal.ITIMER_REAL, 0.01),
     "hangs": lambda: time.sleep(1000),
     "hangs_with_the_lock": lambda: ctypes.PyDLL(None).sleep(1000),
-    "spins": lambda: [None for _ in iter(int, 1)],
+    "spins": lambda: deque(iter(int, 1), maxlen=0),
     "prints_without_end": lambda: [sys.stdout.write("x" * 65536) for _ in iter(int, 1)],
     "memory_without_end": lambda: [np.ones(2**23) for _ in iter(int, 1)],
     "deaf": _deaf,
@@ -236,7 +244,7 @@ VIOLENT: dict[str, Callable[[], object]] = {
     "thread_without_end": _thread_without_end,
     "becomes_a_program": lambda: os.execvp("sleep", ["sleep", "300"]),
     "profile_alarm": lambda: signal.setitimer(signal.ITIMER_PROF, 0.01),
-    "memory_of_a_child": lambda: _fork(lambda: [np.ones(2**23) for _ in iter(int, 1)]) or time.sleep(1000),
+    "memory_of_a_child": _memory_of_a_child,
 }
 """What is done once, after a while, and mostly is the end of the process."""
 

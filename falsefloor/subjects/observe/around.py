@@ -29,6 +29,10 @@ TWICE = 3
 """Points of the outermost shells that are asked in other ways."""
 INSIDE = (1.0, 0.9)
 """And points on the way to a witness, as shares."""
+FAR = (4.0, 8.0, 16.0) * 3
+"""And points this many claims away, folded back into the box, beside three of its corners and a few of its
+points. Half of the box may answer in another way, and no random direction in l2 come near it inside the
+claim: 64 coordinates leave an eighth of it along any one."""
 NUDGED = 4
 """How often a point that moved is moved by the last bit of each coordinate, up or down."""
 
@@ -55,8 +59,8 @@ def around(
     generators: Sequence[Generator],
     rows: int,
 ) -> Moves:
-    """Ask points on shells inside ``radius`` (N,) around inputs (N, *input); some of them, and some towards
-    ``witness`` (N, *input), again: alone, in another order and at last as at first."""
+    """Ask points on shells inside ``radius`` (N,) around inputs (N, *input); some of them, some far out, and
+    some towards ``witness`` (N, *input), again: alone, in another order and at last as at first."""
     guard = Guarded(subject, rows=rows)
     lo, hi = subject.bounds
     shape = tuple(inputs.shape[1:])
@@ -71,15 +75,29 @@ def around(
         faces = (ways * inner.to(ways))[:, 1::2]
         longest = faces.flatten(2).abs().amax(2)
         ways[:, 1::2] = faces / longest.reshape(*longest.shape, *([1] * len(shape)))
-    shares = torch.tensor(SHELLS, device=inputs.device).repeat(each)
-    wide = (-1, 1, *([1] * len(shape)))
-    step = radius.to(ways).reshape(wide) * shares.reshape(1, -1, *([1] * len(shape))) * ways
-    points = fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
+    claims = radius.to(ways).reshape(-1, 1, *([1] * len(shape)))
+
+    def at(shares: Tensor, ways: Tensor) -> Tensor:
+        step = claims * shares.reshape(1, -1, *([1] * len(shape))) * ways
+        return fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
+
+    points = at(torch.tensor(SHELLS, device=inputs.device).repeat(each), ways)
     answered = guard(points)
-    picked = [points[:, :TWICE]]
+    picked = [points[:, :TWICE], at(torch.tensor(FAR, device=inputs.device), ways[:, -len(FAR) :])]
+    if bool((lo.isfinite() & hi.isfinite()).all()):
+        picked.append(_of_the_box(inputs, lo, hi, generators))
     if witness is not None:
         picked += [(inputs + share * (witness - inputs)).unsqueeze(1) for share in INSIDE]
     return _twice(guard, torch.cat(picked, 1), scale=_largest(answered))
+
+
+def _of_the_box(inputs: Tensor, lo: Tensor, hi: Tensor, generators: Sequence[Generator]) -> Tensor:
+    """(N, 6, *input): three of its corners and three points of the box beside inputs (N, *input)."""
+    low, high = lo.expand(inputs.shape), hi.expand(inputs.shape)
+    opposite = torch.where(inputs - low > high - inputs, low, high)
+    drawn = torch.stack([torch.rand(3, *inputs.shape[1:], generator=g) for g in generators]).to(inputs)
+    inner = low[:, None] + drawn * (high - low)[:, None]
+    return torch.cat([torch.stack([low, high, opposite], 1), inner], 1)
 
 
 def _twice(guard: Guarded, points: Tensor, *, scale: Tensor) -> Moves:
