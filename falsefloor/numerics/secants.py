@@ -116,6 +116,50 @@ def _block(
     return ((outputs[:, :wide] - outputs[:, wide:]) * inverse.unsqueeze(2)).transpose(1, 2)
 
 
+def fan(
+    function: Callable[[Tensor], Tensor],
+    points: Tensor,
+    *,
+    scale: Tensor,
+    lo: Tensor,
+    hi: Tensor,
+    rows: int,
+) -> Tensor:
+    """`jacobian` along all coordinates at half its cost: d + 1 forwards a point, all steps from one end.
+
+    The shared end lies up to h/4 beside the point, differently in each coordinate, as the middles of `ends`
+    do, and inside a face by as much as those. Every other coordinate steps down, so that neither what bends
+    inside a step nor the rounding of the shared value adds up.
+    """
+    count, shape = len(points), points.shape[1:]
+    size = math.prod(shape)
+    low, high = (bound.to(points.dtype).expand(shape).reshape(size) for bound in (lo, hi))
+    below, above = ends(points.reshape(count, size), scale.to(points.dtype).reshape(-1, 1), low, high)
+    wide, middle = above - below, below + (above - below) / 2
+    flat = points.reshape(count, size)
+    first, last = flat - below < 0, above - flat < 0
+    down = (torch.arange(size, device=points.device) % 2 == 1).expand(count, size)
+    down = torch.where(middle - wide < low, False, torch.where(middle + wide > high, True, down))
+    down = torch.where(first, False, torch.where(last, True, down))
+    start = torch.where(first, below, torch.where(last, above, middle))
+    stop = torch.minimum(torch.maximum(torch.where(down, start - wide, start + wide), low), high)
+    most = max(1, min(rows, ELEMENTS // max(size, 1)))
+    slopes = []
+    for at in range(count):
+        with torch.no_grad():
+            here = function(start[at].reshape(1, *shape))
+            moved = []
+            for part in torch.split(torch.arange(size, device=points.device), most):
+                there = start[at].repeat(len(part), 1)
+                there.scatter_(1, part.unsqueeze(1), stop[at, part].unsqueeze(1))
+                moved.append(function(there.reshape(-1, *shape)))
+        outputs = torch.cat(moved).to(working(here.dtype))
+        step = (stop[at] - start[at]).to(outputs.dtype)
+        inverse = torch.where(step != 0, step, 1.0).reciprocal() * (step != 0)
+        slopes.append(((outputs - here.to(outputs.dtype)) * inverse.unsqueeze(1)).T)
+    return torch.stack(slopes)
+
+
 def some_coordinates(size: int, *, count: int, generators: Sequence[torch.Generator]) -> Tensor | None:
     """Random coordinates without repetition, one row an input: (N, count), or None where all d fit in
     count."""

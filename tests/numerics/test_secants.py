@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from falsefloor.numerics.secants import WIDEST, ends, jacobian, some_coordinates
+from falsefloor.numerics.secants import WIDEST, ends, fan, jacobian, some_coordinates
 
 LO, HI = torch.tensor(0.0), torch.tensor(1.0)
 
@@ -49,6 +49,40 @@ def test_an_affine_function_has_its_own_slopes_at_every_scale(seed: int, exponen
     )
 
     assert torch.allclose(found, weight.expand(4, 3, 5), rtol=1e-6, atol=1e-7)
+
+
+@given(seed=st.integers(0, 10_000), exponent=st.floats(-6, -0.5), face=st.sampled_from([0.0, 1.0, None]))
+@settings(max_examples=40, deadline=None)
+def test_a_fan_has_an_affine_function_s_slopes_inside_the_box(
+    seed: int, exponent: float, face: float | None
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    points = torch.rand(4, 5, generator=generator, dtype=torch.float64)
+    if face is not None:
+        points[:, ::2] = face
+    asked = 0
+
+    def function(x: Tensor) -> Tensor:
+        nonlocal asked
+        asked += len(x)
+        assert bool((x >= 0).all() and (x <= 1).all())
+        assert face is None or not bool((x == face).any())
+        return x @ weight.T + 1
+
+    found = fan(function, points, scale=torch.full((4,), 10**exponent), lo=LO, hi=HI, rows=7)
+
+    assert torch.allclose(found, weight.expand(4, 3, 5), rtol=1e-6, atol=1e-7)
+    assert asked == 4 * 6
+
+
+def test_a_fan_sees_a_staircase_beneath_a_grid_of_pixels_as_steep_as_it_is() -> None:
+    points = (torch.rand(2, 400, generator=torch.Generator().manual_seed(0)) * 255).round() / 255
+    found = fan(
+        lambda x: torch.ceil(255 * x).sum(1, keepdim=True) / 255, points, scale=torch.full((2,), 0.01),
+        lo=LO, hi=HI, rows=100,
+    )  # fmt: skip
+    assert abs(float(found.mean()) - 1) < 0.02
 
 
 @pytest.mark.parametrize("rows", [2, 3, 16, 1000])

@@ -13,6 +13,7 @@ share of the domain that is ramp.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -25,6 +26,7 @@ from falsefloor.estimators.finite_difference.floors import best_floor, report
 from falsefloor.estimators.finite_difference.scale import choose_scale, crossing
 from falsefloor.estimators.finite_difference.secants import (
     GLANCE,
+    STARE,
     Ball,
     Probe,
     Sampling,
@@ -32,6 +34,7 @@ from falsefloor.estimators.finite_difference.secants import (
     look_closer,
     measure_again,
 )
+from falsefloor.estimators.finite_difference.whole import LOOKS, Whole
 from falsefloor.estimators.slopes.outcome import SHARED, Form, Outcome, Progress, estimate
 from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, Floor
 from falsefloor.estimators.slopes.view import View, farthest, need_rivals
@@ -62,12 +65,12 @@ class FiniteDifference:
 
     Costs two forwards a coordinate and point: 2·d·(batches · samples + 13) a ball, about four balls for an
     auto radius; 2·d·6 forwards for each of 26 scales before; and 36·d·min(classes - 1, 16) for each ball that
-    is looked at more closely, one or two. Beyond ``coordinates`` coordinates a random subset stands for all,
-    and the ``extremes`` steepest points of the ball that decides are measured again, with directed points
-    beside them where ``queries`` forwards allow all coordinates of more points, else with as many coordinates
-    as they allow; the evidence ``coverage`` says which share of them that is. With less than one in a hundred
-    it declines. In l1, whose slopes are the largest coordinate's, a coverage below 1 makes the radius too
-    large.
+    is looked at more closely, one or two. Beyond ``coordinates`` coordinates a random subset stands for all
+    while the ball is looked for. Then balls inside it are seen through all coordinates at as many directed
+    points as ``queries`` forwards allow, d + 1 each, or where those are fewer than five, the ``extremes``
+    steepest points through as many coordinates as they allow; the evidence ``coverage`` says which share of
+    them that is. With less than one in a hundred it declines. In l1, whose slopes are the largest
+    coordinate's, a coverage below 1 makes the radius too large.
 
     Decisions: a margin that is not positive gives 0; slopes of exactly 0 give the cap (``capped`` = 1); a
     slope that is not finite counts as infinitely steep. Step widths are refused in words (``step_reason``)
@@ -139,7 +142,12 @@ class FiniteDifference:
         progress.tick(1)
         probe = scales.probe
         at_centre = probe.gradients(view.centre.unsqueeze(0))[:, 0]
-        near = crossing(probe, at_centre) if self.box else math.inf
+        whole = Whole.of(probe, queries=self.queries) if self.directed else None
+        known = probe, at_centre
+        if whole is not None:
+            known = whole.probe, whole.at_centre
+            probe = whole.held_against(probe, at_centre)
+        near = crossing(*known) if self.box else math.inf
         sampling = Sampling(self.batches, self.samples, GLANCE if self.directed else None)
         bracket = Bracket(cap, auto, near)
         balls: dict[float, Ball] = {}
@@ -153,10 +161,40 @@ class FiniteDifference:
                 generator=generator,
                 extremes=self.extremes,
             )
+            if whole is not None:
+                balls[radius] = whole.glance(balls[radius])
             _note(bracket, view, balls[radius])
             progress.reached(bracket.low, work=1)
-        floor, ball, coverage = self._settle(probe, bracket, balls, at_centre, generator)
+        if whole is not None:
+            first = balls[min(bracket.high, max(balls))]
+            floor, ball, coverage = *self._close_in(whole, first, near, progress), 1.0
+        else:
+            floor, ball, coverage = self._settle(probe, bracket, balls, at_centre, generator)
         return report(scales, floor, ball, cap=cap, coverage=coverage, bracket=bracket)
+
+    def _close_in(self, whole: Whole, first: Ball, near: float, progress: Progress) -> tuple[Floor, Ball]:
+        """The floor of the balls inside ``first`` by all coordinates, where a subset and falls had ended."""
+        view, bracket = whole.probe.view, Bracket(first.radius, self.radius == "auto", first.radius)
+        balls: dict[float, Ball] = {}
+        whole.see(first.extremes[:1])
+        each = max(2, min(STARE.along, whole.left // LOOKS)) if bracket.auto else whole.left
+
+        def walk(radius: float) -> None:
+            ball = dataclasses.replace(first, radius=radius, rho=self._columns(radius, near))
+            balls[radius] = whole.walk(ball, points=each)
+            _note(bracket, view, balls[radius])
+            progress.reached(bracket.low)
+
+        for radius in bracket:
+            walk(radius)
+            if whole.left < 1:
+                break
+        twice: set[float] = set()
+        while whole.left > 0 and bracket.standing not in twice:
+            twice.add(bracket.standing)
+            walk(bracket.standing)
+        ball = balls[bracket.standing]
+        return best_floor(view.margin, ball), ball
 
     def _settle(
         self,
@@ -172,13 +210,8 @@ class FiniteDifference:
         failed, measured again.
         """
         if probe.coordinates is not None:
-            ball, coverage = measure_again(
-                probe,
-                balls[min(bracket.high, max(balls))],
-                queries=self.queries,
-                directed=self.directed,
-                generator=generator,
-            )
+            again = balls[min(bracket.high, max(balls))]
+            ball, coverage = measure_again(probe, again, queries=self.queries, generator=generator)
             return best_floor(probe.view.margin, ball), ball, coverage
         closer: set[float] = set()
         while self.directed and bracket.standing not in closer:

@@ -47,11 +47,13 @@ two steps, and less than that distance in three."""
 @dataclass(frozen=True)
 class Probe:
     """A view and the step its slopes are measured with: scale, the half step; coordinates (k,) of the d
-    flattened ones, or None for all."""
+    flattened ones, or None for all. times (T,): by how much the gradient at the input is longer than its
+    subset makes it, where that is known."""
 
     view: View
     scale: float
     coordinates: Tensor | None = None
+    times: Tensor | None = None
 
     def gradients(self, points: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Secant gradients of the margins at points (P, *input): (T, P, k)."""
@@ -96,8 +98,8 @@ class Probe:
             boxed = support(flat, middle, lo, hi, norm=norm, rho=shrunk)
             boxed = enlarge(boxed, norm=norm, size=size, count=wide)
             columns = torch.cat([torch.minimum(boxed, columns), columns], dim=1)
-        columns = torch.where(columns.isfinite(), columns, torch.inf)
-        return columns.reshape(targets, points, -1)
+        columns = torch.where(columns.isfinite(), columns, torch.inf).reshape(targets, points, -1)
+        return columns if self.times is None else columns * self.times.to(columns.dtype).reshape(-1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -171,22 +173,28 @@ def _directed(
 ) -> None:
     """Adds the points of ``walk``; ``at_centre`` (T, d) are the secant gradients at the input itself."""
     view = probe.view
-    lo, hi = view.subject.bounds
     length = vector_norm(at_centre, dual(view.norm)).to(view.margin.dtype)
     slots = (view.margin / length).nan_to_num(nan=0.0).argsort(stable=True)[: walk.targets]
     current = at_centre[slots].nan_to_num(0.0, 0.0, 0.0)
-    middle, shape = view.centre.unsqueeze(0), view.centre.shape
-    dtype = working(middle.dtype)
-    along = torch.arange(1, walk.along + 1, dtype=dtype, device=middle.device) / walk.along
-    along = along.reshape(1, -1, *(1 for _ in shape))
     for _ in range(walk.steps):
-        delta = vertex(current.reshape(-1, *shape), middle, lo, hi, norm=view.norm, rho=radius)
-        points = (middle.to(dtype) + along * delta.unsqueeze(1)).to(middle.dtype).flatten(0, 1)
-        points = torch.maximum(torch.minimum(points, hi), lo)
+        points = ways(view, current, radius, walk.along).flatten(0, 1)
         gradients = probe.gradients(points)
         gathered.add(points, probe.lengths(gradients, rho))
         own = gradients[slots].reshape(len(slots), len(slots), walk.along, -1).diagonal(dim1=0, dim2=1)
         current = own.mean(dim=0).movedim(-1, 0).nan_to_num(0.0, 0.0, 0.0)
+
+
+def ways(view: View, gradients: Tensor, radius: float, along: int) -> Tensor:
+    """Points (T', along, *input), evenly spaced from the input to the vertices of ball and box at which the
+    margins linearised with gradients (T', d) fall most."""
+    lo, hi = view.subject.bounds
+    middle, shape = view.centre.unsqueeze(0), view.centre.shape
+    dtype = working(middle.dtype)
+    share = torch.arange(1, along + 1, dtype=dtype, device=middle.device) / along
+    share = share.reshape(1, -1, *(1 for _ in shape))
+    delta = vertex(gradients.reshape(-1, *shape), middle, lo, hi, norm=view.norm, rho=radius)
+    points = (middle.to(dtype) + share * delta.unsqueeze(1)).to(middle.dtype)
+    return torch.maximum(torch.minimum(points, hi), lo)
 
 
 def look_closer(probe: Probe, ball: Ball, *, at_centre: Tensor) -> Ball:
@@ -197,36 +205,11 @@ def look_closer(probe: Probe, ball: Ball, *, at_centre: Tensor) -> Ball:
     return dataclasses.replace(ball, slopes=torch.maximum(ball.slopes, found))
 
 
-def measure_again(
-    probe: Probe, ball: Ball, *, queries: int, directed: bool, generator: Generator
-) -> tuple[Ball, float]:
+def measure_again(probe: Probe, ball: Ball, *, queries: int, generator: Generator) -> tuple[Ball, float]:
     """The ball with slopes from its extreme points alone, each seen through as many fresh coordinates as
-    ``queries`` forwards allow; and the share of coordinates that was.
-
-    Where they allow all coordinates of four points and more, three quarters of these are directed ones: on a
-    residual network of 3,072 coordinates the extreme points alone gave 1.6 times a found distance.
-    """
-    centre, count = probe.view.centre, len(ball.extremes)
-    size = centre.numel()
-    # every point costs two forwards a coordinate, the input itself is the first directed one
-    points = queries // (2 * size)
-    extremes = ball.extremes[: max(1, points // 4)]
-    walk = _affordable(points - len(extremes) - 1) if directed else None
-    if walk is not None:
-        every = dataclasses.replace(probe, coordinates=None)
-        at_centre = every.gradients(centre.unsqueeze(0))
-        gathered = _Gathered()
-        gathered.add(extremes, every.lengths(every.gradients(extremes), ball.rho))
-        gathered.add(centre.unsqueeze(0), every.lengths(at_centre, ball.rho))
-        _directed(every, ball.radius, ball.rho, at_centre[:, 0], gathered, walk=walk)
-        return dataclasses.replace(ball, slopes=torch.cat(gathered.lengths, dim=1).amax(dim=1)), 1.0
-    wide = min(size, max(2, queries // (2 * count)))
-    picked = torch.randperm(size, generator=generator)[:wide].sort().values.to(centre.device)
+    ``queries`` forwards allow; and the share of coordinates that was."""
+    size = probe.view.centre.numel()
+    wide = min(size, max(2, queries // (2 * len(ball.extremes))))
+    picked = torch.randperm(size, generator=generator)[:wide].sort().values.to(ball.extremes.device)
     found = probe.lengths(probe.gradients(ball.extremes, picked), ball.rho, picked)
     return dataclasses.replace(ball, slopes=found.amax(dim=1)), wide / size
-
-
-def _affordable(points: int) -> Walk | None:
-    """The widest walk of so many points, for as many targets as fit; None for fewer than two."""
-    along, steps = min(STARE.along, points), STARE.steps if points >= STARE.steps * STARE.along else 1
-    return Walk(min(STARE.targets, points // (steps * along)), steps, along) if along > 1 else None
