@@ -71,6 +71,7 @@ def evaluate(
     ceiling: bool = Study.ceiling,
     trap: bool = Study.trap,
     effort: str = Study.effort,
+    witnesses: str = Study.witnesses,
     output: str | int | None = None,
     target: int | None = None,
     average: int | None = None,
@@ -99,7 +100,8 @@ def evaluate(
     and labels (N, L) of zeros and ones; a radius is the distance at which the first of them changes.
     ceiling: add the estimator ``attack`` where no upper bound was asked for. trap: try each estimator on a
     class change planted behind the same maskers (FF205). effort: quick, standard or thorough,
-    budgets of what is not set. output: which of several values that the model returns are its logits, by name
+    budgets of what is not set. witnesses: disk for witnesses and other points ("20GB", "all", "none"), "" for
+    half of what is free. output: which of several values that the model returns are its logits, by name
     or number; one logit f means the two classes (0, f). target: the only class to move to, by number.
     average: of a model that answers at random, judge the mean over so many draws, the same ones everywhere
     (EOT, arXiv 1707.07397).

@@ -93,7 +93,10 @@ def _stored(reader: RunReader, name: str) -> tuple[dict[str, Any], dict[str, Any
         )
     stored = reader.array(finding["witness"]["array"])
     if stored is None:
-        raise StoreError(f"the witness {finding['witness']['array']} is not in the run.")
+        raise StoreError(
+            f"the witness {finding['witness']['array']} is not in the run: its disk budget left it out, or it"
+            " was removed. The same study with `--witnesses all` finds it again."
+        )
     unit = next((one for one in reader.units() if estimate and one["key"] == estimate["unit"]), None)
     if estimate is None or unit is None:
         raise StoreError(f"the estimate that {finding['id']} is about is not in the run.")

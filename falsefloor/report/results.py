@@ -103,7 +103,10 @@ class Results:
         with self.reader() as reader:
             found = reader.array(name)
         if found is None:
-            raise _NoPlaceError(f"no stored array {name!r}; records name theirs, as record['witness'] does.")
+            raise _NoPlaceError(
+                f"no stored array {name!r}; records name theirs, as record['witness'] does. Of points"
+                " beyond the disk set for them (witnesses) only what was measured is kept."
+            )
         # two bytes a number, of a kind that numpy does not have: the upper halves of float32
         if found.dtype == "bfloat16":
             return (np.frombuffer(found.data, "<u2").astype("<u4") << 16).view("<f4").reshape(found.shape)

@@ -8,6 +8,8 @@ from collections import defaultdict
 
 from falsefloor.checks.verdicts import LOWER, Place
 from falsefloor.store.edge import parsed
+from falsefloor.store.points import unzipped
+from falsefloor.store.rows import ArrayRow, select
 from falsefloor.study.followups import CODES, MASKED, NEAR, Ceiling, Floor, Known, asked_by
 
 LARGEST = 1 << 20
@@ -41,18 +43,21 @@ def _ceilings(db: sqlite3.Connection) -> list[Ceiling]:
         " AND e.status = 'ok' AND e.radius > 0 AND e.witness IS NOT NULL"
         " GROUP BY s.model, s.masker, s.norm, e.input)"
         " SELECT n.model, n.masker, n.norm, n.label, n.input,"
-        " coalesce(json_extract(f.evidence, '$.distance'), n.radius), h.radius, a.dtype, a.data"
+        " coalesce(json_extract(f.evidence, '$.distance'), n.radius), h.radius, a.name"
         " FROM nearest n LEFT JOIN held h USING (model, masker, norm, input)"
         " LEFT JOIN finding f ON f.estimate = n.id AND f.code = 'FF505'"
         " JOIN array a ON a.name = coalesce(f.witness, n.witness)"
-        " WHERE (f.id IS NOT NULL OR h.radius >= ? * n.radius) AND length(a.data) <= ?"
+        " WHERE (f.id IS NOT NULL OR h.radius >= ? * n.radius) AND length(a.data) BETWEEN 1 AND ?"
         " ORDER BY n.id",
         (NEAR, LARGEST),
-    )
-    return [
-        Ceiling(Place(*place), distance, floor, {"dtype": kind, "data": base64.b64encode(data).decode()})
-        for *place, distance, floor, kind, data in rows
-    ]
+    ).fetchall()
+    found = []
+    for *place, distance, floor, name in rows:
+        point = unzipped(select(db, ArrayRow, "WHERE name = ?", name)[0])
+        if len(point.data) <= LARGEST:
+            start = {"dtype": point.dtype, "data": base64.b64encode(point.data).decode()}
+            found.append(Ceiling(Place(*place), distance, floor, start))
+    return found
 
 
 def _fired(db: sqlite3.Connection) -> list[Place]:

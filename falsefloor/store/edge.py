@@ -21,7 +21,7 @@ LATEST = 1e11
 """Seconds since 1970 that still are a date."""
 META: Mapping[str, type | tuple[type, ...]] = {
     "id": str, "status": str, "seed": int, "tag": str, "device": str, "study": dict, "versions": dict,
-    "exit_code": int, "error": str, "cwd": str, "on": str, "reuse": str, "seal": str,
+    "exit_code": int, "error": str, "cwd": str, "on": str, "reuse": str, "seal": str, "left_out": int,
     **dict.fromkeys(_TIMES, (int, float)),
 }  # fmt: skip
 STATUSES = ("queued", "running", "paused", "done", "cancelled", "failed", "lost")

@@ -18,6 +18,7 @@ from falsefloor.plugins.described import clean_info
 from falsefloor.store.cells import WRONG, Cell, of_right, read_cells, tallied
 from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
+from falsefloor.store.points import is_left_out, unzipped
 from falsefloor.store.records import Array
 from falsefloor.store.rows import (
     ArrayRow,
@@ -30,7 +31,6 @@ from falsefloor.store.rows import (
     names,
     read,
     select,
-    shared,
 )
 from falsefloor.store.run_dir import RunDir, is_network
 from falsefloor.store.schema import connect_readonly
@@ -190,7 +190,8 @@ class RunReader:
         return {row.name: row.facts for row in select(self._db, ModelRow)}
 
     def said(self) -> list[str]:
-        """What is to be known of the models before any number: sentences, found when they were loaded."""
+        """What is to be known before any number: sentences of the models, found when they were loaded, and
+        what of the run was not kept."""
         models = self.models()
         lists = {name: facts.get("said") for name, facts in models.items()}
         return [
@@ -198,6 +199,15 @@ class RunReader:
             for name, told in lists.items()
             for one in (told if isinstance(told, list) else ())
             if isinstance(one, str)
+        ] + self._left_out()
+
+    def _left_out(self) -> list[str]:
+        count = self.meta().get("left_out")
+        if not isinstance(count, int) or not count:
+            return []
+        return [
+            f"{count:,} points were left out, to stay within the disk set for them (witnesses). What was"
+            " measured there stands; the same study with --witnesses all keeps them."
         ]
 
     def fingerprints(self) -> dict[str, Mapping[str, Any]]:
@@ -417,9 +427,10 @@ class RunReader:
         return [dict(row) for row in self._all("SELECT * FROM event WHERE id > ? ORDER BY id", after)]
 
     def array(self, name: str) -> Array | None:
-        """A stored tensor by its name, or None."""
+        """A stored tensor by its name; None where there is none, or its budget left it out."""
         found = select(self._db, ArrayRow, "WHERE name = ?", name)
-        return shared(Array, found[0], shape=tuple(found[0].shape)) if found else None
+        array = unzipped(found[0]) if found else None
+        return None if array is None or is_left_out(array) else array
 
     def array_names(self, prefix: str) -> list[str]:
         return [

@@ -6,6 +6,7 @@ from typing import Any
 
 from falsefloor.jsonable import revive
 from falsefloor.store.edge import parsed
+from falsefloor.store.points import unzipped
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.rows import ArrayRow, EstimateRow, ObservationRow, UnitRow, select, shared
 from falsefloor.store.run_dir import RunDir
@@ -63,8 +64,7 @@ def _arrays(rows: list[ArrayRow]) -> dict[int, dict[str, Array]]:
     found: dict[int, dict[str, Array]] = {}
     for row in rows:
         _, input_, role = row.name.split("/", 2)
-        array = shared(Array, row, shape=tuple(row.shape), facts=revive(row.facts))
-        found.setdefault(int(input_), {})[role] = array
+        found.setdefault(int(input_), {})[role] = unzipped(row, facts=revive(row.facts))
     return found
 
 

@@ -152,7 +152,8 @@ class FindingRow:
 
 @dataclass(frozen=True)
 class ArrayRow:
-    """name: CELL/INPUT/ROLE. facts: what was measured there (distance, predicted)."""
+    """name: CELL/INPUT/ROLE. facts: what was measured there (distance, predicted). dtype and data may be of a
+    packed array, and data empty where it was left out (`store.points`)."""
 
     table: ClassVar[str] = "array"
     name: str
@@ -163,7 +164,7 @@ class ArrayRow:
     data: bytes
 
     def __post_init__(self) -> None:
-        if not shaped(self.shape, self.data):
+        if "/" not in self.dtype and not shaped(self.shape, self.data):
             raise odd("array.shape")
 
 

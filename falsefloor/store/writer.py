@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
 from falsefloor.store.edge import meta, parsed
 from falsefloor.store.files import said_plainly
+from falsefloor.store.points import Budget, held, zipped
 from falsefloor.store.received import check_database, make_file
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
 from falsefloor.store.rows import (
@@ -60,10 +61,15 @@ class RunWriter:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         self._path = path
         self._judge = judge
+        self._budget = Budget()
 
     def free(self) -> int:
-        """Bytes that the disk has left."""
-        return shutil.disk_usage(self._path.parent).free
+        """Bytes that the disk has left for points, those of this run included."""
+        return shutil.disk_usage(self._path.parent).free + held(self._db)
+
+    def hold_to(self, limit: int | None) -> None:
+        """Points take at most so many bytes from now on (`store.points`); None: as many as come."""
+        self._budget.set(self._db, limit)
 
     def close(self) -> None:
         """Leave one file behind where the run has ended, unless a viewer is still attached to it."""
@@ -244,6 +250,7 @@ class RunWriter:
             for unit, result in results:
                 touched |= dict.fromkeys(self._store(db, unit, result))
             rejudge(db, touched, self._judge)
+            self._budget.keep(db)
 
     def _store(self, db: sqlite3.Connection, unit: int, result: UnitResult) -> list[Place]:
         """Store one unit; the subjects' inputs that it touches."""
@@ -342,7 +349,9 @@ class RunWriter:
         self, db: sqlite3.Connection, unit: int, cell: str, input_: int, arrays: Mapping[str, Array]
     ) -> None:
         for role, array in arrays.items():
-            insert(db, shared(ArrayRow, array, name=f"{cell}/{input_}/{role}", unit=unit), replace=True)
+            stored = zipped(array)
+            insert(db, shared(ArrayRow, stored, name=f"{cell}/{input_}/{role}", unit=unit), replace=True)
+            self._budget.add(len(stored.data))
 
     def judge_all(self) -> int:
         """Judge the whole run again from what is stored. Returns at how many inputs of subjects."""
@@ -367,6 +376,10 @@ class RunWriter:
         self.set_meta(status=status, error=error, exit_code=exit_code, ended=time.time())
         with self._transaction() as db:
             db.execute("DELETE FROM progress")
+            left = self._budget.keep(db, ended=True)
+        if left:
+            with suppress(sqlite3.OperationalError):  # it is only smaller after it
+                self._db.execute("VACUUM")
 
 
 def _spec(text: str) -> dict[str, Any]:

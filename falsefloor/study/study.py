@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -207,6 +208,9 @@ class Study:
     device: str = option("auto", help="auto, cpu, cuda:0, mps.")
     time_limit: float = option(0.0, ge=0, help="Seconds a unit may take; 0: as long as it shows life.")
     memory: str = option("", help="What a model's process may take, as 4GB or 512MB; empty: what is free.")
+    witnesses: str = option(
+        "", help="Disk for witnesses and other points, as 20GB, all or none; empty: half of what is free."
+    )
 
     def __post_init__(self) -> None:
         for what in ("models", "maskers", "estimators", "norms"):
@@ -216,9 +220,10 @@ class Study:
             if norm not in NORMS:
                 several = "Give each by itself, as --norm linf --norm l2. " if "," in norm else ""
                 raise UsageError(f"no norm {norm!r}. {several}{did_you_mean(norm, NORMS)}", key="norms")
-        memory: object = self.memory  # a number is one of gigabytes
-        if isinstance(memory, int | float) and not isinstance(memory, bool):
-            object.__setattr__(self, "memory", f"{memory:g}GB")
+        for what in ("memory", "witnesses"):  # a number is one of gigabytes
+            amount: object = getattr(self, what)
+            if isinstance(amount, int | float) and not isinstance(amount, bool):
+                object.__setattr__(self, what, f"{amount:g}GB")
         for one in SETTINGS:
             object.__setattr__(self, one.name, one.check(getattr(self, one.name), owner="a study"))
         _unique("model", "models", [model.name for model in self.models])
@@ -229,13 +234,14 @@ class Study:
     @property
     def memory_bytes(self) -> int:
         """`memory` in bytes; 0 where nothing is said. Raises `UsageError` for what is no amount."""
-        if not self.memory:
-            return 0
-        found = re.fullmatch(r"(\d+(?:\.\d*)?) *([kKmMgGtT]?)[iI]?[bB]?", self.memory.strip())
-        amount = float(found[1]) * 1000 ** ("kmgt".index((found[2] or "g").lower()) + 1) if found else 0.0
-        if amount < 1e6:
-            raise UsageError(f"memory is an amount such as 4GB or 512MB; not {self.memory!r}.", key="memory")
-        return int(amount)
+        return _bytes(self.memory, key="memory", least=10**6) if self.memory else 0
+
+    @property
+    def witness_bytes(self) -> float | None:
+        """`witnesses` in bytes, inf for all; None where nothing is said. Raises `UsageError` as above."""
+        words = {"": None, "all": math.inf, "none": 0.0}
+        said = self.witnesses.strip()
+        return words[said] if said in words else _bytes(said, key="witnesses", more=", all or none")
 
     def to_json(self) -> dict[str, Any]:
         """The study as a study file's keys and values; `from_json` reads it back."""
@@ -297,6 +303,14 @@ def _flag(one: Option, value: Scalar) -> list[str]:
             show_option(one, value),
         ]
     )
+
+
+def _bytes(text: str, *, key: str, least: int = 0, more: str = "") -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d*)?) *([kKmMgGtT]?)[iI]?[bB]?", text.strip())
+    amount = float(found[1]) * 1000 ** ("kmgt".index((found[2] or "g").lower()) + 1) if found else -1.0
+    if amount < least:
+        raise UsageError(f"{key} is an amount such as 4GB or 512MB{more}; not {text!r}.", key=key)
+    return int(amount)
 
 
 def _unique(what: str, key: str, names: Sequence[str]) -> None:

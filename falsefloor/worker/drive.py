@@ -6,6 +6,7 @@ prepare models ─> plan units ─> executor ⇄ events ─> store + judge (one 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ CRASHES = 1
 SAID = 20.0
 """Seconds from which on a forecast is worth a line; it is stored whatever it says."""
 ROOM = 0.5
-"""Of the free disk, from where on it is said how much a run may store."""
+"""Of the free disk, what a run's points may take where nothing else is said."""
 MOVE = 0.2
 """Seconds between writes of what moves."""
 WAIT = 0.25
@@ -124,13 +125,21 @@ class Drive:
         """Say what the study will cost, and what brings it down, before it is spent."""
         expected = forecast(self.study, self.series, models)
         self.writer.set_meta(forecast=expected.stored())
+        free, asked = self.writer.free(), self.study.witness_bytes
+        allowed = ROOM * free if asked is None else asked
+        self.writer.hold_to(None if math.isinf(allowed) else int(allowed))
         if not self._queue:
             return
-        if expected.room > ROOM * (free := self.writer.free()):
+        if expected.room > min(allowed, ROOM * free):
+            kept = (
+                f"at most {size(allowed)} are kept, of what refutes first"
+                if allowed < free
+                else "all is kept"
+            )
             self.writer.event(
                 "forecast",
-                f"it may store {size(expected.room)}, and {size(free)} are free where runs are kept:"
-                " fewer inputs, maskers or norms, or another store (FALSEFLOOR_STORE).",
+                f"its points may take {size(expected.room)}, and {size(free)} are free where runs are kept:"
+                f" {kept} (--witnesses SIZE, all or none; FALSEFLOOR_STORE is another place).",
             )
         if expected.seconds < SAID:
             return

@@ -51,7 +51,7 @@ def check(study: Study) -> tuple[list[Series], list[str]]:
     Everything that can be known without loading a model is checked here: names, parameters, ranges. Raises
     `UsageError` and `PluginError`.
     """
-    _ = study.memory_bytes
+    _ = study.memory_bytes, study.witness_bytes
     installed = catalogue()
     for kind, ref in [*(("model", model.use) for model in study.models), ("input", study.inputs)]:
         if ref:
