@@ -126,4 +126,5 @@ def test_a_run_that_may_fill_the_disk_says_so_before_it_begins(
     computed(run, maskers=["none"], trap=False)
     with RunReader(run) as reader:
         (said,) = [row["message"] for row in reader.events() if row["kind"] == "forecast"]
-    assert "may store 12.3 kB, and 20 kB are free" in said
+    assert "may take 12.3 kB, and 20 kB are free" in said
+    assert "at most 10 kB are kept" in said
