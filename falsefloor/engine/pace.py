@@ -83,7 +83,7 @@ class _Waited:
                 torch.cuda.synchronize(point.device)
             wall = time.perf_counter() - began
             # the kernel counts a wait when it ends: it may have begun before this call
-            found.append(max(wall - (_queued() - queued), time.thread_time() - own))
+            found.append(max(wall - (_queued() - queued), min(time.thread_time() - own, wall)))
             self.wall, self.worked = self.wall + wall, self.worked + found[-1]
         return min(found)
 

@@ -173,26 +173,19 @@ class FiniteDifference:
         return report(scales, floor, ball, cap=cap, coverage=coverage, bracket=bracket)
 
     def _close_in(self, whole: Whole, first: Ball, near: float, progress: Progress) -> tuple[Floor, Ball]:
-        """The floor of the balls inside ``first`` by all coordinates, where a subset and falls had ended."""
-        view, bracket = whole.probe.view, Bracket(first.radius, self.radius == "auto", first.radius)
+        """The floor of ``first``, the smallest ball that a subset or falls failed, and of balls inside it, by
+        all coordinates of as many points as can be afforded."""
+        view, bracket = whole.probe.view, Bracket(first.radius, self.radius == "auto")
         balls: dict[float, Ball] = {}
         whole.see(first.extremes[:1])
         each = max(2, min(STARE.along, whole.left // LOOKS)) if bracket.auto else whole.left
-
-        def walk(radius: float) -> None:
+        radius = first.radius
+        while whole.left > 0:
             ball = dataclasses.replace(first, radius=radius, rho=self._columns(radius, near))
             balls[radius] = whole.walk(ball, points=each)
             _note(bracket, view, balls[radius])
             progress.reached(bracket.low)
-
-        for radius in bracket:
-            walk(radius)
-            if whole.left < 1:
-                break
-        twice: set[float] = set()
-        while whole.left > 0 and bracket.standing not in twice:
-            twice.add(bracket.standing)
-            walk(bracket.standing)
+            radius = bracket.standing if bracket.closed or not bracket.auto else bracket.between
         ball = balls[bracket.standing]
         return best_floor(view.margin, ball), ball
 

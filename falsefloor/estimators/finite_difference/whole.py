@@ -82,7 +82,9 @@ class Whole:
     def walk(self, ball: Ball, *, points: int) -> Ball:
         """The ball by what was met in it alone, and at so many points of the way on which a margin falls
         most."""
-        way = self._go(torch.cat([self.at_centre, self.gradients.mean(dim=1)]), ball.radius)
+        # the mean along the last way is what a margin's fall is made of there
+        last = self.gradients[:, -points:].mean(dim=1)
+        way = self._go(torch.cat([self.at_centre, self.gradients.mean(dim=1), last]), ball.radius)
         count = min(points, self.left)
         self.see(way[torch.arange(1, count + 1, device=way.device) * FALLS // count - 1])
         inside = self.far <= _reach(ball)

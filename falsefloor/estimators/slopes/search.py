@@ -101,15 +101,13 @@ class Bracket:
         yield min(self.top, self.near) if self.auto and self.near > 0 else self.top
         rise = 2.0
         while self.auto and self.low < self.top and len(self.tried) < MOST_BALLS:
-            low, high = self.low, self.high
-            if high == math.inf:
-                yield min(self.top, low * rise)
+            if self.high == math.inf:
+                yield min(self.top, self.low * rise)
                 rise *= rise
-            elif low > 0 and high <= CLOSE * low:
+            elif self.closed:
                 return
             else:
-                # measured on digits: the failing side's form is near the crossing, so step closer to it
-                yield low ** (2 / 3) * high ** (1 / 3) if low > 0 else high / 10
+                yield self.between
 
     def note(self, ball: float, floor: float, slope: float) -> None:
         """A ball gave this floor, by this slope; of one that is looked at again the last word counts."""
@@ -119,6 +117,17 @@ class Bracket:
     def high(self) -> float:
         """The smallest ball that failed, inf before any."""
         return min((ball for ball, (floor, _) in self.tried.items() if floor < ball), default=math.inf)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing lies between what passed and what failed; so before anything failed."""
+        return self.high == math.inf or (self.low > 0 and self.high <= CLOSE * self.low)
+
+    @property
+    def between(self) -> float:
+        """The next ball between what passed and what failed."""
+        # measured on digits: the failing side's form is near the crossing, so step closer to it
+        return self.low ** (2 / 3) * self.high ** (1 / 3) if self.low > 0 else self.high / 10
 
     @property
     def standing(self) -> float:
