@@ -35,34 +35,47 @@ def search(
     *,
     samples: int,
     steps: int,
+    starts: int = 1,
     tick: Callable[[], None],
 ) -> Found:
     """The nearest misclassified point of each input ``who`` (n,) after ``steps`` rounds of ``samples``
-    queries."""
-    point, fooled = _first(oracle, who, generators, samples=samples)
+    queries from each of ``starts`` points; the nearer half goes on, with twice as many, until one is left."""
+    count, left, inputs = len(who), starts, who
+    point, fooled = _first(oracle, who, generators, samples=samples, starts=starts)
+    who, draws = who.repeat_interleave(starts), [g for g in generators for _ in range(starts)]
     point = tighten(oracle, point, who, rounds=3)
     radius = torch.where(fooled, oracle.distance(point, who), torch.inf)
+    halvings = starts.bit_length() - 1
+    cuts = {steps * (i + 1) // (halvings + 1) for i in range(halvings)}
     history = []
     for step in range(steps):
-        tried = _ahead(oracle, point, who, generators, samples=samples, spread=SPREADS[step % len(SPREADS)])
+        if step in cuts:
+            nearest = radius.reshape(count, left).argsort(1)[:, : left // 2]
+            kept = (nearest + left * torch.arange(count, device=who.device)[:, None]).flatten()
+            point, fooled, radius, who = point[kept], fooled[kept], radius[kept], who[kept]
+            draws, left = [draws[i] for i in kept.tolist()], left // 2
+        each, spread = samples * starts // left, SPREADS[step % len(SPREADS)]
+        tried = _ahead(oracle, point, who, draws, samples=each, spread=spread)
         tried, works = _nearest(oracle, tried, who)
         tried = tighten(oracle, tried, who, rounds=3)
         reached = torch.where(works, oracle.distance(tried, who), torch.inf)
         better = fooled & (reached < radius)
         radius = torch.where(better, reached, radius)
         point = torch.where(better[:, None], tried, point)
-        history.append(radius)
+        history.append(radius.reshape(count, left).amin(1))
         tick()
+    best = radius.reshape(count, left).argmin(1) + left * torch.arange(count, device=who.device)
+    point, fooled, who = point[best], fooled[best], inputs
     point = torch.where(fooled[:, None], tighten(oracle, point, who, rounds=6), oracle.centre[who])
     radius = torch.where(fooled, oracle.distance(point, who), torch.inf)
     return Found(radius, point, _classes(oracle, point, who), torch.stack(history))
 
 
 def _first(
-    oracle: Oracle, who: Tensor, generators: Sequence[Generator], *, samples: int
+    oracle: Oracle, who: Tensor, generators: Sequence[Generator], *, samples: int, starts: int
 ) -> tuple[Tensor, Tensor]:
-    """The nearest misclassified point (n, d) on rays to random points and corners, and whether there is
-    one."""
+    """The nearest misclassified point (n · starts, d) on rays to random points and corners, of each of so
+    many parts of them, and whether there is one."""
     centre = oracle.centre[who]
     size = centre.shape[1]
     ends, outer = [], []
@@ -80,7 +93,7 @@ def _first(
     way = torch.stack(ends) - centre[:, None]
     lengths = way.new_tensor(LENGTHS)
     tried = (centre[:, None, None] + lengths[:, None] * way[:, :, None]).flatten(1, 2)
-    return _nearest(oracle, oracle.snap(torch.cat([tried, torch.stack(outer)], 1)), who)
+    return _nearest(oracle, oracle.snap(torch.cat([tried, torch.stack(outer)], 1)), who, parts=starts)
 
 
 def _ahead(
@@ -118,14 +131,17 @@ def _ahead(
     return oracle.snap(torch.stack(tried, 1))
 
 
-def _nearest(oracle: Oracle, tried: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest misclassified of the candidates (n, M, d), and whether there is one (n,)."""
+def _nearest(oracle: Oracle, tried: Tensor, who: Tensor, *, parts: int = 1) -> tuple[Tensor, Tensor]:
+    """The nearest misclassified of each of ``parts`` parts of the candidates (n, M, d), (n · parts, d), and
+    whether there is one (n · parts,)."""
     count, width, _ = tried.shape
     owner = who.repeat_interleave(width)
     flat = tried.flatten(0, 1)
-    fooled = oracle.fooled(flat, owner).reshape(count, width)
-    radius = torch.where(fooled, oracle.distance(flat, owner).reshape(count, width), torch.inf)
-    return tried[torch.arange(count), radius.argmin(1)], fooled.any(1)
+    distance = torch.where(oracle.fooled(flat, owner), oracle.distance(flat, owner), torch.inf)
+    dealt = torch.arange(width, device=who.device) % parts == torch.arange(parts, device=who.device)[:, None]
+    radius = torch.where(dealt, distance.reshape(count, 1, width), torch.inf)
+    row = torch.arange(count, device=who.device)[:, None]
+    return tried[row, radius.argmin(2)].flatten(0, 1), radius.amin(2).isfinite().flatten()
 
 
 def _classes(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:

@@ -40,10 +40,11 @@ class Ledger:
         """Enter what ``source`` found for the inputs at ``place`` (m,) of the n, in ``planned`` steps.
 
         Steps count whether or not any input took them, so that an input's curve does not depend on its
-        neighbours. ``alone``: from the source's own starts, so that it counts as the source's own.
+        neighbours; 0: those of the stage before, over again. ``alone``: from the source's own starts, so that
+        it counts as the source's own.
         """
         own = self.best.setdefault(source, torch.full_like(self.radius, torch.inf))
-        history = self.radius.repeat(planned, 1)
+        history = self.radius.repeat(planned, 1) if planned else self._history.pop()
         if found is not None and len(place):
             point = tighten(self.oracle, found.point, self.who[place])
             reached = self.oracle.distance(point, self.who[place])
