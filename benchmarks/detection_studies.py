@@ -17,8 +17,9 @@ from torch import nn
 
 from falsefloor.models.digits import BUILDERS, DigitsModel
 from falsefloor.plugins.loading import make
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir, list_dirs
+from falsefloor.store.standing import ENDED
 from falsefloor.study.file import study_from
 from falsefloor.study.grammar import parse_stack
 from falsefloor.study.study import Study

@@ -115,7 +115,8 @@ def _judged(
     from falsefloor.report.accuracy import read_sets
     from falsefloor.report.claims import check_claims, tabular
     from falsefloor.report.comparison import read_comparison
-    from falsefloor.store.reader import ENDED, RunReader
+    from falsefloor.store.reader import RunReader
+    from falsefloor.store.standing import ENDED
     from falsefloor.store.trust import code_of
 
     with RunReader(run) as reader:

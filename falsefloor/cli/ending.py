@@ -62,7 +62,8 @@ def ending(run: RunDir, *, interrupted: bool = False, fail_on: str | None = None
 
 def wait_planned(run: RunDir) -> None:
     """Wait until a run's models are loaded and its units planned, or it has ended; not for ever."""
-    from falsefloor.store.reader import ENDED, reading
+    from falsefloor.store.reader import reading
+    from falsefloor.store.standing import ENDED
 
     deadline = time.monotonic() + LOADING
     while time.monotonic() < deadline:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from falsefloor.cli.terminal import console, say
 from falsefloor.errors import StoreError
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import ENDED
 
 if TYPE_CHECKING:
     from rich.live import Live

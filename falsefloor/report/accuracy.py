@@ -23,7 +23,8 @@ from falsefloor.report.standing import DOUBTED
 from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import clean, number
 from falsefloor.store.cells import is_wrong
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
+from falsefloor.store.standing import ENDED
 
 LEVEL = 0.95
 """Of the interval over other inputs."""

@@ -20,8 +20,9 @@ from falsefloor.report.listings import Listing
 from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import Glyphs, clean, glyphs_for, number
 from falsefloor.store.cells import Cell, is_wrong
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.rows import SeriesRow
+from falsefloor.store.standing import ENDED
 
 Key = tuple[str, str, str, str]
 """model (empty where each run has one), masker, norm, estimator's label"""

@@ -19,8 +19,9 @@ from falsefloor.plugins.names import OWN
 from falsefloor.report.cells import Brief, Entry, brief, summary
 from falsefloor.report.text import Glyphs, clean, verdict_word
 from falsefloor.store.cells import Cell
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.rows import SeriesRow
+from falsefloor.store.standing import ENDED
 from falsefloor.study.units import is_masked
 
 

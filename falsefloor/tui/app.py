@@ -22,9 +22,9 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
 from falsefloor.store.forms import RunInfo
-from falsefloor.store.reader import ENDED
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir, list_dirs
+from falsefloor.store.standing import ENDED
 from falsefloor.tui import commands, drafts, themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter

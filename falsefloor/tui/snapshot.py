@@ -19,9 +19,10 @@ from falsefloor.report.cells import brief
 from falsefloor.report.comparison import Comparison, compare
 from falsefloor.store.cells import Cell
 from falsefloor.store.forms import RunInfo
-from falsefloor.store.reader import ENDED, UNREADABLE, RunReader, reading
+from falsefloor.store.reader import UNREADABLE, RunReader, reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import ENDED
 
 SUBJECT = ("model", "masker", "norm")
 SLOW_INPUTS = 20_000

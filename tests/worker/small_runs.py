@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import ENDED
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 

@@ -15,8 +15,9 @@ from traced import Trace, alive, ended, gone, kill, numbers, stored, study
 from warm import Forker
 
 from falsefloor.plugins.guard import below
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import ENDED
 from falsefloor.worker.launch import resume, start
 
 UNITS = 18

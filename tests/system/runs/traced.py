@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from falsefloor.store.reader import ENDED, RunReader
+from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import ENDED
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.worker import launch
