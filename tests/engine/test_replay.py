@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from falsefloor.engine.context import ignore_progress
 from falsefloor.engine.replay import replay
 from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
-from falsefloor.errors import UsageError
+from falsefloor.errors import StoreError, UsageError
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.reader import RunReader
@@ -104,6 +105,18 @@ def test_a_finding_without_a_witness_says_so(run: RunDir) -> None:
 def test_an_unknown_finding_names_those_there_are(run: RunDir) -> None:
     with RunReader(run) as reader, pytest.raises(UsageError, match="no finding 'zzzz'"):
         replay(reader, "zzzz")
+
+
+def test_a_witness_that_its_budget_left_out_says_what_brings_it_back(run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "run.db").write_bytes(run.db.read_bytes())
+    with RunJudge() as judge, closing(RunWriter(tmp_path / "run.db", judge, durable=False)) as writer:
+        writer.hold_to(0)
+        writer.finish("done")
+    with RunReader(RunDir(tmp_path)) as reader:
+        gone = next(f for f in reader.findings() if f["severity"] == "refuted")
+        assert gone["witness"]["distance"] < gone["radius"], "what was measured stays"
+        with pytest.raises(StoreError, match="--witnesses all"):
+            replay(reader, gone["id"], session=Session())
 
 
 def test_a_forged_witness_does_not_replay(run: RunDir, tmp_path: Path) -> None:
