@@ -2,7 +2,9 @@
 warnings by the ten thousand.
 
 Each case is a real program on a pseudo-terminal of its own, so bytes are what an SSH link would carry. Ratios
-compare programs measured in the same run, one after the other. Prints JSON. Usage: python benchmarks/app.py
+compare programs measured in the same run, one after the other. Each part takes one to three minutes.
+
+python benchmarks/app.py [--only tables|keys|opening|whole|warnings] [--json] [--write]
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pages import show, table, writes
+
 ROWS, COLUMNS, CHANGES, RATE = 500, 10, 50, 10
-SIZE = (40, 140)
+SIZE, FEWER = (40, 140), (36, 140)
+"""Lines and columns: with the pictures of what the cursor is on, and too few for them."""
 MARK = "▸".encode()
 HERE = Path(__file__).resolve()
 
@@ -207,7 +212,7 @@ def build_run(
     from falsefloor.study.units import plan, series_of
 
     class Installed:
-        def params(self, kind: str, name: str, given: Any) -> dict[str, Any]:  # noqa: ARG002
+        def params(self, kind: str, name: str, given: Any, **_: Any) -> dict[str, Any]:  # noqa: ARG002
             return dict(given)
 
         def is_own(self, kind: str, name: str) -> bool:
@@ -241,7 +246,7 @@ def build_run(
     queued = list(zip(writer.queued(), units, strict=True))
     begin = time.monotonic()
     for n, ((number, _), unit) in enumerate(queued):
-        late = n - (len(queued) - round(RATE * live))
+        late = n - max(0, len(queued) - round(RATE * live))
         if live and late >= 0:
             if late == 0:
                 print(run.path, flush=True)
@@ -316,7 +321,7 @@ def measure_warnings(seconds: float = 10.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "runs"
         writer = subprocess.Popen(
-            child("live", str(root), str(seconds + 25), "4"), stdout=subprocess.PIPE, text=True
+            child("live", str(root), str(seconds + 25), "2"), stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
         writer.stdout.readline()
@@ -373,6 +378,7 @@ def _key(key: str) -> Any:
 def measure_opening(repeats: int = 5) -> dict[str, Any]:
     """First paint against an empty Textual program's, time from there to a usable table, memory, modules."""
     empty, paint, table, memory = [], [], [], 0.0
+    cores: dict[str, list[float]] = {"empty": [], "app": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "runs"
         build_run(root)
@@ -380,10 +386,12 @@ def measure_opening(repeats: int = 5) -> dict[str, Any]:
             terminal = Terminal(child("empty"))
             terminal.wait_for(b"first-paint")
             empty.append(time.perf_counter() - terminal.started)
+            cores["empty"].append(cpu_of(terminal.process.pid))
             terminal.stop()
             terminal = Terminal(child("app", str(root)))
             terminal.wait_for(b"falsefloor")
             paint.append(time.perf_counter() - terminal.started)
+            cores["app"].append(cpu_of(terminal.process.pid))
             if b"staircase" not in terminal.seen:
                 terminal.wait_for(b"staircase")
             table.append(time.perf_counter() - terminal.started - paint[-1])
@@ -400,6 +408,7 @@ def measure_opening(repeats: int = 5) -> dict[str, Any]:
         "first_paint_s": statistics.median(paint[1:]),
         "first_paint_empty_s": statistics.median(empty[1:]),
         "first_paint_ratio": statistics.median(paint[1:]) / statistics.median(empty[1:]),
+        "first_paint_cpu_ratio": statistics.median(cores["app"][1:]) / statistics.median(cores["empty"][1:]),
         "table_after_first_paint_ms": 1e3 * statistics.median(table[1:]),
         "memory_mb": memory,
         "heavy_libraries": heavy,
@@ -439,11 +448,102 @@ def measure_keys(presses: int = 40) -> dict[str, Any]:
     return {"key_p50_ms": 1e3 * statistics.median(times), "key_p95_ms": 1e3 * times[int(0.95 * len(times))]}
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _tables(made: dict[str, Any]) -> str:
+    rows = [
+        (
+            of,
+            _percent(made[kind]["cpu"]),
+            f"{made[kind]['bytes_s']:,.0f}",
+            f"{made[kind]['lag_p99_ms']:.1f} ms",
+        )
+        for kind, of in (("live", "LiveTable"), ("datatable", "DataTable"))
+    ]
+    rows.append(("the first over the second", f"{made['cpu_ratio']:.3f}", f"{made['bytes_ratio']:.3f}", ""))
+    return table(
+        ("500 × 10 cells, 50 of them new ten times a second", "CPU", "bytes a second", "lag p99"), rows
+    )
+
+
+def _keys(made: dict[str, Any]) -> str:
+    row = (f"{made['key_p50_ms']:.0f} ms", f"{made['key_p95_ms']:.0f} ms")
+    return table(("key to screen, that table alone", "p95"), [row])
+
+
+def _opening(made: dict[str, Any]) -> str:
+    row = (
+        f"{made['first_paint_s']:.2f} s",
+        f"{made['first_paint_empty_s']:.2f} s",
+        f"{made['first_paint_ratio']:.2f}",
+        f"{made['first_paint_cpu_ratio']:.2f}",
+        f"{made['table_after_first_paint_ms']:.0f} ms",
+        f"{made['memory_mb']:.0f} MB",
+    )
+    return table(
+        (
+            "first paint",
+            "an empty Textual app's",
+            "ratio",
+            "of processor time",
+            "then to the table",
+            "memory",
+        ),
+        [row],
+    )
+
+
+def _whole(made: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{size[1]} × {size[0]}, {kind} pictures",
+            _percent(made[kind]["cpu"]),
+            f"{made[kind]['bytes_s']:,.0f}",
+            f"{made[kind]['key_p50_ms']:.0f} ms",
+            f"{made[kind]['key_p95_ms']:.0f} ms",
+            f"{made[kind]['memory_mb']:.0f} MB",
+        )
+        for kind, size in (("with", SIZE), ("without", FEWER))
+    ]
+    heads = ("the whole app, ten units a second", "CPU", "bytes a second", "key to screen", "p95", "memory")
+    return table(heads, rows)
+
+
+def _warnings(made: dict[str, Any]) -> str:
+    rows = [
+        (
+            of,
+            f"{made[kind]['rows']:,}",
+            f"{made[kind]['open_s']:.2f} s",
+            f"{made[kind]['freeze_ms']:.0f} ms",
+            _percent(made[kind]["cpu"]),
+        )
+        for kind, of in (("groups", "by code and cell"), ("single", "one by one"))
+    ]
+    return table(
+        ("warnings, their run going on", "rows", "to open", "longest freeze", "CPU while the run goes on"),
+        rows,
+    )
+
+
+TABLES = {
+    "tables": _tables,
+    "keys": _keys,
+    "opening": _opening,
+    "whole": _whole,
+    "warnings": _warnings,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", default="", help="one of tables, keys, opening, whole, warnings")
+    parser.add_argument("--json", action="store_true", help="print JSON, no table")
+    writes(parser)
     given = parser.parse_args()
     if given.child:
         what, *rest = given.child
@@ -452,7 +552,7 @@ def main() -> None:
         elif what == "app":
             run_app_on(rest[0])
         elif what == "live":
-            few = {"series": 500, "inputs": 64} if len(rest) < 3 else {"series": 100, "inputs": 32}
+            few = {"series": 500, "inputs": 64} if len(rest) < 3 else {"series": 100, "inputs": 128}
             build_run(
                 Path(rest[0]), **few, live=float(rest[1]), warnings=int(rest[2]) if len(rest) > 2 else 0
             )
@@ -463,11 +563,16 @@ def main() -> None:
         "tables": lambda: measure_tables(given.seconds),
         "keys": measure_keys,
         "opening": measure_opening,
-        "whole": measure_whole,
+        "whole": lambda: {"with": measure_whole(), "without": measure_whole(size=FEWER)},
         "warnings": measure_warnings,
     }
     made = {name: measure() for name, measure in parts.items() if given.only in ("", name)}
-    print(json.dumps(made, indent=2))
+    if given.json:
+        print(json.dumps(made, indent=2))
+        return
+    for name, figures in made.items():
+        others = f"Load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+        show(f"app {name}", TABLES[name](figures), write=given.write, note=others)
 
 
 if __name__ == "__main__":

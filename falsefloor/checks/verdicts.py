@@ -46,6 +46,11 @@ class Place(NamedTuple):
         """The same estimator over all inputs."""
         return self._replace(input=-1)
 
+    @property
+    def one(self) -> int | None:
+        """The input, None where it stands for all."""
+        return self.input if self.input >= 0 else None
+
 
 def rank(word: str | None) -> int:
     """The place of a verdict, a state or a severity in `ORDER`; unknown words come last."""

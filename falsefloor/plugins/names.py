@@ -7,15 +7,19 @@ third-party plugins allowed (``NAME``, ``DIST`` or ``DIST/NAME``), empty for non
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from falsefloor.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    # The standard library's reader of metadata is imported where it is used: what is shown first needs none.
+    from importlib.metadata import Distribution
 
 KINDS = MappingProxyType(
     {
@@ -74,7 +78,9 @@ def discover() -> tuple[Plugin, ...]:
     """All plugins allowed, by kind, ours first. Never raises: unreadable metadata is traced and passed by."""
     # Once each: a file of entry points may repeat a line, and a package may be installed twice (an
     # environment upon another): the first on the path is the one that is imported.
-    offered = [p for dist in importlib.metadata.distributions() for p in _offers(dist)]
+    from importlib.metadata import distributions
+
+    offered = [p for dist in distributions() for p in _offers(dist)]
     found = list({(p.kind, p.spec, p.target): p for p in reversed([*offered, *LIVE])}.values())
     order = list(KINDS)
     found.sort(key=lambda p: (order.index(p.kind), not p.own, p.name, p.dist))
@@ -126,7 +132,9 @@ def trace(message: str) -> None:
         print(f"falsefloor plugins: {message}", file=sys.stderr)
 
 
-def _offers(dist: importlib.metadata.Distribution) -> list[Plugin]:
+def _offers(dist: Distribution) -> list[Plugin]:
+    from importlib.metadata import distribution
+
     try:
         text = dist.read_text("entry_points.txt")
         # Reading a name and a version parses the whole METADATA: only for those that plug in here.
@@ -134,7 +142,7 @@ def _offers(dist: importlib.metadata.Distribution) -> list[Plugin]:
             return []
         metadata = dist.metadata
         name, version = canonical(metadata["Name"]), metadata["Version"]
-        if importlib.metadata.distribution(name).read_text("entry_points.txt") != text:
+        if distribution(name).read_text("entry_points.txt") != text:
             trace(f"{name} {version} is hidden by another version of it earlier on the path")
             return []
         direct = dist.read_text("direct_url.json") or ""

@@ -9,7 +9,7 @@ an honest model or defends a masked one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,7 +137,7 @@ def spectrum(detail: Detail) -> Figure | None:
         ),
         curves,
         levels,
-        (_spectrum_note(level, codes),),
+        tuple(_spectrum_notes(level, codes)),
         accuses=bool(codes),
     )
 
@@ -145,18 +145,18 @@ def spectrum(detail: Detail) -> Figure | None:
 _DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 
 
-def _spectrum_note(level: Gradient | None, codes: Sequence[str]) -> str:
+def _spectrum_notes(level: Gradient | None, codes: Sequence[str]) -> Iterator[str]:
     told = ", ".join(codes)
     if level is None:
         why = (
             "Autograd is not drawn: it was not observed in a ball like the one that the differences are from."
         )
-        return f"{why} Warnings doubt the gradient here: {told}." if codes else why
-    where = f"Medians over points around the input; autograd's within {number(level.radius)}."
+        yield f"{why} Warnings doubt the gradient here: {told}." if codes else why
+        return
     if codes:
         accused = "Where the curve leaves autograd's level, the gradient does not describe the function"
-        return f"{accused} ({told}). {where}"
-    return where
+        yield f"{accused} ({told})."
+    yield f"Medians over points around the input; autograd's within {number(level.radius)}."
 
 
 def _fired(detail: Detail) -> list[str]:

@@ -62,7 +62,7 @@ ACTIONS = (
     Action("everywhere", "plugins", "p", "Plugins", "What is installed, and whether it is healthy", 80),
     Action("everywhere", "codes", "F", "Codes", "Every warning code: what it means and what to do", 81),
     Action("everywhere", "help", "question_mark", "Help", "This page", 90),
-    Action("everywhere", "palette", "ctrl+p", "Palette", "All of this by typing its name"),
+    Action("everywhere", "command_palette", "ctrl+p", "Palette", "All of this by typing its name"),
     Action(
         "everywhere", "diagnose_model", "M", "Diagnose a model", "Does a model of yours hide its gradient?"
     ),
@@ -92,11 +92,9 @@ ACTIONS = (
     Action("compare", "copy", "y", "Copy", "Copy the radius under the cursor"),
     Action("compare", "copy_command", "Y", "Copy command", "Copy the command that starts this run"),
     Action("compare", "log", "l", "Log", "The worker's log"),
-    Action(
-        "detail", "previous", "left_square_bracket", "Input before", "The same estimate, the input before", 1
-    ),
-    Action("detail", "next", "right_square_bracket", "Next input", "The same estimate, next input", 2),
-    Action("detail", "turn(1)", "tab,right", "Next panel", "The next panel", 3),
+    Action("detail", "previous", "left_square_bracket", "Before", "The same estimate, the input before", 1),
+    Action("detail", "next", "right_square_bracket", "Next", "The same estimate, next input", 2),
+    Action("detail", "turn(1)", "tab,right", "Panel", "The next panel", 3),
     Action("detail", "turn(-1)", "shift+tab,left", "Panel before", "The panel before"),
     Action("detail", "zoom", "z,enter", "Zoom", "This panel on the whole screen, and back", 4),
     Action("detail", "replay", "R", "Replay", "Evaluate what refutes this again, here and now", 5),

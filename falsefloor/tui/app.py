@@ -1,54 +1,42 @@
-"""The app itself: which run is watched, how it is polled, and the doors between the pages."""
+"""The app itself: which run is watched, and the doors between the pages.
+
+What it paints first is an empty frame, of what is quick to import; all else is imported behind it.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
-from textual.driver import Driver
 from textual.filter import ANSIToTruecolor
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
-from falsefloor.store.forms import RunInfo
-from falsefloor.store.rows import SeriesRow
-from falsefloor.store.run_dir import RunDir, list_dirs
-from falsefloor.store.standing import ENDED
-from falsefloor.tui import commands, drafts, themes
+from falsefloor.tui import themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.ascii import AsciiFilter
-from falsefloor.tui.drafts import Draft
-from falsefloor.tui.screens.compare import Compare
-from falsefloor.tui.screens.page import Page
-from falsefloor.tui.snapshot import RunWatch, Snapshot
-from falsefloor.tui.start import over_ssh
 from falsefloor.tui.themes import ANSI_LIGHT, DARK, LIGHT, ORDER, first_theme
-from falsefloor.tui.widgets.live_table import LiveTable
+from falsefloor.tui.widgets.bars import KeyBar, TopLine
 
 if TYPE_CHECKING:
+    from falsefloor.checks.verdicts import Place
+    from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
+    from falsefloor.tui.drafts import Draft
+    from falsefloor.tui.lookout import Lookout
+    from falsefloor.tui.snapshot import Snapshot
 
-POLL, FAR = 0.1, 0.5
-"""Seconds between looks at a live run, here and over SSH, where every change is bytes on a line."""
 WARM = 1.0
 """Seconds after which the pages that are opened most are imported, so that nobody waits for that."""
-LINE = 10_000.0
-"""Characters a second that a live run may send over SSH: a look is followed by a pause that pays for it."""
-MACHINE = 2.0
-"""Seconds between looks at the accelerator."""
-SHARE = 5.0
-"""A look that took long is followed by a pause this many times longer."""
 SCREENS = {
     "changes": "changes:ChangesPage",
     "codes": "codes:Codes",
@@ -70,6 +58,21 @@ ONCE = ("codes", "help", "plugins", "runs")
 """Pages that never stand twice on the pile."""
 
 
+def _table() -> Screen[Any]:
+    from falsefloor.tui.screens.compare import Compare
+
+    return Compare()
+
+
+class Frame(Screen[None]):
+    """The lines above and below, until there is something between them."""
+
+    def compose(self) -> ComposeResult:
+        top = TopLine(dot="", id="top")
+        top.pieces = (("falsefloor", "strong"),)
+        yield from (top, KeyBar(id="keys"))
+
+
 class Workbench(App[None]):
     """falsefloor in a terminal. `root` is the store; `run` the run to open, or the newest one."""
 
@@ -77,8 +80,10 @@ class Workbench(App[None]):
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("everywhere")
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    MODES = {"runs": _table}  # noqa: RUF012
 
     snapshot: reactive[Snapshot | None] = reactive(None, always_update=True)
+    lookout: Lookout
 
     def __init__(self, root: Path, run: RunDir | None = None) -> None:
         super().__init__()
@@ -86,16 +91,11 @@ class Workbench(App[None]):
         self.glyphs = glyphs_for()
         self.per_input = False
         self.within: Place | None = None
-        self.machine = ""
         self.tour_when_done = False
         self.farewell = ""
-        self.draft: Draft | None = drafts.kept(root)
+        self.draft: Draft | None = None
         self.deleted: dict[str, RunDir] = {}
         self._wanted = run
-        self._watch: RunWatch | None = None
-        self._looking = False
-        self._next_look = 0.0
-        self._sent = 0
         self.ascii = self.glyphs is ASCII
         # The kernel's console has no braille.
         self.braille = os.environ.get("TERM") != "linux"
@@ -116,10 +116,12 @@ class Workbench(App[None]):
         return dict(themes.FALLBACK)
 
     def get_default_screen(self) -> Screen[Any]:
-        return Compare()
+        return Frame()
 
     def _newest(self) -> RunDir | None:
         """The newest run under way, else the newest."""
+        from falsefloor.store.run_dir import list_dirs
+
         try:
             runs = list_dirs(self.root)
         except StoreError as error:
@@ -130,64 +132,48 @@ class Workbench(App[None]):
     def on_mount(self) -> None:
         if self.ascii:
             self.add_class("-ascii")
+        if self.is_headless:
+            self._begin()  # nothing is painted
+        else:
+            self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """What the first frame does not wait for."""
+        from falsefloor.tui import drafts
+        from falsefloor.tui.lookout import Lookout
+
+        self.lookout = Lookout(self, asked=lambda: (self.per_input, self.within), seen=self._show_snapshot)
+        self.draft = drafts.kept(self.root)
+        self.switch_mode("runs")
         if (run := self._wanted or self._newest()) is not None:
             self._follow(run)
         else:
             self.show("first")
-        far = over_ssh(os.environ)
-        self.set_interval(FAR if far else POLL, self.look)
-        if far and self._driver is not None:
-            self._count(self._driver)
-        self.set_interval(MACHINE, self._look_at_machine)
+        self.lookout.begin(self._driver)
         self.set_timer(WARM, lambda: self.run_worker(_warm, thread=True, group="warm"))
 
-    def _count(self, driver: Driver) -> None:
-        """Count what goes over the line, so that looks at a run that moves a lot become rarer."""
-        write = driver.write
-
-        def counted(data: str) -> None:
-            self._sent += len(data)
-            write(data)
-
-        driver.write = counted  # type: ignore[method-assign]
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Behind the first frame there is no page yet that a key could open another one on."""
+        return hasattr(self, "lookout") and super().check_action(action, parameters)
 
     def _handle_exception(self, error: Exception) -> None:
         """A crash, which should not be: what was being composed is on disk before the app goes."""
+        from falsefloor.tui import drafts
+
         for screen in self.screen_stack:
             if callable(draft := getattr(screen, "draft", None)):
                 with suppress(Exception):  # whatever is broken, the crash itself is what must be told
                     drafts.keep(self.root, draft())
         super()._handle_exception(error)
 
-    def _look_at_machine(self) -> None:
-        """What the run's accelerator is at, where there is one and the run is under way."""
-        info = self.snapshot.info if self.snapshot else None
-        if info is None or not info.device.startswith("cuda") or info.status != "running":
-            self.machine = ""
-            return
-
-        def ask() -> None:
-            from falsefloor.tui.machine import busy
-
-            self.machine = busy(info.device)
-
-        self.run_worker(ask, thread=True, group="machine", exclusive=True)
-
     # The run that is watched
 
-    @property
-    def run_dir(self) -> RunDir | None:
-        return self._watch.run if self._watch else None
-
     def _follow(self, run: RunDir) -> None:
-        if self._watch is not None:
-            self._watch.close()
-        self._watch = RunWatch(run)
-        self._looking = False
+        from falsefloor.tui.snapshot import Snapshot
+
         self.per_input, self.within = False, None
         self.snapshot = Snapshot(run)
-        self._next_look = 0.0
-        self.look()
+        self.lookout.watch(run)
 
     def open_run(self, run: RunDir) -> None:
         """Watch another run and show its table."""
@@ -195,30 +181,7 @@ class Workbench(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
-    def look(self, *, now: bool = False) -> None:
-        """Take a snapshot in a thread, unless one is being taken or it is too early and not asked for now."""
-        watch = self._watch
-        if now:
-            self._next_look = 0.0
-        if watch is None or self._looking or time.monotonic() < self._next_look:
-            return
-        self._looking = True
-
-        def take() -> None:
-            began = time.monotonic()
-            taken = watch.take(per_input=self.per_input, within=self.within)
-            self.call_from_thread(self._looked, watch, taken, time.monotonic() - began)
-
-        self.run_worker(take, thread=True, group="look")
-
-    def _looked(self, watch: RunWatch, taken: Snapshot | None, cost: float) -> None:
-        self._looking = False
-        if watch is not self._watch:
-            return
-        sent, self._sent = self._sent, 0
-        self._next_look = time.monotonic() + max(SHARE * cost, sent / LINE)
-        if taken is None:
-            return
+    def _show_snapshot(self, taken: Snapshot) -> None:
         before, self.snapshot = self.snapshot, taken
         if self.tour_when_done and taken.ended and len(self.screen_stack) == 1:
             self.tour_when_done = False
@@ -233,13 +196,6 @@ class Workbench(App[None]):
             bad = snapshot.status != "done" or "failed" in info.counts or info.units_failed > 0
             self.say(f"{said}: {share(info.units())}; {outcome(info.counts)}.", bad=bad)
 
-    def elapsed(self, snapshot: Snapshot) -> float:
-        """Seconds the run has taken, counted on between snapshots."""
-        if snapshot.info is None:
-            return 0.0
-        ticking = snapshot.info.status not in ENDED
-        return snapshot.info.seconds + (time.monotonic() - snapshot.taken if ticking else 0.0)
-
     # Saying and copying
 
     def say(self, message: str, *, bad: bool = False) -> None:
@@ -250,12 +206,6 @@ class Workbench(App[None]):
         self.copy_to_clipboard(text)
         short = text if len(text) <= 60 else text[:57] + self.glyphs.ellipsis
         self.say(f"Copied {what}: {short}")
-
-    def copy_command(self, snapshot: Snapshot) -> None:
-        def copy(study: Study) -> None:
-            self.copy(study.command_line(), "the command")
-
-        self.do(lambda: commands.study_of(snapshot.run), copy)
 
     def do(
         self,
@@ -298,75 +248,15 @@ class Workbench(App[None]):
         else:
             self.push_screen(page(*given), then)
 
-    def open_detail(self, row: SeriesRow, number: int | None) -> None:
-        if (run := self.run_dir) is not None:
-            self.show("detail", run, row, number)
+    def start_study(self, study: Study, *, reuse: RunDir | None = None) -> None:
+        """Start a run, which may take over what another one has computed, and watch it."""
+        from falsefloor.tui import commands
 
-    def open_warnings(self) -> None:
-        if (run := self.run_dir) is not None:
-            self.show("warnings", run)
-
-    def open_diagnosis(self, run: RunDir) -> None:
-        width, glyphs = self.size.width - 4, self.glyphs
-        self.show(
-            "lines", f"diagnosis of run {run.id}", lambda: commands.diagnosis(run, width=width, glyphs=glyphs)
-        )
-
-    def open_log(self, run: RunDir) -> None:
-        self.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))
-
-    def again(self, run: RunDir) -> None:
-        """Compose a new run that begins as a copy of this one."""
-        self.do(lambda: commands.study_of(run), lambda study: self.show("new run", study))
-
-    def ask_cancel(self, run: RunDir, status: str) -> None:
-        if status not in commands.LIVE:
-            self.say(f"Run {run.id} is {status}; there is nothing to cancel.")
-            return
-        asked = (f"Cancel run {run.id}?", "What is finished stays. Resume goes on with it.", "Cancel it")
-        self.show("confirm", *asked, then=lambda yes: self.do(lambda: commands.cancel(run)) if yes else None)
-
-    def delete(self, run: RunDir) -> None:
-        """Take a run out of the lists; it goes when the app closes, and can be taken back till then."""
-        if run.is_alive():
-            self.say(f"Run {run.id} is being computed; cancel it first (x).", bad=True)
-        else:
-            self.deleted[run.id] = run
-            self.say(f"Run {run.id} goes when the app closes; u takes it back.")
-
-    def undelete(self) -> None:
-        if self.deleted:
-            run, _ = self.deleted.popitem()
-            self.say(f"Run {run} stays.")
-
-    def reuse(self, run: RunDir) -> None:
-        """Compute a run's study anew as another run, which takes over what did not change."""
-
-        def start(study: Study) -> None:
-            self.do(lambda: commands.start(study, self.root, reuse=run), self._started)
-
-        self.do(lambda: commands.study_of(run), start)
-
-    def ask_export(self, run: RunDir) -> None:
-        def answered(given: tuple[str, str] | None) -> None:
-            if given is not None:
-                form, path = given
-                self.do(lambda: commands.export(run, form, Path(path)), lambda p: self.say(f"Written: {p}"))
-
-        self.show("export", run.id, then=answered)
-
-    def pause_or_go_on(self, run: RunDir, info: RunInfo | None) -> None:
-        if info is not None and info.status == "done" and not info.units_failed:
-            self.say(f"Run {run.id} is done.")
-        elif info is not None:
-            self.do(lambda: commands.pause_or_go_on(run, info.status))
-
-    def start_study(self, study: Study) -> None:
-        """Start a run and watch it."""
-
-        self.do(lambda: commands.start(study, self.root), self._started)
+        self.do(lambda: commands.start(study, self.root, reuse=reuse), self._started)
 
     def _started(self, result: tuple[RunDir, list[str]]) -> None:
+        from falsefloor.tui import drafts
+
         run, said = result
         for message in said:
             self.say(message)
@@ -387,15 +277,18 @@ class Workbench(App[None]):
 
     def action_codes(self) -> None:
         """On the code that the page speaks of, where it speaks of one."""
-        self.show("codes", self.screen.code if isinstance(self.screen, Page) else "")
+        self.show("codes", getattr(self.screen, "code", ""))
 
     def action_diagnose_model(self) -> None:
         """Compose a run whose diagnosis (D) is what is asked: one model, bare, all estimators."""
+        from falsefloor.tui import commands
+
         self.do(commands.diagnosing, lambda study: self.show("new run", study))
 
     def action_tour(self) -> None:
         """Point at the table, which must be there."""
         from falsefloor.tui.screens.tour import Tour, steps
+        from falsefloor.tui.widgets.live_table import LiveTable
 
         if self.snapshot is None or not self.snapshot.comparison.rows:
             self.say("The tour needs a table; d on the first page computes the demo.")
@@ -417,8 +310,11 @@ class Workbench(App[None]):
     def action_help(self) -> None:
         self.show("help", getattr(self.screen, "WHERE", ""))
 
-    def action_palette(self) -> None:
-        self.action_command_palette()
+    def action_command_palette(self) -> None:
+        from falsefloor.tui.screens.asking import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_theme(self) -> None:
         place = ORDER.index(self.theme) if self.theme in ORDER else -1
@@ -426,18 +322,20 @@ class Workbench(App[None]):
         self.say(f"Theme {self.theme}")
 
     async def action_back(self) -> None:
-        if isinstance(self.screen, Page) and self.screen.above():
-            self.screen.up()
-            return
-        if self.can_close:
-            if isinstance(self.screen, Page):
-                self.screen.leaving()
+        from falsefloor.tui.screens.page import Page
+
+        page = self.screen if isinstance(self.screen, Page) else None
+        if page is not None and page.above():
+            page.up()
+        elif self.can_close:
+            if page is not None:
+                page.leaving()
             self.pop_screen()
 
     @property
     def can_close(self) -> bool:
         """Whether there is a page below: below the first page there is a table of nothing."""
-        return len(self.screen_stack) > (2 if self.run_dir is None else 1)
+        return len(self.screen_stack) > (2 if self.lookout.run is None else 1)
 
     async def action_quit(self) -> None:
         snapshot = self.snapshot
@@ -454,7 +352,7 @@ class Workbench(App[None]):
         here = getattr(screen, "WHERE", "")
         for where in (here, "everywhere"):
             for action in ACTIONS:
-                if action.where == where and action.name not in ("palette", "back"):
+                if action.where == where and action.name not in ("command_palette", "back"):
                     namespace = self if where == "everywhere" else screen
                     yield SystemCommand(
                         f"{action.label} ({action.key})" if action.key else action.label,
@@ -472,8 +370,8 @@ class Workbench(App[None]):
         for run in self.deleted.values():
             with suppress(FalsefloorError, OSError):
                 run.delete()
-        if self._watch is not None:
-            self._watch.close()
+        if hasattr(self, "lookout"):
+            self.lookout.close()
 
 
 def _warm() -> None:

@@ -122,6 +122,15 @@ def diagnosis(run: RunDir, *, width: int, glyphs: Glyphs) -> list[Line]:
     return lines or [("This run has no estimates yet.", "")]
 
 
+def codes_of(run: RunDir) -> dict[int, str]:
+    """The codes of all warnings of each series, by its number."""
+    found: dict[int, str] = {}
+    with reading(run) as reader:
+        for group in reader.finding_groups():
+            found[group["series"]] = f"{found.get(group['series'], '')} {group['code']}"
+    return found
+
+
 def retag(run: RunDir, tag: str) -> str:
     """Give a run that is not being computed another tag."""
     from contextlib import closing

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from falsefloor.api import CodeInfo
 from falsefloor.checks.verdicts import STATES
-from falsefloor.observed import Located
 from falsefloor.plugins.described import LONGEST_PAGE
 from falsefloor.report.cells import Entry
 from falsefloor.report.text import Glyphs, clean, number, tone, verdict_word
@@ -87,26 +86,6 @@ def judged(record: Mapping[str, Any], glyphs: Glyphs) -> Iterator[Line]:
             yield (f"What to do: {entry.info.cure}", "")
     if verdict == "held" and record["reason"]:
         yield (clean(record["reason"]), "dim")
-
-
-def path(record: Mapping[str, Any], lost: Located, glyphs: Glyphs) -> Iterator[Line]:
-    """From the input to the logits through what stands between, with the place where the gradient is lost."""
-    stack = [(str(layer["use"]), str(layer.get("at", "input"))) for layer in record["stack"]]
-    before = [(use, f"input.{n}") for n, (use, at) in enumerate(s for s in stack if s[1] == "input")]
-    inside = [(use, at) for use, at in stack if at not in ("input", "logits", "model")]
-    after = [(use, "model") for use, at in stack if at == "model"]
-    after += [(use, f"logits.{n}") for n, (use, at) in enumerate(s for s in stack if s[1] == "logits")]
-    where = lost.submodule or ""
-    steps = [*before, (str(record["model"]), "model"), *inside, *after]
-    nodes = [
-        (name, bool(where) and (where == place or where.startswith(f"{place}."))) for name, place in steps
-    ]
-    yield ("  input", "dim")
-    for name, here in nodes:
-        lead = glyphs.cross if here else "|" if glyphs.floor == "o" else "│"
-        what = f"  {glyphs.dash} {lost.operation} in {where}" if here else ""
-        yield (f"  {lead} {clean(name)}{clean(what)}", "refuted" if here else "")
-    yield ("  logits", "dim")
 
 
 def wait(entry: Entry, *, ended: bool) -> str:

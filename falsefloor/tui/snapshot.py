@@ -54,6 +54,13 @@ class Snapshot:
         return self.status in ENDED
 
     @property
+    def seconds(self) -> float:
+        """How long the run has taken, counted on since it was read."""
+        if self.info is None:
+            return 0.0
+        return self.info.seconds + (0.0 if self.ended else time.monotonic() - self.taken)
+
+    @property
     def too_many(self) -> bool:
         """Whether there are more estimates than single inputs are shown of."""
         return sum(sum(cell.verdicts.values()) for cell in self.cells.values()) > SLOW_INPUTS

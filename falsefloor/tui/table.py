@@ -33,6 +33,14 @@ class View:
     def turned(self) -> View:
         return replace(self, pivot="rows" if self.pivot == "columns" else "columns")
 
+    def grouped(self, said: Comparison) -> View:
+        """By the next of what differs among the rows: model, masker, norm; then not again."""
+        maskers = {row.subject.masker for row in said.rows}
+        able = [*["model"] * (len(said.models) > 1), *["masker"] * (len(maskers) < len(said.rows))]
+        order = ["", *able, *["norm"] * (len(said.norms) > 1)]
+        after = order.index(self.group) + 1 if self.group in order else 0
+        return replace(self, group=order[after % len(order)])
+
 
 def table(
     comparison: Comparison, view: View, glyphs: Glyphs, *, codes: Mapping[int, str] = MappingProxyType({})

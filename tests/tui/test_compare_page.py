@@ -59,6 +59,23 @@ async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, st
     live.close()
 
 
+async def test_below_another_page_nothing_is_shown_until_it_is_gone(opened: Any, store: Path) -> None:
+    live = StoredRun(store, done=5)
+    async with opened(live.dir) as pilot:
+        await shows(pilot, "5/12 units")
+        table = pilot.app.screen_stack[0]
+        await pilot.press("w")
+        await shows(pilot, "warnings")
+        table.seen = lambda snapshot: pytest.fail("what nobody sees costs a core's time")
+        live.advance(2)
+        pilot.app.lookout.look(now=True)
+        await until(pilot, lambda: pilot.app.snapshot.info.units_done == 7)
+        del table.seen
+        await pilot.press("escape")
+        await shows(pilot, "7/12 units")
+    live.close()
+
+
 async def test_the_end_of_a_run_says_what_failed_and_never_only_that_nothing_was_refuted(
     opened: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

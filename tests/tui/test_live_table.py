@@ -126,6 +126,18 @@ async def test_enter_selects_and_a_second_click_does_the_same() -> None:
         assert app.seen[1][0] == 2
 
 
+async def test_the_scroll_bar_hides_no_end_of_a_number() -> None:
+    app = Host()
+    long = [Column(f"c{n}", f"c{n}", "right", narrowest=9) for n in range(9)]
+    async with app.run_test(size=(42, 12)) as pilot:
+        table = app.query_one(LiveTable)
+        table.show(long, [Row(n, (Cell("0.123456"),) * 9) for n in range(40)], gap=1)
+        await pilot.pause()
+        lines = text(app).splitlines()[:6]
+        assert table.show_vertical_scrollbar and lines[0].endswith("›")
+        assert {line.split()[-1] for line in lines[2:]} == {"0.123456"}
+
+
 async def test_rows_that_come_and_go_leave_the_cursor_where_it_was() -> None:
     app = Host()
     async with app.run_test(size=(60, 12)) as pilot:

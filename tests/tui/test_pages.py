@@ -34,7 +34,9 @@ async def test_detail_turns_through_its_panels_one_by_one_where_there_is_little_
         await pilot.press("down", "enter")
         await shows(pilot, "FF201 refuted")
         await pilot.press("2")
-        await shows(pilot, "Scale spectrum", "autograd: 0", "1e-7", "0.1")
+        screen = await shows(pilot, "Scale spectrum", "autograd: 0", "1e-7", "0.1")
+        (zero,) = (line for line in screen.splitlines() if "=====" in line)
+        assert "┤" in zero and any("⠀" < letter <= "⣿" for letter in zero), "a curve at 0 lies on 0"
         await pilot.press("tab")
         await shows(pilot, "50 batch maxima", "there is nothing to fit")
         await pilot.press("right")
@@ -332,3 +334,21 @@ def test_every_page_has_a_way_back_and_no_key_that_a_terminal_swallows() -> None
     for where in {action.where for action in ACTIONS}:
         shown = [key for action in of(where) for key in action.keys.split(",")]
         assert len(shown) == len(set(shown)), where
+
+
+@pytest.mark.parametrize(("way", "keys"), [("ctrl+p", "help"), ("x", "")])
+async def test_what_is_answered_twice_in_a_moment_closes_one_page(
+    opened: Any, store: Path, way: str, keys: str
+) -> None:
+    live = StoredRun(store, done=5)
+    async with opened(live.dir) as pilot:
+        await pilot.press("r", way, *keys)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+        question = pilot.app.screen
+        assert question.is_modal
+        question.dismiss(None)
+        question.dismiss(None)
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, Runs)
+    live.close()

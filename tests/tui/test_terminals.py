@@ -88,10 +88,10 @@ async def test_over_ssh_a_look_that_sent_much_is_followed_by_a_pause(
     async with opened(run) as pilot:
         app = pilot.app
         app._driver.write("x" * 50_000)
-        before, looked = time.monotonic(), app._next_look
-        app.look(now=True)
-        await until(pilot, lambda: app._next_look not in (0.0, looked))
-        assert app._next_look - before >= 5.0
+        before, looked = time.monotonic(), app.lookout.next
+        app.lookout.look(now=True)
+        await until(pilot, lambda: app.lookout.next not in (0.0, looked))
+        assert app.lookout.next - before >= 5.0
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,35 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from falsefloor.tui.commands import EXPORTS
 
 
-class Confirm(ModalScreen[bool]):
+class Question(ModalScreen[ScreenResultType]):
+    """In the middle of the page, until it is answered or left; what is pressed after that is for nobody."""
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class Palette(CommandPalette):
+    """All actions by their names. A second Enter in the same moment does not close the page below, too."""
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+
+class Confirm(Question[bool]):
     """Yes or no. What the question leads to cannot be undone, so Enter alone means no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,52 +65,28 @@ class Confirm(ModalScreen[bool]):
         self.focus_next()
 
 
-class AskText(ModalScreen[str | None]):
-    """A line of text; nothing is an answer too."""
+class AskText(Question[str | None]):
+    """A line of text; nothing is an answer too, where it is not a path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
 
-    def __init__(self, question: str, *, given: str = "") -> None:
+    def __init__(self, question: str, *, given: str = "", path: bool = False) -> None:
         super().__init__()
-        self._question, self._given = question, given
+        self._question, self._given, self._path = question, given, path
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self._question, markup=False, classes="question")
             yield Input(self._given, compact=True)
-            yield Static("Enter takes it; Escape leaves", markup=False, classes="hint")
+            where = f"A path, relative to {Path.cwd()}. " if self._path else ""
+            yield Static(f"{where}Enter takes it, Escape leaves.", markup=False, classes="hint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip())
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-
-class AskPath(ModalScreen[str | None]):
-    """A path."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
-
-    def __init__(self, question: str, *, given: str = "") -> None:
-        super().__init__()
-        self._question, self._given = question, given
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
-            yield Static(self._question, markup=False, classes="question")
-            yield Input(self._given, placeholder="a path, then Enter", compact=True)
-            yield Static(f"relative to {Path.cwd()}; Escape leaves", markup=False, classes="hint")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.value.strip():
+        if event.value.strip() or not self._path:
             self.dismiss(event.value.strip())
 
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
-
-class AskExport(ModalScreen[tuple[str, str] | None]):
+class AskExport(Question[tuple[str, str] | None]):
     """What to write, and where."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave")]
@@ -127,6 +122,3 @@ class AskExport(ModalScreen[tuple[str, str] | None]):
         form = list(EXPORTS)[options.highlighted or 0]
         if event.value.strip():
             self.dismiss((form, event.value.strip()))
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

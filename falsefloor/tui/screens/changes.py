@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -26,16 +26,6 @@ class ChangesPage(ListPage[Change]):
 
     WHERE = "changes"
     TITLE_TEXT = "compare"
-    COLUMNS = (
-        Column("masker", "masker", frozen=True, widest=24),
-        Column("model", "model", widest=24),
-        Column("norm", "norm"),
-        Column("estimator", "estimator", widest=20),
-        Column("before", "before", "right"),
-        Column("after", "after", "right"),
-        Column("ratio", "ratio", "right"),
-        Column("change", "what changed"),
-    )
     BINDINGS: ClassVar[list[BindingType]] = bindings("changes")
 
     def __init__(self, first: RunDir, second: RunDir) -> None:
@@ -63,19 +53,35 @@ class ChangesPage(ListPage[Change]):
         said = f"{moved} of {of} shared cells changed" if of else "no cell in common"
         self.head([(f"{self._runs[0].id} before, {self._runs[1].id} after", ""), (said, "strong")])
 
+    def columns(self) -> Sequence[Column]:
+        """What is the same in all cells takes no room: it is said beside."""
+        found = self.found.values()
+        return (
+            Column("masker", "masker", frozen=True, widest=24),
+            *[Column("model", "model", widest=24)] * (len({one.model for one in found}) > 1),
+            *[Column("norm", "norm")] * (len({one.norm for one in found}) > 1),
+            Column("estimator", "estimator", widest=20),
+            Column("before", "before", "right"),
+            Column("after", "after", "right"),
+            Column("ratio", "ratio", "right"),
+            Column("change", "what changed"),
+        )
+
     def cells(self, one: Change) -> Iterator[Cell]:
-        g = self.bench.glyphs
+        g, said = self.bench.glyphs, told(one, self.bench.glyphs)
         before = g.radius(one.before, claim=one.claim, capped=one.capped_before)
         after = g.radius(one.after, claim=one.claim, capped=one.capped_after)
-        yield Cell(words.short_spec(one.masker), "", one.masker)
-        yield Cell(clean(one.model), "dim", one.model)
-        yield Cell(one.norm, "dim", one.norm)
-        yield Cell(words.short_spec(one.estimator), "", one.estimator)
-        yield Cell(before + g.mark(one.verdict_before), tone(one.verdict_before), one.before)
-        yield Cell(after + g.mark(one.verdict_after), tone(one.verdict_after), one.after)
-        yield Cell(g.ratio(one.ratio), "strong" if one.changed else "dim", one.ratio)
-        said = told(one, g)
-        yield Cell(said, "" if one.changed else "dim", said)
+        made = {
+            "masker": Cell(words.short_spec(one.masker), "", one.masker),
+            "model": Cell(clean(one.model), "dim", one.model),
+            "norm": Cell(one.norm, "dim", one.norm),
+            "estimator": Cell(words.short_spec(one.estimator), "", one.estimator),
+            "before": Cell(before + g.mark(one.verdict_before), tone(one.verdict_before), one.before),
+            "after": Cell(after + g.mark(one.verdict_after), tone(one.verdict_after), one.after),
+            "ratio": Cell(g.ratio(one.ratio), "strong" if one.changed else "dim", one.ratio),
+            "change": Cell(said, "" if one.changed else "dim", said),
+        }
+        return (made[column.key] for column in self.columns())
 
     def tags(self, one: Change) -> tuple[tuple[str, str], ...]:
         return (("verdict", f"{one.verdict_before} {one.verdict_after}"),)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from textual import events
@@ -14,15 +13,13 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from falsefloor.observed import Observed
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, own
-from falsefloor.report.standing import lines, rests, standing
-from falsefloor.report.text import clean, fact, number, tone, verdict_word
+from falsefloor.report.text import clean, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import commands, sentences
+from falsefloor.tui import commands, estimate, sentences
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import Snapshot
@@ -86,7 +83,6 @@ class DetailPage(Page):
             yield Pane(DRAWING_ABSENT["spectrum"], id="spectrum", classes="panel plot pane")
             with VerticalScroll(id="pictures", classes="panel pane"):
                 yield Pictures()
-                yield Static(classes="note", markup=False)
             yield Pane(DRAWING_ABSENT["fit"], id="fit", classes="panel plot pane")
             yield Pane(DRAWING_ABSENT["score"], id="score", classes="panel plot pane")
             with VerticalScroll(id="facts", classes="panel pane"):
@@ -141,93 +137,19 @@ class DetailPage(Page):
             ]
         )
         self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
-        self.query_one("#warnings", Static).update(styled(self._story(detail)))
-        self.query_one("#evidence", Static).update(styled(self._facts(detail)))
+        self._tell(detail)
+        self.query_one("#evidence", Static).update(styled(estimate.facts(detail)))
         others = own(detail)
         for name in DRAWN:
             # a panel of ours that stays empty has room for what another package draws
             figure = FIGURES[name](detail) or (others.pop(0) if others else None)
             self.query_one(f"#{name}", Pane).draw(figure)
-        shown = faces(detail)
-        self.query_one(Pictures).draw(shown.panels)
-        self.query_one("#pictures .note", Static).update(self.query_one(Pictures).note(shown))
+        self.query_one(Pictures).draw(faces(detail))
         self.tell_keys()
 
-    # Texts
-
-    def _story(self, detail: Detail) -> Iterator[Line]:
-        record, g = detail.record, self.bench.glyphs
-        yield from self._replayed
-        yield next(sentences.judged(record, g))
-        known = standing(detail.siblings, of=record, name=f"input {record['input']}")
-        if said := rests(record, known):  # the numbers and the share stand under the picture below
-            yield (clean(said), "dim")
-        yield ("", "")
-        for warning in record["warnings"]:
-            style = tone(warning["severity"]) or "dim"
-            yield (f"{warning['code']} {warning['severity']}", style)
-            yield (f"  {clean(warning['message'])}", "")
-            for key, value in warning["evidence"].items():
-                yield (f"  {clean(key)} {g.dash} {fact(value)}", "dim")
-            if warning["witness"]:
-                distance = warning["witness"].get("distance")
-                shown = f" at {number(float(distance))}" if isinstance(distance, float | int) else ""
-                replay = f"falsefloor replay {self._run.id} {warning['id']}"
-                yield (f"  a point{shown} replays this: {replay}", "dim")
-            yield ("", "")
-        if not record["warnings"]:
-            yield ("No warnings.", "dim")
-        if record["reason"]:
-            yield (clean(record["reason"]), "dim")
-        yield ("", "")
-        located = Observed.read(detail.observed).located
-        if located is not None:
-            yield ("Where the gradient is lost", "heading")
-            yield from sentences.path(record, located, g)
-            for said in (located.words, *located.others):
-                yield (f"  {clean(said)}", "")
-            yield ("", "")
-        yield ("Proved, estimated, found", "heading")
-        for said in lines([known], width=max(24, self.size.width - 8), glyphs=g):
-            yield (clean(said.rstrip()), "")
-        yield ("", "")
-        yield ("The same input by the other estimators", "heading")
-        for other in detail.siblings:
-            radius = other["radius"]
-            shown = (
-                g.radius(radius, claim=other["claim"], capped=other["capped"])
-                if radius is not None
-                else other["status"]
-            )
-            text = f"{shown:>11}  {clean(str(other['name']))}  {verdict_word(other['verdict'])}"
-            yield (text, "strong" if other["id"] == record["id"] else "")
-
-    def _facts(self, detail: Detail) -> Iterator[Line]:
-        record = detail.record
-        yield ("This estimate", "heading")
-        yield from _pairs(
-            {
-                "radius": record["radius"],
-                "interval": record["interval"],
-                "label": record["label"],
-                "predicted": record["predicted"],
-                "gradient": record["gradient"],
-                "queries": sum(record["queries"].values()),
-                "seconds": record["seconds"],
-                "plugin": f"{record['plugin'].get('dist', '')} {record['plugin'].get('version', '')}",
-            }
-        )
-        yield ("", "")
-        yield ("Parameters", "heading")
-        yield from _pairs(record["params"])
-        yield ("", "")
-        yield ("Evidence", "heading")
-        heads = detail.shown.get("columns")
-        named = heads if isinstance(heads, dict) else {}
-        yield from _pairs({named.get(name, name): told for name, told in record["evidence"].items()})
-        yield ("", "")
-        yield ("Observed of the subject at this input", "heading")
-        yield from _pairs({k: v for k, v in detail.observed.items() if k != "arrays"})
+    def _tell(self, detail: Detail) -> None:
+        told = estimate.story(detail, self._run.id, self.bench.glyphs, width=max(24, self.size.width - 8))
+        self.query_one("#warnings", Static).update(styled([*self._replayed, *told]))
 
     # Panels
 
@@ -339,7 +261,7 @@ class DetailPage(Page):
         self.bench.copy(json.dumps(list(self._detail.witness)), "the adversarial input")
 
     def action_warnings(self) -> None:
-        self.bench.open_warnings()
+        self.bench.show("warnings", self._run)
 
     # Replaying
 
@@ -355,6 +277,7 @@ class DetailPage(Page):
                 self.bench.say("No point is attached to a warning here: there is nothing to replay.")
             return
         self._replaying = True
+        self.panel = 0  # where what comes back is told
         self._say_replay([(f"Replaying {warning['code']}: the model is being loaded.", "live")])
 
         def done(answer: tuple[bool, list[str]]) -> None:
@@ -373,13 +296,6 @@ class DetailPage(Page):
     def _say_replay(self, lines: Iterable[Line]) -> None:
         self._replayed = tuple(lines)
         if self.standing and self._detail is not None:
-            self.query_one("#warnings", Static).update(styled(self._story(self._detail)))
+            self._tell(self._detail)
             self.query_one("#story").scroll_home(animate=False)
             self.tell_keys()
-
-
-def _pairs(facts: object) -> Iterator[Line]:
-    for key, value in facts.items() if isinstance(facts, dict) else ():
-        if isinstance(value, float) and math.isnan(value):
-            continue
-        yield (f"  {fact(key):<24} {fact(value)}", "")

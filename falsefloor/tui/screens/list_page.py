@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from falsefloor.tui.actions import Action
 from falsefloor.tui.screens.page import Page
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column, Row
 from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
@@ -78,7 +78,7 @@ class ListPage(Page, Generic[T]):
     @on(LiveTable.Moved)
     def tell(self) -> None:
         if self.standing:
-            self.query_one("#words", Static).update(styled(self.about(self.current)))
+            self.put("words", self.about(self.current))
             if (on := self.query_one(LiveTable).current) != self._told:
                 # Another row: what was read to its end begins anew.
                 self._told = on

@@ -32,7 +32,7 @@ from falsefloor.study.study import (
 from falsefloor.tui import choices, commands, drafts
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.drafts import Draft
-from falsefloor.tui.screens.asking import AskPath
+from falsefloor.tui.screens.asking import AskText
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.screens.spec_editor import SpecEditor
@@ -248,7 +248,7 @@ class NewRun(Page):
             if path is not None:
                 self.bench.do(lambda: _load(Path(path).expanduser()), self._loaded)
 
-        self.app.push_screen(AskPath("Load a study from"), given)
+        self.app.push_screen(AskText("Load a study from", path=True), given)
 
     def _loaded(self, found: tuple[Study, str]) -> None:
         if not self.standing:
@@ -267,7 +267,7 @@ class NewRun(Page):
             if path is not None:
                 self.bench.do(lambda: _save(Path(path).expanduser(), text))
 
-        self.app.push_screen(AskPath("Save this study as", given="study.toml"), given)
+        self.app.push_screen(AskText("Save this study as", given="study.toml", path=True), given)
 
 
 def _row(name: str, field: Widget) -> Iterable[Widget]:

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Static
 
 from falsefloor.tui.actions import Action, bar
 from falsefloor.tui.snapshot import Snapshot
+from falsefloor.tui.themes import Line, styled
 from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
 from falsefloor.tui.widgets.live_table import LiveTable
 
 if TYPE_CHECKING:
     from falsefloor.checks.verdicts import Place
     from falsefloor.report.text import Glyphs
-    from falsefloor.store.forms import RunInfo
-    from falsefloor.store.rows import SeriesRow
     from falsefloor.store.run_dir import RunDir
     from falsefloor.study.study import Study
     from falsefloor.tui.drafts import Draft
+    from falsefloor.tui.lookout import Lookout
 
 CHARACTERS = {
     "question_mark": "?",
@@ -49,7 +50,7 @@ class Bench(Protocol):
     per_input: bool
     within: Place | None
     """the subject whose inputs are shown one by one"""
-    machine: str
+    lookout: Lookout
     can_close: bool
     tour_when_done: bool
     draft: Draft | None
@@ -57,11 +58,8 @@ class Bench(Protocol):
     """runs that go when the app closes"""
 
     def first_tour(self) -> bool: ...
-    def look(self, *, now: bool = False) -> None: ...
-    def elapsed(self, snapshot: Snapshot) -> float: ...
     def say(self, message: str, *, bad: bool = False) -> None: ...
     def copy(self, text: str, what: str) -> None: ...
-    def copy_command(self, snapshot: Snapshot) -> None: ...
     def do(
         self,
         work: Callable[[], Any],
@@ -69,20 +67,9 @@ class Bench(Protocol):
         *,
         failed: Callable[[], None] | None = None,
     ) -> None: ...
-    def show(self, name: str, *given: object) -> None: ...
+    def show(self, name: str, *given: object, then: Callable[[Any], None] | None = None) -> None: ...
     def open_run(self, run: RunDir) -> None: ...
-    def open_detail(self, row: SeriesRow, number: int | None) -> None: ...
-    def open_warnings(self) -> None: ...
-    def open_log(self, run: RunDir) -> None: ...
-    def open_diagnosis(self, run: RunDir) -> None: ...
-    def again(self, run: RunDir) -> None: ...
-    def start_study(self, study: Study) -> None: ...
-    def pause_or_go_on(self, run: RunDir, info: RunInfo | None) -> None: ...
-    def ask_cancel(self, run: RunDir, status: str) -> None: ...
-    def delete(self, run: RunDir) -> None: ...
-    def undelete(self) -> None: ...
-    def reuse(self, run: RunDir) -> None: ...
-    def ask_export(self, run: RunDir) -> None: ...
+    def start_study(self, study: Study, *, reuse: RunDir | None = None) -> None: ...
 
 
 class Page(Screen[None]):
@@ -96,6 +83,10 @@ class Page(Screen[None]):
     AUTO_FOCUS = "LiveTable, Input, .focus"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: dict[str, tuple[Line, ...]] = {}
 
     @property
     def bench(self) -> Bench:
@@ -123,12 +114,20 @@ class Page(Screen[None]):
         self.watch(self.app, "snapshot", self._on_snapshot, init=True)
 
     def on_screen_resume(self) -> None:
+        self._on_snapshot(self.bench.snapshot)
         self.tell_keys()
 
     def head(self, pieces: Sequence[Piece] = ()) -> None:
         """Set the line above: the product, the page, then the given pieces."""
         title = ((self.TITLE_TEXT, ""),) if self.TITLE_TEXT else ()
         self.query_one(TopLine).pieces = (("falsefloor", "strong"), *title, *pieces)
+
+    def put(self, name: str, lines: Iterable[Line]) -> None:
+        """Lines into a text of the page, which is laid out anew only where they are others than before."""
+        given = tuple(lines)
+        if self._texts.get(name) != given:
+            self._texts[name] = given
+            self.query_one(f"#{name}", Static).update(styled(given))
 
     # The bar below: only keys that do something where the focus is
 
@@ -176,7 +175,7 @@ class Page(Screen[None]):
         """Called before the page is closed by the user."""
 
     def seen(self, snapshot: Snapshot) -> None:
-        """Called with every new snapshot of the run that is watched."""
+        """Called with every new snapshot of the run that is watched, while the page is on top."""
 
     @property
     def standing(self) -> bool:
@@ -185,6 +184,13 @@ class Page(Screen[None]):
             return False
         return {"top", "keys", *self.PARTS} <= {widget.id for widget in self.walk_children()}
 
+    @property
+    def on_top(self) -> bool:
+        """Whether nothing but questions stands on it."""
+        stack = self.app.screen_stack
+        return self in stack and all(one.is_modal for one in stack[stack.index(self) + 1 :])
+
     def _on_snapshot(self, snapshot: Snapshot | None) -> None:
-        if snapshot is not None and self.standing:
+        # Below another page nothing is shown, and what is not painted asks to be painted all the time.
+        if snapshot is not None and self.standing and self.on_top:
             self.seen(snapshot)

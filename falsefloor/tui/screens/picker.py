@@ -9,18 +9,18 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean
 from falsefloor.tui.choices import Choice
+from falsefloor.tui.screens.asking import Question
 
 Level = Callable[[], Sequence[Choice]]
 
 
-class Picker(ModalScreen[str | None]):
+class Picker(Question[str | None]):
     """Each level is read in a thread: a slow folder shows that it is being read, and can be left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

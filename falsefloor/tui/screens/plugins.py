@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -55,14 +55,22 @@ class Plugins(ListPage[Described]):
             ]
         )
 
+    def columns(self) -> Sequence[Column]:
+        """Where all come from one package, that is said above and the room is for what they are."""
+        several = len({row.dist for row in self.found.values()}) > 1
+        return [column for column in COLUMNS if several or column.key not in ("dist", "version")]
+
     def cells(self, row: Described) -> Iterator[Cell]:
-        yield Cell(clean(row.name), "", row.name)
-        yield Cell(row.kind, "", row.kind)
-        yield Cell(row.status, TONES.get(row.status, "error"), row.status)
-        yield Cell(clean(row.dist), "", row.dist)
-        yield Cell(clean(row.version), "", row.version)
         summary = row.summary if row.usable else row.reason
-        yield Cell(clean(summary), "", summary)
+        made = {
+            "name": Cell(clean(row.name), "", row.name),
+            "kind": Cell(row.kind, "", row.kind),
+            "status": Cell(row.status, TONES.get(row.status, "error"), row.status),
+            "dist": Cell(clean(row.dist), "", row.dist),
+            "version": Cell(clean(row.version), "", row.version),
+            "summary": Cell(clean(summary), "", summary),
+        }
+        return (made[column.key] for column in self.columns())
 
     def about(self, row: Described | None) -> Iterable[Line]:
         looking = "Each plugin is described by a process of its own; the first time takes some seconds."
@@ -88,7 +96,10 @@ def described(row: Described) -> Iterator[Line]:
         norms = ", ".join(row.norms)
         yield (f"claims: {row.claim.replace('_', ' ')}; norms {norms}", "dim")
     for option in row.options:
-        yield (f"{option.name}={show(option.default)}  {clean(option.help)} ({option.expects()})", "dim")
+        yield ("", "")
+        yield (f"{option.name}={show(option.default)}", "strong")
+        yield (clean(option.help), "")
+        yield (option.expects(), "dim")
     for code, info in row.codes.items():
         yield (f"{clean(code)} {clean(info.name)}", "dim")
     if row.traceback:

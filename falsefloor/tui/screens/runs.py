@@ -19,6 +19,7 @@ from falsefloor.tui import commands, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.asking import AskText
 from falsefloor.tui.screens.list_page import ListPage
+from falsefloor.tui.screens.of_run import OfRun
 from falsefloor.tui.snapshot import LATER, RunLine, RunList
 from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column, Row
@@ -29,16 +30,16 @@ COLUMNS = (
     Column("state", "state"),
     Column("bar", "done"),
     Column("left", "left", "right"),
+    Column("age", "age", "right"),
+    Column("tag", "tag", widest=16),
     Column("refuted", "refuted", "right"),
     Column("suspect", "suspect", "right"),
     Column("held", "held", "right"),
     Column("failed", "failed", "right"),
     Column("cancelled", "cancelled", "right"),
     Column("planned", "planned", "right"),
-    Column("age", "age", "right"),
     Column("took", "took", "right"),
     Column("size", "disk", "right"),
-    Column("tag", "tag", widest=16),
     Column("models", "models"),
 )
 TONES = {
@@ -55,7 +56,7 @@ BAR = 8
 """Cells of a bar."""
 
 
-class Runs(ListPage[RunLine]):
+class Runs(OfRun, ListPage[RunLine]):
     """Newest first; Enter watches one."""
 
     WHERE = "runs"
@@ -138,15 +139,15 @@ class Runs(ListPage[RunLine]):
         models = ", ".join(model.name for model in study.models) if study else ""
         yield Cell(_bar(units, self.bench.glyphs), "", float(info.units_done))
         yield Cell(roughly(info.left) if info.left is not None else "", "live", info.left)
+        yield Cell(roughly(age), "dim", age)
+        yield Cell(clean(info.tag), "", info.tag or None)
         for verdict in ("refuted", "suspect", "held", "failed"):
             number = info.counts.get(verdict, 0)
             yield Cell(f"{number:,}" if number else "", verdict, float(number))
         for state in ("cancelled", "planned"):
             yield Cell(f"{units[state]:,}" if units[state] else "", "dim", float(units[state]))
-        yield Cell(roughly(age), "dim", age)
         yield Cell(roughly(info.seconds), "dim", info.seconds)
         yield Cell(size(line.size), "dim", float(line.size))
-        yield Cell(clean(info.tag), "", info.tag or None)
         yield Cell(clean(models), "dim", models)
 
     def columns(self) -> Sequence[Column]:
@@ -189,29 +190,26 @@ class Runs(ListPage[RunLine]):
         if (line := self.current) is not None:
             self.bench.open_run(line.run)
 
-    def action_cancel(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.ask_cancel(line.run, line.status)
-
-    def action_pause(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.pause_or_go_on(line.run, line.info)
-
-    def action_again(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.again(line.run)
-
-    def action_export(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.ask_export(line.run)
+    @property
+    def spoken_of(self) -> RunLine | None:
+        return self.current
 
     def action_delete(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.delete(line.run)
-            self._load()
+        """Take a run out of the list; it goes when the app closes, and can be taken back till then."""
+        if (line := self.current) is None:
+            return
+        run = line.run
+        if run.is_alive():
+            self.bench.say(f"Run {run.id} is being computed; cancel it first (x).", bad=True)
+        else:
+            self.bench.deleted[run.id] = run
+            self.bench.say(f"Run {run.id} goes when the app closes; u takes it back.")
+        self._load()
 
     def action_undo(self) -> None:
-        self.bench.undelete()
+        if self.bench.deleted:
+            run, _ = self.bench.deleted.popitem()
+            self.bench.say(f"Run {run} stays.")
         self._load()
 
     def action_tag(self) -> None:
@@ -226,12 +224,12 @@ class Runs(ListPage[RunLine]):
         self.app.push_screen(AskText(f"Tag of run {line.run.id}", given=now), given)
 
     def action_reuse(self) -> None:
+        """Compute a run's study anew as another run, which takes over what did not change."""
         if (line := self.current) is not None:
-            self.bench.reuse(line.run)
-
-    def action_diagnose(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.open_diagnosis(line.run)
+            run = line.run
+            self.bench.do(
+                lambda: commands.study_of(run), lambda study: self.bench.start_study(study, reuse=run)
+            )
 
     def action_compare(self) -> None:
         """Here, and then on another run."""
@@ -259,20 +257,11 @@ class Runs(ListPage[RunLine]):
             self._load()
 
     def offers(self, action: Action) -> str:
-        line = self.current if self.standing else None
-        if action.name == "pause" and line is not None:
-            return commands.next_step(line.status, failed=bool(line.info and line.info.units_failed))
-        if action.name == "cancel" and line is not None:
-            return action.label if line.status in commands.LIVE else ""
         if action.name == "undo":
             return action.label if self.bench.deleted else ""
         if action.name == "compare" and self._first is not None:
             return f"Compare with {self._first.id}"
         return super().offers(action)
-
-    def action_log(self) -> None:
-        if (line := self.current) is not None:
-            self.bench.open_log(line.run)
 
     def action_copy(self) -> None:
         if (line := self.current) is not None:

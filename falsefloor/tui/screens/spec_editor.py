@@ -9,7 +9,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option as Choice
 
@@ -19,6 +18,7 @@ from falsefloor.plugins import Catalogue, Described
 from falsefloor.report.text import clean
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack
 from falsefloor.tui.choices import modules
+from falsefloor.tui.screens.asking import Question
 from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.widgets.option_form import OptionForm
 
@@ -31,7 +31,7 @@ AT = Option(
 GRADIENTS = ("autograd", "straight-through", "secant", "auto")
 
 
-class SpecEditor(ModalScreen[str | None]):
+class SpecEditor(Question[str | None]):
     """Typing narrows the list; Enter takes what is marked, then the forms, then Enter again is done."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -231,9 +231,6 @@ class SpecEditor(ModalScreen[str | None]):
             line.update(clean(wrong))
             return
         self.dismiss("+".join(map(str, self._specs(text))))
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
 
 def _title(row: Described, n: int) -> str:

@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from falsefloor.checks.verdicts import Place
@@ -18,6 +17,7 @@ from falsefloor.report.comparison import Comparison, Row
 from falsefloor.report.text import Glyphs, clean
 from falsefloor.study.units import is_masked
 from falsefloor.tui import words
+from falsefloor.tui.screens.asking import Question
 from falsefloor.tui.themes import styled
 from falsefloor.tui.widgets.live_table import LiveTable
 
@@ -107,7 +107,7 @@ def _told(entry: Entry | None, glyphs: Glyphs, otherwise: str) -> str:
     return f"{''.join(entry.said(glyphs)[:2])} by {words.short_spec(entry.series.label)}"
 
 
-class Tour(ModalScreen[None]):
+class Tour(Question[None]):
     """Stands below the table, which it points into. Escape leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -142,6 +142,3 @@ class Tour(ModalScreen[None]):
         else:
             self._at = max(0, self._at + by)
             self._show()
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

@@ -27,8 +27,8 @@ from falsefloor.tui.widgets.live_table import LiveTable
 
 MOST = 20_000
 """Single warnings shown; beyond that their count is all a reader could use."""
-PAUSE, SHARE = 1.0, 30.0
-"""Seconds between two looks at a live run, and how many times longer than a look itself: 3 % of a core."""
+PAUSE, SHARE = 1.0, 60.0
+"""Seconds between two looks at a live run, and how many times longer than a look: half of 3 % of a core."""
 MODES = ("cells", "codes", "single")
 """How warnings stand together: by code and cell, by code, not at all."""
 Found = tuple[dict[str, dict[str, Any]], list[Row], dict[str, int]]
@@ -109,7 +109,9 @@ class Warnings(ListPage[Mapping[str, Any]]):
         began = time.monotonic()
         self.show(found, rows)
         self._next = time.monotonic() + SHARE * (self._cost + time.monotonic() - began)
-        shown = [(words, "refuted" if word == "refuted" else "") for word, words in tallied(counts).items()]
+        shown = [
+            (said, "refuted" if word == "refuted" else "quiet") for word, said in tallied(counts).items()
+        ]
         more = [("only the first are shown", "quiet")] if len(found) >= MOST else []
         where = [(f"{self._within['code']} {self._at(self._within)}", "")] if self._within else []
         self.head([(f"run {self._run.id}", "quiet"), *where, *(shown or [("none", "")]), *more])
@@ -207,7 +209,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         elif warning.get("count", 1) > 1 and self._within is None:
             self._go(warning)
         elif (row := self._series.get(warning["series"])) is not None:
-            self.bench.open_detail(row, int(warning["input"]))
+            self.bench.show("detail", self._run, row, int(warning["input"]))
 
     def action_group(self) -> None:
         self._within = None

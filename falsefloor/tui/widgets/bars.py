@@ -19,7 +19,9 @@ Piece = tuple[str, str]
 
 
 class TopLine(Widget):
-    """Pieces in a row; where there is no room the later ones are left out, the last one is kept."""
+    """Pieces in a row. Where there is no room the quiet ones go first, the later before the earlier; the last
+    one stays, and what is refuted.
+    """
 
     COMPONENT_CLASSES = {"top-line--strong", "top-line--quiet", "top-line--refuted", "top-line--live"}  # noqa: RUF012
     pieces: reactive[tuple[Piece, ...]] = reactive((), layout=False)
@@ -32,7 +34,7 @@ class TopLine(Widget):
         base, room = self.rich_style, self.size.width - 1
         pieces = [piece for piece in self.pieces if piece[0]]
         while len(pieces) > 2 and self._length(pieces) > room:
-            del pieces[-2]
+            del pieces[_least(pieces)]
         segments = [Segment(" ", base)]
         for n, (text, tone) in enumerate(pieces):
             if n:
@@ -45,6 +47,15 @@ class TopLine(Widget):
 
     def _style(self, tone: str, base: Style) -> Style:
         return self.get_component_rich_style(f"top-line--{tone}") if tone else base
+
+
+def _least(pieces: Sequence[Piece]) -> int:
+    """Which of them is missed least."""
+    for tones in (("quiet",), ("", "strong", "live")):
+        for n in reversed(range(1, len(pieces) - 1)):
+            if pieces[n][1] in tones:
+                return n
+    return len(pieces) - 2
 
 
 class KeyBar(Widget):

@@ -14,11 +14,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
-from textual.message import Message
-from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from falsefloor.tui.widgets.cells import (
@@ -27,28 +23,16 @@ from falsefloor.tui.widgets.cells import (
     Cell,
     Column,
     Head,
-    Layout,
     Row,
     arrange,
     header,
     lay_out,
     painted,
 )
+from falsefloor.tui.widgets.cursor_view import CursorView, OfTable
 
 
-class OfTable(Message):
-    """Something that a table says of one of its rows and columns."""
-
-    def __init__(self, table: LiveTable, row: Hashable, column: str) -> None:
-        super().__init__()
-        self.table, self.row, self.column = table, row, column
-
-    @property
-    def control(self) -> LiveTable:
-        return self.table
-
-
-class LiveTable(ScrollView, can_focus=True):
+class LiveTable(CursorView):
     """Rows of cells with a cursor. Feed it with `show` (everything, cheaply compared) or `change`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -57,28 +41,6 @@ class LiveTable(ScrollView, can_focus=True):
         "live-table--cursor-cell",
         *(f"live-table--{tone}" for tone in TONES),
     }
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("left", "aside(-1)", "Left", show=False),
-        Binding("right", "aside(1)", "Right", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "end(-1)", "First", show=False),
-        Binding("end", "end(1)", "Last", show=False),
-        Binding("enter", "select", "Open", show=False),
-    ]
-
-    cursor: reactive[int] = reactive(0, repaint=False)
-    """Which of the shown rows the cursor is on."""
-    cursor_column: reactive[int] = reactive(0, repaint=False)
-    """Which of the columns the cursor is on."""
-
-    class Moved(OfTable):
-        """The cursor is on another row or column. A newer one replaces one that was not handled yet."""
-
-        def can_replace(self, message: Message) -> bool:
-            return type(message) is type(self) and message.control is self.table
 
     class Selected(OfTable):
         """Enter, or a click where the cursor already was."""
@@ -89,11 +51,7 @@ class LiveTable(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, marks: tuple[str, str, str] = ("▸", "▲", "▼")) -> None:  # noqa: A002
         super().__init__(id=id)
         self._mark, self._up, self._down = marks
-        self._columns: tuple[Column, ...] = ()
         self._rows: dict[Hashable, tuple[Cell, ...]] = {}
-        self._order: list[Hashable] = []
-        self._places: dict[Hashable, int] = {}
-        self._lines = Layout()
         self._gap = GAP
         self._strips: dict[Hashable, Strip] = {}
         self._tones: dict[str, Style] = {}
@@ -115,15 +73,6 @@ class LiveTable(ScrollView, can_focus=True):
     def count(self) -> int:
         """How many rows there are, filtered out or not."""
         return len(self._rows)
-
-    @property
-    def current(self) -> Hashable | None:
-        """Key of the row under the cursor."""
-        return self._order[self.cursor] if 0 <= self.cursor < len(self._order) else None
-
-    @property
-    def current_column(self) -> str:
-        return self._columns[self.cursor_column].key if 0 <= self.cursor_column < len(self._columns) else ""
 
     @property
     def sorted_by(self) -> tuple[str, bool] | None:
@@ -177,6 +126,13 @@ class LiveTable(ScrollView, can_focus=True):
         self._sorted = None if column is None else (column, largest_first)
         self._rearrange(self.current)
 
+    def sort_on(self, column: str, *, largest_first: bool) -> None:
+        """Sort by a column; again turns it, then undoes it."""
+        if self._sorted == (column, not largest_first):
+            self.sort_by(None)
+        elif column:
+            self.sort_by(column, largest_first=largest_first != (self._sorted == (column, largest_first)))
+
     def filter(self, needle: str) -> None:
         """Show only the rows that pass, in any case of letters: see `cells.arrange`."""
         self._needle = needle
@@ -186,7 +142,7 @@ class LiveTable(ScrollView, can_focus=True):
         if not changed:
             return
         regions: list[Region] = []
-        offset, height = round(self.scroll_y), self.size.height
+        offset, height, room = round(self.scroll_y), self.size.height, self._seen
         last, wider = len(self._columns) - 1, False
         for key, cells in changed.items():
             old, self._rows[key] = self._rows[key], cells
@@ -197,14 +153,10 @@ class LiveTable(ScrollView, can_focus=True):
                     continue
                 wanted, width = cell_len(after.text), self._lines.widths[column]
                 if wanted > width and (
-                    width < self._columns[column].widest
-                    if column < last
-                    else self._lines.total < self.size.width
+                    width < self._columns[column].widest if column < last else self._lines.total < room
                 ):
                     wider = True
-                if 1 <= y < height and (
-                    span := self._lines.span(column, round(self.scroll_x), room=self.size.width)
-                ):
+                if 1 <= y < height and (span := self._lines.span(column, round(self.scroll_x), room=room)):
                     regions.append(Region(span[0], y, span[1], 1))
         # Where sorting or filtering could tell another story, look again.
         if wider or ((self._sorted or self._needle) and self._arranged() != self._order):
@@ -274,7 +226,7 @@ class LiveTable(ScrollView, can_focus=True):
     # Painting
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self._tone("")
+        width, base = self._seen, self._tone("")
         if y == 0:
             style = self._tone("header")
             line = self._scrolled(self._header(), style, width)
@@ -341,69 +293,6 @@ class LiveTable(ScrollView, can_focus=True):
                 )
             self._tones[name] = style
         return style
-
-    # The cursor
-
-    def watch_cursor(self, old: int, new: int) -> None:
-        self._refresh_rows(old, new)
-        self._keep_in_sight()
-        self.post_message(self.Moved(self, self.current, self.current_column))
-
-    def watch_cursor_column(self) -> None:
-        self._refresh_rows(self.cursor)
-        self._keep_in_sight()
-        self.post_message(self.Moved(self, self.current, self.current_column))
-
-    def watch_has_focus(self, has_focus: bool) -> None:
-        super().watch_has_focus(has_focus)
-        self._refresh_rows(self.cursor)
-
-    def _refresh_rows(self, *places: int) -> None:
-        offset, (width, height) = round(self.scroll_y), self.size
-        lines = [place - offset + 1 for place in places]
-        if regions := [Region(0, y, width, 1) for y in lines if 1 <= y < height]:
-            self.refresh(*regions)
-
-    def _keep_in_sight(self) -> None:
-        width, height = self.scrollable_content_region.size
-        if width <= 0 or height <= 1:
-            return
-        x, y = None, None
-        if self.cursor < self.scroll_y:
-            y = self.cursor
-        elif self.cursor > self.scroll_y + height - 2:
-            y = self.cursor - height + 2
-        if self.cursor_column < len(self._columns) and self._columns[self.cursor_column].selectable:
-            x = self._lines.scroll_for(self.cursor_column, round(self.scroll_x), room=width)
-        if x is not None or y is not None:
-            # force: the scroll bars are not there yet when the first rows are.
-            self.scroll_to(x, y, animate=False, force=True)
-
-    def move_to(self, key: Hashable, column: str | None = None) -> None:
-        """Put the cursor on a row, if it is shown, and on a column."""
-        self.cursor = self._places.get(key, self.cursor)
-        if column is not None:
-            self.cursor_column = next(
-                (n for n, c in enumerate(self._columns) if c.key == column), self.cursor_column
-            )
-
-    def action_move(self, by: int) -> None:
-        self.cursor = max(0, min(len(self._order) - 1, self.cursor + by))
-
-    def action_page(self, by: int) -> None:
-        self.action_move(by * max(1, self.size.height - 2))
-
-    def action_end(self, by: int) -> None:
-        self.cursor = 0 if by < 0 else max(0, len(self._order) - 1)
-
-    def action_aside(self, by: int) -> None:
-        stops = [n for n, column in enumerate(self._columns) if column.selectable]
-        ahead = [n for n in stops if (n - self.cursor_column) * by > 0]
-        if ahead:
-            self.cursor_column = min(ahead) if by > 0 else max(ahead)
-        else:
-            # Beyond the last stop there may still be columns to see.
-            self.scroll_to(x=self.max_scroll_x if by > 0 else 0, animate=False, force=True)
 
     def action_select(self) -> None:
         if isinstance(self.current, Head):

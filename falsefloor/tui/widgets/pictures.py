@@ -114,18 +114,22 @@ def faces(detail: Detail) -> Faces:
 
 
 class Pictures(Widget):
-    """Panels side by side, each pixel as large as the room allows; captions below."""
+    """Panels side by side, each pixel as large as the room allows; captions and a note below."""
 
-    panels: tuple[Panel, ...] = ()
+    faces = Faces((), "")
 
-    def draw(self, panels: tuple[Panel, ...]) -> None:
-        self.panels = panels
+    def draw(self, faces: Faces | None) -> None:
+        self.faces = faces or Faces((), "")
         self.refresh(layout=True)
 
-    def note(self, faces: Faces) -> str:
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return self.faces.panels
+
+    def note(self) -> str:
         """What stands below them: without colours also what the letters of a change mean."""
-        letters = "; # and @ were added, = and o taken away" if any(p.signed for p in faces.panels) else ""
-        return faces.note + letters * self.plain
+        letters = "; # @ added, = o taken away" if any(p.signed for p in self.panels) else ""
+        return self.faces.note + letters * self.plain
 
     @property
     def plain(self) -> bool:
@@ -138,13 +142,15 @@ class Pictures(Widget):
             return 1
         height, width = len(self.panels[0].pixels), len(self.panels[0].pixels[0])
         wide = (self.size.width - 2 * len(self.panels)) // (width * len(self.panels))
-        tall = 2 * (self.size.height - 1) // height
+        tall = 2 * (self.size.height - 2) // height
         return max(1, min(wide, tall, LARGEST))
 
     def render_line(self, y: int) -> Strip:
-        base = self.rich_style
+        base, zoom = self.rich_style, self.zoom()
+        end = max(((len(panel.pixels) * zoom + 1) // 2 + 1 for panel in self.panels), default=0)
+        if y == end:
+            return Strip([Segment(self.note(), base)]).adjust_cell_length(self.size.width, base)
         segments: list[Segment] = []
-        zoom = self.zoom()
         for panel in self.panels:
             width = len(panel.pixels[0]) * zoom
             lines = (len(panel.pixels) * zoom + 1) // 2

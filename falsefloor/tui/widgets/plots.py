@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.cells import cell_len
 from textual.color import Color
 from textual.containers import Container
 from textual.widget import Widget
@@ -57,7 +58,12 @@ class Plot(PlotextPlot, can_focus=False):
         plt.ylim(0.0, 1.0)
         if figure.y.zeros:
             # First: where there are few lines, what was measured is drawn over it.
-            plt.plot([0.0, 1.0], [BREAK, BREAK], marker="~", color=_colour(self.app.theme_variables, "panel"))
+            plt.plot(
+                [0.0, 1.0],
+                [self._row(BREAK)] * 2,
+                marker="~",
+                color=_colour(self.app.theme_variables, "panel"),
+            )
         for level in figure.levels:
             self._level(plt, figure, level)
         if (
@@ -72,18 +78,32 @@ class Plot(PlotextPlot, can_focus=False):
         if figure.x.ticks:
             plt.xticks(*zip(*figure.x.ticks[:: math.ceil(len(figure.x.ticks) / room)], strict=True))
         if figure.y.ticks:
-            plt.yticks(*zip(*figure.y.ticks, strict=True))
+            places, words = zip(*figure.y.ticks, strict=True)
+            plt.yticks([self._row(at) for at in places], words)
         if self.size.height > 8:
             plt.xlabel(figure.x.name)
         return super().render()
+
+    @property
+    def _dots(self) -> tuple[str, int]:
+        """What the first curve is drawn with, and how many of its dots stand above each other in a row."""
+        return ("braille", 4) if getattr(self.app, "braille", True) else ("hd", 2)
+
+    def _row(self, at: float) -> float:
+        """Where a letter stands in the row of a curve's dots at the same value.
+
+        The plotting library rounds each in its own way: a curve would lie below the level that it is on.
+        """
+        fine = 1 if self.letters else self._dots[1]
+        rows = self.size.height - 3 - (self.size.height > 8)
+        return min(rows - 1, math.floor(0.5 + (fine * rows - 1) * at) // fine) / (rows - 1)
 
     def _curve(self, plt: Any, figure: Figure, curve: Curve) -> None:
         places = [(figure.x.at(x), figure.y.at(y)) for x, y in zip(curve.x, curve.y, strict=True)]
         xs, ys = [x for x, y in places if None not in (x, y)], [y for x, y in places if None not in (x, y)]
         if xs:
-            dots = "braille" if getattr(self.app, "braille", True) else "hd"
             letter = sign(figure, curve, letters=True)
-            fine = dots if curve.line else "dot"
+            fine = self._dots[0] if curve.line else "dot"
             marker = letter if self.letters or curve is not figure.curves[0] else fine
             colour = _colour(self.app.theme_variables, ink(curve))
             (plt.plot if curve.line else plt.scatter)(xs, ys, marker=marker, color=colour)
@@ -91,8 +111,7 @@ class Plot(PlotextPlot, can_focus=False):
     def _level(self, plt: Any, figure: Figure, level: Level) -> None:
         at = (figure.x if level.upright else figure.y).at(level.value)
         if at is not None:
-            ends = ([at, at], [0.0, 1.0])
-            xs, ys = ends if level.upright else ends[::-1]
+            xs, ys = ([at, at], [0.0, 1.0]) if level.upright else ([0.0, 1.0], [self._row(at)] * 2)
             colour = _colour(self.app.theme_variables, ink(level))
             plt.plot(xs, ys, marker=sign(figure, level), color=colour)
 
@@ -122,6 +141,9 @@ class Drawing(Container):
     def on_mount(self) -> None:
         self._paint()
 
+    def on_resize(self) -> None:
+        self._paint()
+
     def _paint(self) -> None:
         if not self.query(".note"):
             return  # it is being put up, and paints then
@@ -145,7 +167,8 @@ class Drawing(Container):
             for one in figure.legend
         ]
         self.border_title = f" {figure.title} "
-        title.update(styled(pieces, joint=""))
+        wide = sum(cell_len(text) for text, _ in pieces)
+        title.update(styled(pieces, joint="" if wide <= self.size.width else "\n"))
         said = [(clean(read_off(figure, self.at)), "strong")] if self.at is not None else []
         note.update(styled([*said, (clean(" ".join(figure.notes)), "dim")]))
         plot.draw(shown, self.at)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.containers import Container
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.report.strips import Strip, Strips
 from falsefloor.report.text import Glyphs, tone
@@ -41,7 +40,9 @@ def look(detail: Detail, strips: Strips) -> Seen:
     import falsefloor.tui.widgets.plots  # noqa: F401
     from falsefloor.report.figure import FIGURES
 
-    return Seen(strips, FIGURES["spectrum"](detail), faces(detail))
+    figure = FIGURES["spectrum"](detail)
+    # One sentence: there is no room for a second.
+    return Seen(strips, replace(figure, notes=figure.notes[:1]) if figure else None, faces(detail))
 
 
 class Side(Container):
@@ -51,17 +52,13 @@ class Side(Container):
         yield Lines(id="strips")
         # Its plotting library is imported with the first figure: the first paint waits for none.
         yield Container(id="scales")
-        with Container(id="faces"):
-            yield Pictures()
-            yield Static(classes="note", markup=False)
+        yield Pictures(id="faces")
 
     def show(self, seen: Seen | None) -> None:
-        if not self.query("#faces .note"):
+        if not self.query(Pictures):
             return  # it is being put up or taken down
         self.query_one(Lines).draw(seen.strips if seen else None)
-        self.query_one(Pictures).draw(seen.faces.panels if seen else ())
-        note = self.query_one(Pictures).note(seen.faces) if seen else ""
-        self.query_one("#faces .note", Static).update(note)
+        self.query_one(Pictures).draw(seen.faces if seen else None)
         if seen is not None:
             from falsefloor.tui.widgets.plots import Drawing
 
