@@ -59,7 +59,7 @@ QUESTIONS: dict[tuple[Callable[[Path], RunDir], tuple[str, ...]], dict[str, tupl
         "How was it attacked?": ("attack on digits:mlp", "steps", "restarts"),
     },
     (done, ("w", "down", "F")): {"What does a code mean?": ("FF101 vanished gradient", "What to do")},
-    (done, ("r",)): {"Where is all this kept?": ("7f3a0000", "on disk", "runs/7f3a0000")},
+    (done, ("r",)): {"Where is all this kept?": ("7f3a0000", "on disk")},
     (live, ()): {"How far is it, and how long still?": ("5/12 units", " left", "live", "space Pause")},
     (live, ("end",)): {"What does an empty cell wait for?": ("Waiting for its turn",)},
     (failed, ()): {"What failed, and why?": ("9 failed", "the estimator raised ValueError: no")},
