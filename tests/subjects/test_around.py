@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.subjects.observe.around import MOST, SHELLS, Moves, around, forgotten
+from falsefloor.subjects.observe.around import INNER, MOST, Moves, around, forgotten
 from falsefloor.subjects.observe.met import met
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
@@ -77,10 +77,12 @@ def test_shells_lie_inside_the_claim_and_a_faithful_subject_does_not_move(norm: 
     found = moves(Seen(), norm)
     assert found.repeats.tolist() == found.batch.tolist() == [0.0, 0.0]
     away = vector_norm(torch.cat(asked) - X[0], norm)
-    shells = len(X) * len(SHELLS) * MOST
-    assert float(away[:shells].max()) == pytest.approx(0.2, rel=1e-4)
-    assert float(away.min()) == pytest.approx(0.1 * min(SHELLS), rel=1e-4)
-    assert float(away[shells:].max()) > 0.3, "some are asked twice far out, and inside the box"
+    inside = away[: len(X) * MOST].reshape(len(X), MOST) / RADIUS[:, None]
+    assert float(inside.max()) == pytest.approx(1.0, rel=1e-4)
+    assert float(inside.min()) == pytest.approx(INNER, rel=1e-3)
+    gaps = inside.sort(1).values.diff(dim=1)
+    assert float(gaps.max()) < 1e-3, "no shell so thin that all points jump over it"
+    assert float(away[len(X) * MOST :].max()) > 0.3, "some are asked twice far out, and inside the box"
     assert bool(((torch.cat(asked) >= 0) & (torch.cat(asked) <= 1)).all())
 
 

@@ -18,15 +18,16 @@ from falsefloor.subjects.observe.repeats import ROUNDINGS, reordered
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 
-SHELLS = (1.0, 0.95, 0.85, 0.7, 0.5)
-"""Shares of a claim at which points lie, as many at each: most of a ball's volume is near its surface."""
-EACH, MOST = 24, 400
-"""Points of a shell, the most where inputs are small: 2,000 in all meet a region that holds one in a thousand
-six times in seven. Estimators look at the surface of balls that are larger than what they then claim."""
+INNER = 0.5
+"""Share of a claim from which on points lie, no two equally far and more towards its surface, where most of a
+ball's volume is: what is no thicker than a hundredth of the claim is met there too."""
+LEAST, MOST = 120, 2000
+"""Points, the most where inputs are small: 2,000 meet a region that holds one in a thousand six times in
+seven. Estimators look at the surface of balls that are larger than what they then claim."""
 ELEMENTS = 1 << 19
-"""Numbers of an input's points: from 263 coordinates on there are fewer than `MOST`, from 4,370 on `EACH`."""
+"""Numbers of an input's points: from 263 coordinates on fewer than `MOST`, from 4,370 on `LEAST`."""
 TWICE = 3
-"""Points of the outermost shells that are asked in other ways."""
+"""Of the outermost points, those that are asked in other ways."""
 INSIDE = (1.0, 0.9)
 """And points on the way to a witness, as shares."""
 FAR = (4.0, 8.0, 16.0) * 3
@@ -64,8 +65,7 @@ def around(
     guard = Guarded(subject, rows=rows)
     lo, hi = subject.bounds
     shape = tuple(inputs.shape[1:])
-    each = max(EACH, min(MOST, ELEMENTS // (len(SHELLS) * max(1, inputs[0].numel()))))
-    total = each * len(SHELLS)
+    total = max(LEAST, min(MOST, ELEMENTS // max(1, inputs[0].numel())))
     ways = torch.stack(
         [directions(shape, norm=norm, count=total, generator=drawn) for drawn in generators]
     ).to(inputs.device)
@@ -81,7 +81,8 @@ def around(
         step = claims * shares.reshape(1, -1, *([1] * len(shape))) * ways
         return fold(inputs[:, None] + step.to(inputs.dtype), lo, hi)
 
-    points = at(torch.tensor(SHELLS, device=inputs.device).repeat(each), ways)
+    depth = (torch.arange(total, device=inputs.device) + 0.5) / total
+    points = at(1 - (1 - INNER) * depth**2, ways)
     answered = guard(points)
     picked = [points[:, :TWICE], at(torch.tensor(FAR, device=inputs.device), ways[:, -len(FAR) :])]
     if bool((lo.isfinite() & hi.isfinite()).all()):
