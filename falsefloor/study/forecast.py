@@ -44,13 +44,15 @@ class Passes(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides how many passes an estimator asks for. size: coordinates; together: inputs a unit."""
+    """What decides how many passes an estimator asks for. size: coordinates; together: inputs a unit;
+    masked: whether a masker stands before the model."""
 
     params: Mapping[str, Scalar]
     norm: str
     size: int
     classes: int
     together: int
+    masked: bool = False
 
     def number(self, name: str) -> float:
         return float(self.params[name])
@@ -95,6 +97,8 @@ def attack(asked: Asked) -> Passes:
     backward = 250 + tries * (0.8 * asked.targets + 0.9 * asked.number("rounds"))
     forward = 7 * backward + (8000 if asked.norm != "linf" and asked.size > 64 else 0)
     calls = 170 + 1.6 * asked.number("steps") * (1 + asked.number("rounds"))
+    if asked.masked:  # every walk goes through the repaired gradient as well
+        backward, calls = 1.9 * backward, 1.55 * calls
     return Passes(forward, backward + asked.classes, calls / asked.together)
 
 
@@ -180,6 +184,7 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
                 math.prod(facts["shape"]),
                 int(facts["classes"]),
                 together,
+                bool(one.stack.layers),
             )
             found.setdefault(one.label, []).append(_seconds(count(asked), pace))
         for label, seconds in found.items():

@@ -34,7 +34,9 @@ def test_a_slower_model_more_inputs_norms_and_maskers_cost_in_proportion() -> No
     assert seconds(study(), pace={name: 10 * value for name, value in PACE.items()}) == pytest.approx(
         10 * once
     )
-    assert seconds(study(maskers=["none", "staircase:c=255"])) == pytest.approx(2 * once)
+    twice = study(maskers=["none", "staircase:c=255"], estimators=["clever"], ceiling=False)
+    bare = study(estimators=["clever"], ceiling=False)
+    assert seconds(twice) == pytest.approx(2 * seconds(bare))
     assert seconds(study(estimators=["clever"], ceiling=False), count=40) == pytest.approx(
         4 * seconds(study(estimators=["clever"], ceiling=False)), rel=0.01
     )
@@ -43,6 +45,11 @@ def test_a_slower_model_more_inputs_norms_and_maskers_cost_in_proportion() -> No
 def test_what_an_estimator_is_asked_for_is_what_it_costs() -> None:
     assert seconds(study(estimators=["clever:batches=500"])) > 5 * seconds(study(estimators=["clever"]))
     assert seconds(study(estimators=["clever:targets=2"])) < seconds(study(estimators=["clever"]))
+
+
+def test_an_attack_behind_a_masker_goes_through_its_repair_too() -> None:
+    bare, masked = (study(estimators=["attack"], maskers=[one]) for one in ("none", "staircase:c=255"))
+    assert 1.1 * seconds(bare) < seconds(masked) < 2 * seconds(bare)
 
 
 def test_another_effort_is_another_cost_and_what_is_set_stays() -> None:
