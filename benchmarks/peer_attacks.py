@@ -93,7 +93,10 @@ def attacks(norm: str, found: dict[str, Any], *, quick: bool) -> Iterator[tuple[
         }
         for name, attack in made[norm]:
             yield f"foolbox {name}", _foolbox(found["foolbox"], attack)
-        yield f"foolbox PGD(10 radii × {steps // 10})", _pgd(found["foolbox"], norm, steps=steps // 10)
+        yield (
+            f"foolbox PGD(10 radii × {steps // 10})",
+            pgd(found["foolbox"], norm, steps=steps // 10, far=FAR[norm]),
+        )
     if "torchattacks" in found:
         each = steps // 10
         fab = found["torchattacks"]
@@ -146,8 +149,8 @@ def _foolbox(foolbox: Any, attack: Any) -> Adapter:
     return run
 
 
-def _pgd(foolbox: Any, norm: str, *, steps: int) -> Adapter:
-    """PGD at 10 radii found by bisection, each input its own: to FAR/1024, then along the segment."""
+def pgd(foolbox: Any, norm: str, *, steps: int, far: float) -> Adapter:
+    """PGD at 10 radii found by bisection, each input its own: to far/1024, then along the segment."""
     cls = {
         "linf": "LinfProjectedGradientDescentAttack",
         "l2": "L2ProjectedGradientDescentAttack",
@@ -157,7 +160,7 @@ def _pgd(foolbox: Any, norm: str, *, steps: int) -> Adapter:
 
     def run(module: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         model = foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu")
-        low, high = torch.zeros(len(inputs)), torch.full((len(inputs),), FAR[norm])
+        low, high = torch.zeros(len(inputs)), torch.full((len(inputs),), far)
         best = inputs.clone()
         for _ in range(10):
             middle = (low + high) / 2
@@ -215,4 +218,4 @@ def classifier(module: nn.Module) -> Any:
     )  # fmt: skip
 
 
-__all__ = ["Counted", "Result", "attacks", "classifier", "libraries", "measure", "verified"]
+__all__ = ["Counted", "Result", "attacks", "classifier", "libraries", "measure", "pgd", "verified"]

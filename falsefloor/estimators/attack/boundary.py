@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.estimators.attack.campaign import Found
-from falsefloor.estimators.attack.refine import tighten
+from falsefloor.estimators.attack.refine import SECTIONS, tighten
 from falsefloor.numerics.projections import to_plane
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ LENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 SPREADS = (0.05, 0.1, 0.2, 0.4)
 """Size of the perturbations that feel for the normal, as shares of the current distance, taken in turn."""
+
+
+def searching(samples: int, *, steps: int) -> int:
+    """What `search` asks for an input."""
+    first = len(LENGTHS) * (2 * max(samples // 2, 4) + 3) + 4 * samples
+    step = samples + 16 + 3 * (SECTIONS - 1)
+    return first + 3 * (SECTIONS - 1) + steps * step + 6 * (SECTIONS - 1) + 1
 
 
 def search(

@@ -54,6 +54,15 @@ class Effort:
         spread = self.half + self.steps if self.restarts else 0
         return self.first + spread + 2 * self.steps * bool(self.chases) + self.rounds * self.half
 
+    def queries(self, classes: int) -> int:
+        """What `explore` asks for an input at most, forwards and backwards together."""
+        others = classes - 1
+        ranked = 1 + (1 + min(3 * self.targets, others) if self.targets < others else 0)
+        spread = 3 * self.targets * self.half + self.kept * self.restarts * self.steps
+        chased = self.chases * (self.kept + 1) * 2 * self.steps
+        walked = self.targets * self.first + (spread + chased) * bool(self.restarts)
+        return ranked + 2 * (walked + self.rounds * max(self.restarts, 1) * self.half)
+
     @property
     def widest(self) -> int:
         """The most rows an input takes at once."""

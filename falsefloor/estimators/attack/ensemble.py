@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from falsefloor.api import NORMS, Claim, Estimate, Norm, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.attack.boundary import search
+from falsefloor.estimators.attack.budget import LEAST, spend
 from falsefloor.estimators.attack.campaign import Effort, Found, around, begin, explore, hop, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
@@ -92,6 +93,11 @@ class Attack:
     )
     directions: int = option(128, help="differences a secant gradient takes at most", ge=1, quick=16)
     samples: int = option(64, help="queries a step of the search that sees classes only", ge=4, quick=16)
+    queries: int | Literal["any"] = option(
+        "any",
+        help="the most an input costs, forwards and backwards together; leaves the others unread",
+        ge=LEAST,
+    )
 
     def __call__(
         self, subject: Subject, inputs: Tensor, labels: Tensor, /, *, norm: Norm, context: Context
@@ -102,9 +108,12 @@ class Attack:
                 "attack needs at least two classes, to change one into another; this model has "
                 f"{subject.classes}. Give a model of one logit a second column of zeros."
             )
+        free = not isinstance(self.queries, int)
+        if not free:  # no row that only fills a batch up
+            subject = Through(subject, lambda whole: getattr(whole, "unfilled", whole))
         oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
         count, size = oracle.centre.shape
-        group = max(1, _MEMORY // (self._white(oracle).widest * size))
+        group = max(1, _MEMORY // (self._white(oracle).widest * size)) if free else 1
         places = in_parts(torch.arange(count, device=inputs.device), group)
         pace = Pace(context, total=len(places) * self._planned(oracle), count=count)
         ledgers = [self._attack(oracle, place, context, pace) for place in places]
@@ -132,6 +141,8 @@ class Attack:
         return max(4, self.steps // 3)
 
     def _planned(self, oracle: Oracle) -> int:
+        if isinstance(self.queries, int):
+            return self.queries // 2
         again = self._full_secant()
         secants = len(SECANTS) * self._first_secant().total + again.total
         joint = 2 * again.rounds * again.half
@@ -139,6 +150,13 @@ class Attack:
 
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
         ledger = Ledger(oracle, who, pace=pace)
+        if isinstance(self.queries, int):
+            functions: dict[str, Callable[[Tensor], Tensor]] = {
+                "autograd": oracle.subject,
+                "straight-through": StraightThrough()(oracle.subject),
+            }
+            spend(ledger, functions, context.generators[int(who)], budget=self.queries)
+            return ledger
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
         # secants ask for more points than they were given
         parted = Through(
@@ -277,22 +295,28 @@ class Attack:
         radius = torch.cat([ledger.radius for ledger in ledgers])
         point = torch.cat([ledger.point for ledger in ledgers])
         found = radius.isfinite()
-        own = {name: torch.cat([ledger.best[name] for ledger in ledgers]) for name in _SOURCES}
-        curve = torch.cat([ledger.curve() for ledger in ledgers])
-        kept = torch.linspace(0, curve.shape[1] - 1, min(_CURVE, curve.shape[1])).round().long()
+        own = {
+            name: torch.cat([ledger.best.get(name, ledger.radius + torch.inf) for ledger in ledgers])
+            for name in _SOURCES
+        }
+        # a budget may be spent in more steps on one input than on another
+        curves = [ledger.curve() for ledger in ledgers]
+        width = min(_CURVE, max(whole.shape[1] for whole in curves))
+        kept = [torch.linspace(0, whole.shape[1] - 1, width).round().long() for whole in curves]
+        curve = torch.cat([whole[:, at.to(whole.device)] for whole, at in zip(curves, kept, strict=True)])
         holders = [word for ledger in ledgers for word in ledger.holder]
         covered = min(self.targets, oracle.subject.classes - 1)
         evidence: dict[str, Tensor | list[str]] = {
             "found_by": [w if f else "none" for w, f in zip(holders, found.tolist(), strict=True)],
             "whitebox": own["autograd"],
             "blackbox": torch.minimum(own["secant"], own["search"]),
-            "last_tenth_gain": last_tenth_gain(curve),
+            "last_tenth_gain": torch.cat([last_tenth_gain(whole) for whole in curves]),
             "targets_covered": torch.full_like(radius, covered),
         }
         evidence |= oracle.queries.evidence()
         evidence |= {f"radius_{name.replace('-', '_')}": value for name, value in own.items()}
         witness = point.to(inputs.dtype).reshape(inputs.shape)
-        return Estimate(radius, evidence, {"radius": curve[:, kept.to(curve.device)]}, witness)
+        return Estimate(radius, evidence, {"radius": curve}, witness)
 
 
 def _differs(

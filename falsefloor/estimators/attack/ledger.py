@@ -35,18 +35,25 @@ class Ledger:
         self._history: list[Tensor] = []
 
     def record(
-        self, source: str, place: Tensor, found: Found | None, *, planned: int, alone: bool = True
+        self,
+        source: str,
+        place: Tensor,
+        found: Found | None,
+        *,
+        planned: int,
+        alone: bool = True,
+        tightened: bool = False,
     ) -> None:
         """Enter what ``source`` found for the inputs at ``place`` (m,) of the n, in ``planned`` steps.
 
         Steps count whether or not any input took them, so that an input's curve does not depend on its
         neighbours; 0: those of the stage before, over again. ``alone``: from the source's own starts, so that
-        it counts as the source's own.
+        it counts as the source's own. ``tightened``: the points are taken as they are.
         """
         own = self.best.setdefault(source, torch.full_like(self.radius, torch.inf))
         history = self.radius.repeat(planned, 1) if planned else self._history.pop()
         if found is not None and len(place):
-            point = tighten(self.oracle, found.point, self.who[place])
+            point = found.point if tightened else tighten(self.oracle, found.point, self.who[place])
             reached = self.oracle.distance(point, self.who[place])
             radius = torch.where(found.radius.isfinite(), reached, torch.inf)
             if alone:

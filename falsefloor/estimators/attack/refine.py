@@ -26,28 +26,41 @@ COORDINATES = 1024
 REPEATS = 3
 """Times a witness is asked again before it is returned."""
 
+LONGER = 11
+"""Lengths that one which did not hold is tried at."""
 
-def tighten(oracle: Oracle, point: Tensor, who: Tensor, *, rounds: int = 6) -> Tensor:
-    """Project each point (R, d) onto smaller and smaller balls while it stays misclassified.
+
+def tighten(
+    oracle: Oracle,
+    point: Tensor,
+    who: Tensor,
+    *,
+    rounds: int = 6,
+    sections: int = SECTIONS,
+    above: float = 0.0,
+) -> Tensor:
+    """Project each point (R, d) onto smaller and smaller balls, down to ``above`` of its own, while it stays
+    misclassified.
 
     In the first round the smallest of 16 shares that works is taken, so a class change that comes and goes
-    along the way is met at its first coming. A point that is not misclassified is returned as it is.
+    along the way is met at its first coming. A point that is not misclassified is returned as it is. A round
+    asks for one point less than there are ``sections``.
     """
     count = len(point)
     centre = oracle.centre[who]
     displacement = point - centre
     kept = point
-    least = torch.zeros(count, dtype=point.dtype, device=point.device)
+    least = torch.full((count,), above, dtype=point.dtype, device=point.device)
     most = torch.ones_like(least)
-    grid = torch.arange(1, SECTIONS, dtype=point.dtype, device=point.device) / SECTIONS
-    owner = torch.arange(count, device=point.device).repeat_interleave(SECTIONS - 1)
+    grid = torch.arange(1, sections, dtype=point.dtype, device=point.device) / sections
+    owner = torch.arange(count, device=point.device).repeat_interleave(sections - 1)
     for _ in range(rounds):
         share = least[:, None] + (most - least)[:, None] * grid
         tried = oracle.snap(centre[owner] + shrink(displacement[owner], share.reshape(-1), norm=oracle.norm))
         fooled = oracle.fooled(tried, who[owner]).reshape(count, -1)
         any_fooled, first = fooled.any(1), fooled.to(torch.int8).argmax(1)
         row = torch.arange(count, device=point.device)
-        chosen = tried.reshape(count, SECTIONS - 1, -1)[row, first]
+        chosen = tried.reshape(count, sections - 1, -1)[row, first]
         kept = torch.where(any_fooled[:, None], chosen, kept)
         top = torch.where(any_fooled, share[row, first], most)
         before = share[row, (first - 1).clamp(min=0)]
@@ -109,18 +122,21 @@ def _drop(oracle: Oracle, point: Tensor, who: Tensor) -> Tensor:
     return best
 
 
-def confirm(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tuple[Tensor, Tensor]:
+def confirm(
+    oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor, most: int = LONGER + 1
+) -> tuple[Tensor, Tensor]:
     """The points (n, d) and radii (n,) that hold when asked again; ``known`` (n,) is inf where nothing was
     found.
 
     A stochastic subject answers differently each time. A point is asked `REPEATS` times; where it fails once,
-    its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that: the input, and inf.
+    its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that, or after ``most`` lengths:
+    the input, and inf.
     """
     centre = oracle.centre[who]
     displacement = point - centre
     kept = centre.clone()
     missing = known.isfinite()
-    for longer in (0.0, *(0.001 * 2**k for k in range(11))):
+    for longer in (0.0, *(0.001 * 2**k for k in range(LONGER)))[:most]:
         if not bool(missing.any()):
             break
         # a round more for some does not touch the others: each row is asked for itself

@@ -1,0 +1,210 @@
+"""What an attack makes of so many queries: AttackBench's measure (Cinà et al. 2025, arXiv 2404.19460).
+
+An attack is given one input at a time and a model that counts rows, forwards and backwards together, notes the
+nearest misclassified point inside the box it was asked about, and stops the attack that goes beyond its budget.
+What an attack says of itself is not believed. The last `BISECTIONS` queries of every budget, ours too, halve the
+segment from that point to the input, the same for everybody: an attack itself has so many fewer.
+
+Local optimality: the area between robust accuracy without an attack and under it, up to the distance at which the
+nearest points of all attacks leave none, over the same area of these nearest points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from falsefloor.api import Norm
+from falsefloor.engine.context import RunContext, generators
+from falsefloor.estimators.attack import Attack
+from falsefloor.numerics.balls import vector_norm
+from falsefloor.subjects.subject import ModelSubject
+
+BISECTIONS = 20
+Run = Callable[[nn.Module, Tensor, Tensor], object]
+
+
+class Spent(Exception):
+    """The budget is used up."""
+
+
+class Purse(nn.Module):
+    """A model that remembers the nearest misclassified point of each input (N, ...) that it was asked about within
+    its budget. A row is of the input that it is nearest to, where there are not as many rows as inputs."""
+
+    def __init__(self, module: nn.Module, inputs: Tensor, labels: Tensor, norm: Norm, budget: int) -> None:
+        super().__init__()
+        self.module, self.inputs, self.labels, self.norm = module, inputs, labels, norm
+        self.left = torch.full_like(labels, budget)
+        self.radius = torch.full_like(labels, torch.inf, dtype=torch.float64)
+        self.point = inputs.clone()
+
+    def forward(self, points: Tensor) -> Tensor:
+        # through a view and back, so that the gradient lies in memory as libraries expect that of an image
+        logits: Tensor = self.module(points.flatten(1).reshape(points.shape))
+        who = torch.arange(len(self.inputs))
+        if len(points) != len(who):
+            who = torch.cdist(points.detach().flatten(1), self.inputs.flatten(1)).argmin(1)
+        self._pay(who)
+        self._note(points.detach(), logits.detach(), who)
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self._pay(who))  # type: ignore[no-untyped-call]
+        return logits
+
+    def _pay(self, who: Tensor) -> None:
+        if bool((self.left < 0).all()):
+            raise Spent
+        self.left.index_add_(0, who, torch.full_like(who, -1))
+
+    def _note(self, points: Tensor, logits: Tensor, who: Tensor) -> None:
+        counted = (self.left[who] >= 0) & ((points >= 0) & (points <= 1)).flatten(1).all(1)
+        found = (logits.argmax(1) != self.labels[who]) & counted
+        radii = vector_norm((points - self.inputs[who]).double(), self.norm)
+        for row in (found & (radii < self.radius[who])).nonzero().squeeze(1).tolist():
+            at = who[row]
+            if radii[row] < self.radius[at]:
+                self.radius[at], self.point[at] = radii[row], points[row]
+
+
+def spend(
+    run: Run, module: nn.Module, inputs: Tensor, labels: Tensor, norm: Norm, budget: int
+) -> tuple[Tensor, Tensor]:
+    """The distances (N,) that the attack reached, inf for none, and what it asked, bisections included."""
+    purse = Purse(module, inputs, labels, norm, budget - BISECTIONS).eval()
+    torch.manual_seed(0)
+    with contextlib.suppress(Spent), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(purse, inputs, labels)
+    asked = budget - purse.left.clamp(min=0)
+    purse.left.fill_(BISECTIONS)
+    end = purse.point.clone()
+    low, high = torch.zeros(len(labels)), torch.ones(len(labels))
+    for _ in range(BISECTIONS):
+        middle, before = (low + high) / 2, purse.radius.clone()
+        with torch.no_grad():
+            purse(inputs + middle.reshape(-1, *[1] * (inputs.ndim - 1)) * (end - inputs))
+        nearer = purse.radius < before
+        low, high = torch.where(nearer, low, middle), torch.where(nearer, middle, high)
+    return purse.radius, asked
+
+
+def optimality(radii: Tensor, best: Tensor) -> float:
+    """Of distances (N,) that may be inf, beside the best of all (N,)."""
+    last = best[best.isfinite()].amax()
+    return float((last - radii).clamp(min=0).sum() / (last - best).clamp(min=0).sum())
+
+
+def adversarial_library() -> Any:
+    """adv-lib's attacks. It imports torchvision for a perceptual distance and visdom for pictures, which no
+    attack here uses and which torch's version may not have: empty modules stand for them."""
+    for name in ("torchvision", "torchvision.models", "visdom"):
+        try:
+            importlib.import_module(name)
+        except (ImportError, RuntimeError):
+            sys.modules[name] = types.ModuleType(name)
+    sys.modules["torchvision"].models = sys.modules["torchvision.models"]  # type: ignore[attr-defined]
+    return importlib.import_module("adv_lib.attacks")
+
+
+def budgeted(norm: Norm, found: dict[str, Any], budget: int, far: float) -> Iterator[tuple[str, Run]]:
+    """Every library's attacks, with as many steps as their budget has. far: beyond every input's distance."""
+    steps, p = (budget - BISECTIONS) // 2, float(norm[1:])
+    targets = 9
+    if "foolbox" in found:
+        fa, kind = found["foolbox"].attacks, {"linf": "LInf", "l2": "L2", "l1": "L1"}[norm]
+        made = {"FMN": getattr(fa, f"{kind}FMNAttack")(steps=steps)}
+        if norm == "l2":
+            made["DDN"] = fa.DDNAttack(steps=steps)
+        for name, attack in made.items():
+            yield f"foolbox {name}", _foolbox(found["foolbox"], attack)
+        from peer_attacks import pgd
+
+        yield "foolbox PGD", pgd(found["foolbox"], norm, steps=steps // 10, far=far)
+    if "torchattacks" in found:
+        kind = {"linf": "Linf", "l2": "L2", "l1": "L1"}[norm]
+        for name, targeted, each in (
+            ("FAB", False, (budget - BISECTIONS) // 12),
+            ("FAB-T", True, (budget - BISECTIONS) // (3 * targets)),
+        ):
+            yield (
+                f"torchattacks {name}",
+                _fab(found["torchattacks"], kind, far, steps=each, targeted=targeted),
+            )
+    if "adv-lib" in found:
+        lib = found["adv-lib"]
+        auto = importlib.import_module("adv_lib.attacks.auto_pgd").minimal_apgd
+        yield "adv-lib FMN", lambda m, x, y: lib.fmn(m, x, y, norm=p, steps=steps)
+        yield "adv-lib FAB", lambda m, x, y: lib.fab(m, x, y, norm=p, n_iter=(budget - BISECTIONS) // 11)
+        yield (
+            "adv-lib FAB-T",
+            lambda m, x, y: lib.fab(
+                m,
+                x,
+                y,
+                norm=p,
+                n_iter=(budget - BISECTIONS) // (3 * targets),
+                restarts=targets,
+                targeted_restarts=True,
+            ),
+        )
+        yield (
+            "adv-lib APGD",
+            lambda m, x, y: auto(
+                m, x, y, norm=p, max_eps=far / 2, n_iter=steps // 10, binary_search_steps=10
+            ),
+        )
+        yield "adv-lib APGD-T", lambda m, x, y: auto(
+            m, x, y, norm=p, max_eps=far / 2, n_iter=steps // 20, binary_search_steps=10, targeted_version=True,
+            num_targets=3,
+        )  # fmt: skip
+        yield "adv-lib PDPGD", lambda m, x, y: lib.pdpgd(m, x, y, norm=p, num_steps=steps)
+        if norm == "l2":
+            yield "adv-lib DDN", lambda m, x, y: lib.ddn(m, x, y, steps=steps, levels=None)
+            yield "adv-lib PDGD", lambda m, x, y: lib.pdgd(m, x, y, num_steps=steps)
+            yield (
+                "adv-lib ALMA",
+                lambda m, x, y: lib.alma(m, x, y, num_steps=steps, distance="l2", init_lr_distance=far / 10),
+            )
+
+
+def ours(norm: Norm, budget: int) -> Run:
+    def run(module: nn.Module, x: Tensor, y: Tensor) -> object:
+        subject = ModelSubject(module, classes=10)
+        context = RunContext(generators(x, seed=0, norm=norm))
+        return Attack(queries=budget - BISECTIONS)(subject, x, y, norm=norm, context=context)
+
+    return run
+
+
+def _foolbox(foolbox: Any, attack: Any) -> Run:
+    def run(module: nn.Module, x: Tensor, y: Tensor) -> object:
+        return attack(foolbox.PyTorchModel(module, bounds=(0, 1), device="cpu"), x, y, epsilons=None)
+
+    return run
+
+
+def _fab(torchattacks: Any, kind: str, far: float, *, steps: int, targeted: bool) -> Run:
+    """One walk, or one towards each target."""
+
+    def run(module: nn.Module, x: Tensor, y: Tensor) -> object:
+        attack = torchattacks.FAB(
+            module, norm=kind, eps=far, steps=steps, n_classes=10, multi_targeted=targeted
+        )
+        for target in range(2, 11) if targeted else (None,):
+            attack.target_class = target
+            walk = attack.attack_single_run_targeted if targeted else attack.attack_single_run
+            walk(x, y, use_rand_start=False)
+        return None
+
+    return run
+
+
+__all__ = ["BISECTIONS", "Purse", "adversarial_library", "budgeted", "optimality", "ours", "spend"]
