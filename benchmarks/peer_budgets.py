@@ -1,12 +1,12 @@
 """What an attack makes of so many queries: AttackBench's measure (Cinà et al. 2025, arXiv 2404.19460).
 
-An attack is given one input at a time and a model that counts rows, forwards and backwards together, notes the
-nearest misclassified point inside the box it was asked about, and stops the attack that goes beyond its budget.
-What an attack says of itself is not believed. The last `BISECTIONS` queries of every budget, ours too, halve the
-segment from that point to the input, the same for everybody: an attack itself has so many fewer.
+The model that an attack is given counts its rows, forwards and backwards together, for each input, notes the
+nearest misclassified point inside the box that it was asked about within the budget, and stops an attack that
+goes on. What an attack says of itself is not believed. The last `BISECTIONS` queries of every budget, ours
+too, halve the segment from that point to the input, the same for all: the attack itself has so many fewer.
 
-Local optimality: the area between robust accuracy without an attack and under it, up to the distance at which the
-nearest points of all attacks leave none, over the same area of these nearest points.
+Local optimality: the area between robust accuracy without an attack and under it, up to the distance at which
+the nearest points of all attacks leave none, over the same area of these nearest points.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ BISECTIONS = 20
 Run = Callable[[nn.Module, Tensor, Tensor], object]
 
 
-class Spent(Exception):
+class Spent(Exception):  # noqa: N818 no error
     """The budget is used up."""
 
 
 class Purse(nn.Module):
-    """A model that remembers the nearest misclassified point of each input (N, ...) that it was asked about within
-    its budget. A row is of the input that it is nearest to, where there are not as many rows as inputs."""
+    """A model that remembers of each input (N, ...) the nearest misclassified point that it was asked about
+    within the budget. A row is of the input that it is nearest to, where rows are not as many as inputs."""
 
     def __init__(self, module: nn.Module, inputs: Tensor, labels: Tensor, norm: Norm, budget: int) -> None:
         super().__init__()
@@ -161,9 +161,9 @@ def budgeted(norm: Norm, found: dict[str, Any], budget: int, far: float) -> Iter
                 m, x, y, norm=p, max_eps=far / 2, n_iter=steps // 10, binary_search_steps=10
             ),
         )
+        few = {"targeted_version": True, "num_targets": 3}
         yield "adv-lib APGD-T", lambda m, x, y: auto(
-            m, x, y, norm=p, max_eps=far / 2, n_iter=steps // 20, binary_search_steps=10, targeted_version=True,
-            num_targets=3,
+            m, x, y, norm=p, max_eps=far / 2, n_iter=steps // 20, binary_search_steps=10, **few
         )  # fmt: skip
         yield "adv-lib PDPGD", lambda m, x, y: lib.pdpgd(m, x, y, norm=p, num_steps=steps)
         if norm == "l2":

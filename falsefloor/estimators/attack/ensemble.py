@@ -71,8 +71,10 @@ class Attack:
     gradient is autograd's); ``whitebox`` (autograd) and ``blackbox`` (the better of secant and search);
     ``last_tenth_gain``, the share by which the last tenth of the steps still lowered the radius;
     ``targets_covered``. What started where a hidden unit switches is ``found_by`` "units". Curve: ``radius``.
+    With ``queries`` the sources are autograd and straight-through, and the search only where neither gets
+    anywhere; the others' distances are inf (`falsefloor.estimators.attack.budget`).
 
-    Raises `DomainError` for a subject of fewer than two classes.
+    Raises `DomainError` for a subject of fewer than two classes, and for fewer than ten queries.
     """
 
     api_version: ClassVar[int] = 1
@@ -149,13 +151,15 @@ class Attack:
         return 2 * self._white(oracle).total + secants + self._search_steps() + joint + self._unit_steps()
 
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
-        ledger = Ledger(oracle, who, pace=pace)
+        white = self._white(oracle)
+        ledger = Ledger(oracle, who, pace=pace, covered=white.targets)
         if isinstance(self.queries, int):
             functions: dict[str, Callable[[Tensor], Tensor]] = {
                 "autograd": oracle.subject,
                 "straight-through": StraightThrough()(oracle.subject),
             }
             spend(ledger, functions, context.generators[int(who)], budget=self.queries)
+            pace.finish(self._planned(oracle) - ledger.curve().shape[1], who, ledger.radius)
             return ledger
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
         # secants ask for more points than they were given
@@ -177,10 +181,10 @@ class Attack:
                 radius[place] = found.radius
             return radius
 
-        run("autograd", subject, everyone, self._white(oracle))
+        run("autograd", subject, everyone, white)
         draws = [context.generators[i] for i in who.tolist()]
         other = _differs(oracle, subject, repaired, ledger, draws)
-        run("straight-through", repaired, everyone[other], self._white(oracle))
+        run("straight-through", repaired, everyone[other], white)
         ledger.best["straight-through"] = torch.where(
             other, ledger.best["straight-through"], ledger.best["autograd"]
         )
@@ -305,13 +309,14 @@ class Attack:
         kept = [torch.linspace(0, whole.shape[1] - 1, width).round().long() for whole in curves]
         curve = torch.cat([whole[:, at.to(whole.device)] for whole, at in zip(curves, kept, strict=True)])
         holders = [word for ledger in ledgers for word in ledger.holder]
-        covered = min(self.targets, oracle.subject.classes - 1)
         evidence: dict[str, Tensor | list[str]] = {
             "found_by": [w if f else "none" for w, f in zip(holders, found.tolist(), strict=True)],
             "whitebox": own["autograd"],
             "blackbox": torch.minimum(own["secant"], own["search"]),
             "last_tenth_gain": torch.cat([last_tenth_gain(whole) for whole in curves]),
-            "targets_covered": torch.full_like(radius, covered),
+            "targets_covered": torch.cat(
+                [torch.full_like(ledger.radius, ledger.covered) for ledger in ledgers]
+            ),
         }
         evidence |= oracle.queries.evidence()
         evidence |= {f"radius_{name.replace('-', '_')}": value for name, value in own.items()}

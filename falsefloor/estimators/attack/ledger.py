@@ -22,11 +22,11 @@ class Ledger:
     """The best of every source for n inputs, and the best of all.
 
     radius (n,), inf where nothing was found; point (n, d), the input itself there; target (n,); holder:
-    words.
+    words; covered: how many targets are tried.
     """
 
-    def __init__(self, oracle: Oracle, who: Tensor, *, pace: Pace) -> None:
-        self.oracle, self.who, self.pace = oracle, who, pace
+    def __init__(self, oracle: Oracle, who: Tensor, *, pace: Pace, covered: int) -> None:
+        self.oracle, self.who, self.pace, self.covered = oracle, who, pace, covered
         self.radius = torch.full_like(oracle.centre[who, 0], torch.inf)
         self.point = oracle.centre[who].clone()
         self.target = torch.zeros_like(who)

@@ -129,8 +129,8 @@ def confirm(
     found.
 
     A stochastic subject answers differently each time. A point is asked `REPEATS` times; where it fails once,
-    its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that, or after ``most`` lengths:
-    the input, and inf.
+    its displacement is lengthened by 0.1 % doubling to 100 %, and given up after that, or after ``most``
+    lengths: the input, and inf.
     """
     centre = oracle.centre[who]
     displacement = point - centre
