@@ -9,6 +9,8 @@ the reason. Left out: foolbox's Brendel & Bethge attack, which needs numba and t
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,14 +60,26 @@ def libraries() -> tuple[dict[str, Any], dict[str, str]]:
     """What imports here, and why the others do not."""
     found: dict[str, Any] = {}
     absent: dict[str, str] = {}
-    for name in ("foolbox", "torchattacks", "art", "adv_lib.attacks"):
+    for name in ("foolbox", "torchattacks", "art", "adv-lib"):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found[name] = importlib.import_module(name)
+                found[name] = adversarial() if name == "adv-lib" else importlib.import_module(name)
         except ImportError as error:
             absent[name] = str(error)
     return found, absent
+
+
+def adversarial() -> Any:
+    """adv-lib's attacks. It imports torchvision for a perceptual distance and visdom for pictures, which no
+    attack here uses and which torch's version may not have: empty modules stand for them."""
+    for name in ("torchvision", "torchvision.models", "visdom"):
+        try:
+            importlib.import_module(name)
+        except (ImportError, RuntimeError):
+            sys.modules[name] = types.ModuleType(name)
+    sys.modules["torchvision"].models = sys.modules["torchvision.models"]  # type: ignore[attr-defined]
+    return importlib.import_module("adv_lib.attacks")
 
 
 def attacks(norm: str, found: dict[str, Any], *, quick: bool) -> Iterator[tuple[str, Adapter]]:
@@ -218,4 +232,4 @@ def classifier(module: nn.Module) -> Any:
     )  # fmt: skip
 
 
-__all__ = ["Counted", "Result", "attacks", "classifier", "libraries", "measure", "pgd", "verified"]
+__all__ = ["FAR", "Counted", "Result", "attacks", "classifier", "libraries", "measure", "pgd", "verified"]

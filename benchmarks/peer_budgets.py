@@ -14,12 +14,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from machine import correct_digits
+from pages import table
+from peer_attacks import FAR, pgd
 from torch import Tensor, nn
 
 from falsefloor.api import Norm
@@ -29,6 +32,9 @@ from falsefloor.numerics.balls import vector_norm
 from falsefloor.subjects.subject import ModelSubject
 
 BISECTIONS = 20
+BUDGETS = (1000, 2000)
+MODELS = ("mlp", "cnn", "resnet")
+OURS = "falsefloor"
 Run = Callable[[nn.Module, Tensor, Tensor], object]
 
 
@@ -102,18 +108,6 @@ def optimality(radii: Tensor, best: Tensor) -> float:
     return float((last - radii).clamp(min=0).sum() / (last - best).clamp(min=0).sum())
 
 
-def adversarial_library() -> Any:
-    """adv-lib's attacks. It imports torchvision for a perceptual distance and visdom for pictures, which no
-    attack here uses and which torch's version may not have: empty modules stand for them."""
-    for name in ("torchvision", "torchvision.models", "visdom"):
-        try:
-            importlib.import_module(name)
-        except (ImportError, RuntimeError):
-            sys.modules[name] = types.ModuleType(name)
-    sys.modules["torchvision"].models = sys.modules["torchvision.models"]  # type: ignore[attr-defined]
-    return importlib.import_module("adv_lib.attacks")
-
-
 def budgeted(norm: Norm, found: dict[str, Any], budget: int, far: float) -> Iterator[tuple[str, Run]]:
     """Every library's attacks, with as many steps as their budget has. far: beyond every input's distance."""
     steps, p = (budget - BISECTIONS) // 2, float(norm[1:])
@@ -125,8 +119,6 @@ def budgeted(norm: Norm, found: dict[str, Any], budget: int, far: float) -> Iter
             made["DDN"] = fa.DDNAttack(steps=steps)
         for name, attack in made.items():
             yield f"foolbox {name}", _foolbox(found["foolbox"], attack)
-        from peer_attacks import pgd
-
         yield "foolbox PGD", pgd(found["foolbox"], norm, steps=steps // 10, far=far)
     if "torchattacks" in found:
         kind = {"linf": "Linf", "l2": "L2", "l1": "L1"}[norm]
@@ -207,4 +199,66 @@ def _fab(torchattacks: Any, kind: str, far: float, *, steps: int, targeted: bool
     return run
 
 
-__all__ = ["BISECTIONS", "Purse", "adversarial_library", "budgeted", "optimality", "ours", "spend"]
+def reached(
+    found: dict[str, Any], asked: Iterable[tuple[str, Norm]], count: int | None, known: dict[str, list[float]]
+) -> Iterator[str]:
+    """Enter the distances into ``known`` by "model norm budget attack", and say after which; what it holds
+    already is not measured again."""
+    for name, norm in asked:
+        module, inputs, labels = model(name, count)
+        for budget in BUDGETS:
+            for attack, run in ((OURS, ours(norm, budget)), *budgeted(norm, found, budget, FAR[norm])):
+                key = f"{name} {norm} {budget} {attack}"
+                if key not in known:
+                    radii, spent = spend(run, module, inputs, labels, norm, budget)
+                    known[key] = radii.tolist()
+                    failed = int(radii.isinf().sum())
+                    print(f"{key}: asked {int(spent.max())}, {failed} of {len(radii)} failed", flush=True)
+                    yield key
+
+
+def model(name: str, count: int | None) -> tuple[nn.Module, Tensor, Tensor]:
+    """A digits model with 40 digits, or the zoo's small ResNet with 20 pieces of photographs, all of them
+    classified correctly."""
+    if name != "resnet":
+        return correct_digits(name, count or 40)
+    sys.path.append(str(Path(__file__).parent / "real"))
+    zoo = importlib.import_module("zoo_models")
+    torch.manual_seed(0)
+    data = zoo.patches()
+    module = zoo.train(zoo.resnet(), data, epochs=6)
+    for weight in module.parameters():
+        weight.requires_grad_(False)
+    right = (module(data[2]).argmax(1) == data[3]).nonzero().squeeze(1)[: count or 20]
+    return module, data[2][right].contiguous(), data[3][right]
+
+
+def optimalities(known: dict[str, list[float]]) -> str:
+    """The table: each attack at both budgets, the best of the libraries', and ours over it."""
+    radii = {tuple(key.split(" ", 3)): torch.tensor(values).double() for key, values in known.items()}
+    columns = list(dict.fromkeys(key[:2] for key in radii))
+    attacks = list(dict.fromkeys(key[3] for key in radii))
+    cells: dict[tuple[str, tuple[str, ...]], list[float]] = {}
+    for column in columns:
+        for budget in BUDGETS:
+            here = {key[3]: value for key, value in radii.items() if key[:3] == (*column, str(budget))}
+            best = torch.stack(list(here.values())).amin(0)
+            measured = {name: optimality(value, best) for name, value in here.items()}
+            ahead = max(value for name, value in measured.items() if name != OURS)
+            for name, value in (*measured.items(), ("ours / best library's", measured[OURS] / ahead)):
+                cells.setdefault((name, column), []).append(value)
+    told = [
+        (
+            name,
+            *(
+                " / ".join(f"{value:.4f}" for value in cells.get((name, column), ())) or "–"
+                for column in columns
+            ),
+        )
+        for name in (*attacks, "ours / best library's")
+    ]
+    heads = [f"{name.upper()} {norm.replace('inf', '∞').replace('l', 'ℓ')}" for name, norm in columns]
+    return table(("local optimality at 1,000 / 2,000 queries", *heads), told)
+
+
+__all__ = ["MODELS", "optimalities", "reached"]

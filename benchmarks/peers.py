@@ -2,13 +2,16 @@
 
     python -m venv /tmp/peers
     /tmp/peers/bin/pip install -c constraints.txt -e ".[bench]"
-    /tmp/peers/bin/pip install --no-deps torchattacks==3.5.1   # its pins do not fit: requests, torchvision
-    /tmp/peers/bin/python benchmarks/peers.py [--quick] [--part attacks|clever|all] [--count N]
+    # the pins of these do not fit: requests, torchvision
+    /tmp/peers/bin/pip install --no-deps torchattacks==3.5.1 adv-lib==0.2.8
+    /tmp/peers/bin/pip install scikit-image                    # photographs, for the ResNet under budgets
+    /tmp/peers/bin/python benchmarks/peers.py [--quick] [--part attacks|budgets|clever|all] [--count N]
         [--models cnn] [--norms l2 l1] [--json FILE] [--write]
 
 Each attack of a library gets 1,000 to 2,000 gradients a digit where its steps can be set, and all together
 5,900 (linf) to 9,200 (l2); ours spends 3,300 and 15,000 forwards. Distances are those of the verified points,
-over the smallest that any library found. Libraries that are absent are named and skipped.
+over the smallest that any library found. Libraries that are absent are named and skipped. Under budgets
+(`peer_budgets.py`) what --json FILE holds already is not measured again.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import torch
 from machine import correct_digits, machine, processor_seconds, quantile
 from pages import ratio, show, table, writes
 from peer_attacks import Counted, Result, attacks, libraries, measure, verified
+from peer_budgets import MODELS as BUDGETED
+from peer_budgets import optimalities, reached
 from peer_clever import bad_input, behind_masks, seed_spread
 from torch import Tensor, nn
 
@@ -42,9 +47,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="10 digits, a fifth of the budgets, 6 seeds")
-    parser.add_argument("--part", choices=("attacks", "clever", "all"), default="all")
+    parser.add_argument("--part", choices=("attacks", "budgets", "clever", "all"), default="all")
     parser.add_argument("--count", type=int, help="digits for the attacks; default 100, quick 10")
-    parser.add_argument("--models", nargs="*", choices=MODELS, default=MODELS, help="for the attacks")
+    parser.add_argument("--models", nargs="*", choices=BUDGETED, help="default: all that a part has")
     parser.add_argument("--norms", nargs="*", choices=NORMS, default=NORMS, help="for the attacks")
     parser.add_argument("--art-inputs", type=int, default=5, help="inputs whose seed spread ART is asked for")
     parser.add_argument("--json", type=Path, help="write everything there")
@@ -58,7 +63,7 @@ def main() -> None:
         print(f"{name}: skipped, {why}")
     document: dict[str, Any] = {"machine": machine(), "skipped": absent}
 
-    def keep(part: str, rows: list[Any]) -> None:
+    def keep(part: str, rows: Any) -> None:
         document[part] = rows
         if options.json:
             options.json.write_text(json.dumps(document, indent=1) + "\n")
@@ -66,7 +71,7 @@ def main() -> None:
     if options.part in ("attacks", "all"):
         count = options.count or (10 if options.quick else 100)
         rows: list[dict[str, Any]] = []
-        asked = [(model, norm) for model in options.models for norm in options.norms]
+        asked = [(model, norm) for model in options.models or MODELS for norm in options.norms]
         for part in attack_rows(found, asked, count, quick=options.quick):
             rows += part
             keep("attacks", rows)
@@ -82,6 +87,16 @@ def main() -> None:
             for row in rows
         ]
         show("peers libraries", table(headings, told), write=options.write, note=note)
+    if options.part in ("budgets", "all"):
+        known: dict[str, Any] = {}
+        if options.json and options.json.exists():
+            known = json.loads(options.json.read_text()).get("budgets", {})
+        chosen = [norm for norm in options.norms if norm != "l1"]
+        pairs = [(model, norm) for model in options.models or BUDGETED for norm in chosen]
+        count = 10 if options.quick else options.count
+        for _ in reached(found, pairs, count, known):
+            keep("budgets", known)
+        show("peers budgets", optimalities(known), write=options.write, note="Digits: 40; photographs: 20")
     if options.part in ("clever", "all"):
         if "art" not in found:
             print("The CLEVER part needs ART.")
