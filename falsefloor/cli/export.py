@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +21,7 @@ from falsefloor.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from falsefloor.report.paint_plot import Kind
-    from falsefloor.store.reader import RunReader
 
 
 class Format(enum.StrEnum):
@@ -88,56 +84,21 @@ def export(
             made = write_figures(reader, folder, kind=FIGURES[format_], width=width)
         say(f"wrote {len(made)} figures to {folder}")
         return
+    from falsefloor.report.forms import text
     from falsefloor.store.files import write_whole
 
     shown = output is None or str(output) == "-"
     with RunReader(found) as reader:
-        if format_ is not Format.json:
-            told: str | Iterator[str] = _text(reader, format_, at)
-        elif shown:
+        if format_ is Format.json and shown:
             show_document(reader.streamed())
             return
-        else:
-            from falsefloor.jsonable import written
-
-            told = written(reader.streamed())
+        radii = [] if at is None else at.split(",")
+        told = text(reader, format_.value, at=radii, note=lambda line: say(f"note: {line}"))
         if output is not None and not shown:
             write_whole(output, told)
             say(f"wrote {output}")
         elif isinstance(told, str):
             show_text(told)
-
-
-def _text(reader: RunReader, format_: Format, at: str | None) -> str:
-    if format_ is Format.csv:
-        from falsefloor.report.spreadsheet import write_csv
-
-        file = io.StringIO()
-        write_csv(reader.estimates(), file)
-        return file.getvalue()
-    if format_ in (Format.bib, Format.methods):
-        from falsefloor.report.citing import bibtex, methods
-
-        info = reader.info()
-        return bibtex(info) if format_ is Format.bib else methods(info, reader.series())
-    if format_ in (Format.md, Format.tex):
-        from falsefloor.report.accuracy import sets_so_far, tabular
-        from falsefloor.report.citing import latex
-        from falsefloor.report.comparison import read_comparison
-        from falsefloor.report.markdown import markdown
-        from falsefloor.report.radii import chosen_radii
-
-        sets = sets_so_far(reader)
-        radii, said = chosen_radii([] if at is None else at.split(","), sets, reader.models())
-        for line in said:
-            say(f"note: {line}")
-        shares = tabular(sets, radii)
-        if format_ is Format.md:
-            return f"{markdown(reader)}\n{shares.markdown()}"
-        return f"{latex(read_comparison(reader))}\n{shares.latex()}"
-    from falsefloor.report.page import page
-
-    return page(reader)
 
 
 def compare(

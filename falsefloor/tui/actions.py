@@ -81,7 +81,7 @@ ACTIONS = (
     Action("compare", "pause", "space", "Pause", "Pause the run, or go on with it; resume a lost one", 4),
     Action("compare", "cancel", "x", "Cancel", "Cancel the run (asks first)", 7),
     Action("compare", "group", "g", "Group", "Group the rows by model, masker or norm, then not again", 8),
-    Action("compare", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 9),
+    Action("compare", "export", "e", "Export", "Write the run: JSON, CSV, Markdown, HTML, LaTeX", 9),
     Action("compare", "again", "a", "Again", "A new run like this one, with changes", 10),
     Action(
         "compare", "diagnose", "D", "Diagnose", "Whether a model hides its gradient, where, what to do", 11
@@ -125,7 +125,7 @@ ACTIONS = (
     Action("runs", "tag", "T", "Tag", "Give this run another tag", 8),
     Action("runs", "cancel", "x", "Cancel", "Cancel this run (asks first)", 9),
     Action("runs", "diagnose", "D", "Diagnose", "What this run says of its models' gradients", 10),
-    Action("runs", "export", "e", "Export", "Write the run as JSON, CSV, Markdown or HTML", 11),
+    Action("runs", "export", "e", "Export", "Write the run: JSON, CSV, Markdown, HTML, LaTeX", 11),
     Action("runs", "log", "l", "Log", "The worker's log", 12),
     Action("runs", "find", "slash", "Filter", "Show only some runs: words, state:lost, tag:mine", 13),
     Action("runs", "copy", "y", "Copy id", "Copy this run's id"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from falsefloor.errors import StoreError, UsageError, did_you_mean
 from falsefloor.report.text import STYLES, Glyphs
-from falsefloor.store.reader import RunReader, reading
+from falsefloor.store.reader import reading
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.themes import Line
@@ -24,6 +23,9 @@ EXPORTS = {
     "json": "all estimates with their warnings, for programs",
     "csv": "one row an estimate, for spreadsheets",
     "md": "the table and its refutations, for a text",
+    "tex": "the tables, for a paper",
+    "methods": "how it was computed, in a paragraph",
+    "bib": "what to cite",
     "html": "a page with pictures, for a browser",
     "run": "the run itself, a directory that others can open",
 }
@@ -40,38 +42,18 @@ def study_of(run: RunDir) -> Study:
 
 def export(run: RunDir, form: str, path: Path) -> Path:
     """Write a run to a file that does not exist yet. Returns its path."""
-    path = path.expanduser()
+    from falsefloor.report.forms import text
     from falsefloor.store.files import copy_folder, write_whole
 
+    path = path.expanduser()
     if os.path.lexists(path):
         raise StoreError(f"{path} exists already; name another file.")
     if form == "run":
         copy_folder(run, path)
     else:
         with reading(run) as reader:
-            text = _text(reader, form)
-        write_whole(path, text)
+            write_whole(path, text(reader, form))
     return path
-
-
-def _text(reader: RunReader, form: str) -> str:
-    if form == "csv":
-        from falsefloor.report.spreadsheet import write_csv
-
-        file = io.StringIO()
-        write_csv(reader.estimates(), file)
-        return file.getvalue()
-    if form == "md":
-        from falsefloor.report.markdown import markdown
-
-        return markdown(reader)
-    if form == "html":
-        from falsefloor.report.page import page
-
-        return page(reader)
-    from falsefloor.jsonable import written
-
-    return "".join(written(reader.streamed()))
 
 
 def next_step(status: str, *, failed: bool) -> str:

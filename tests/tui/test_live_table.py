@@ -78,7 +78,7 @@ async def test_a_change_out_of_sight_paints_nothing_and_is_there_when_scrolled_t
         with monkeypatch.context() as patch:
             painted: list[object] = []
             patch.setattr(table, "refresh", lambda *regions, **_: painted.append(regions))
-            table.change([(40, "a", Cell("4.04", "", 4.04))])
+            table.show(COLUMNS, rows(50, r40_a=Cell("4.04", "", 4.04)))
             assert painted == []
         table.focus()
         await pilot.press("end")
@@ -162,7 +162,7 @@ async def test_a_sorted_table_moves_a_row_whose_number_changed() -> None:
         table.show(COLUMNS, rows(4))
         table.sort_by("a", largest_first=True)
         assert list(table.shown) == [3, 2, 1, 0]
-        table.change([(0, "a", Cell("9.00", "", 9.0))])
+        table.show(COLUMNS, rows(4, r0_a=Cell("9.00", "", 9.0)))
         assert list(table.shown) == [0, 3, 2, 1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -67,11 +67,11 @@ class ChangesPage(ListPage[Change]):
             Column("change", "what changed"),
         )
 
-    def cells(self, one: Change) -> Iterator[Cell]:
+    def cells(self, one: Change) -> Mapping[str, Cell]:
         g, said = self.bench.glyphs, told(one, self.bench.glyphs)
         before = g.radius(one.before, claim=one.claim, capped=one.capped_before)
         after = g.radius(one.after, claim=one.claim, capped=one.capped_after)
-        made = {
+        return {
             "masker": Cell(words.short_spec(one.masker), "", one.masker),
             "model": Cell(clean(one.model), "dim", one.model),
             "norm": Cell(one.norm, "dim", one.norm),
@@ -81,7 +81,6 @@ class ChangesPage(ListPage[Change]):
             "ratio": Cell(g.ratio(one.ratio), "strong" if one.changed else "dim", one.ratio),
             "change": Cell(said, "" if one.changed else "dim", said),
         }
-        return (made[column.key] for column in self.columns())
 
     def tags(self, one: Change) -> tuple[tuple[str, str], ...]:
         return (("verdict", f"{one.verdict_before} {one.verdict_after}"),)

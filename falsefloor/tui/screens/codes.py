@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -40,13 +40,15 @@ class Codes(ListPage[tuple[str, Entry]]):
         self.show({code: (code, entry) for code, entry in CATALOGUE.items()})
         self.query_one(LiveTable).move_to(self._code)
 
-    def cells(self, thing: tuple[str, Entry]) -> Iterator[Cell]:
+    def cells(self, thing: tuple[str, Entry]) -> Mapping[str, Cell]:
         code, entry = thing
         style = tone(entry.info.severity) or ("error" if entry.info.severity == "error" else "dim")
-        yield Cell(code, style, code)
-        yield Cell(verdict_word(entry.info.severity), style, float(rank(entry.info.severity)))
-        yield Cell(entry.info.name, "", entry.info.name)
-        yield Cell(entry.info.summary, "", entry.info.summary)
+        return {
+            "code": Cell(code, style, code),
+            "severity": Cell(verdict_word(entry.info.severity), style, float(rank(entry.info.severity))),
+            "name": Cell(entry.info.name, "", entry.info.name),
+            "summary": Cell(entry.info.summary, "", entry.info.summary),
+        }
 
     def about(self, thing: tuple[str, Entry] | None) -> Iterable[Line]:
         return sentences.explained(thing[0]) if thing else [("No code passes; escape shows all.", "dim")]

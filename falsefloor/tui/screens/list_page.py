@@ -18,6 +18,7 @@ from falsefloor.tui.widgets.inputs import Search
 from falsefloor.tui.widgets.live_table import LiveTable
 
 T = TypeVar("T")
+NOTHING = Cell("")
 WITHOUT_ROW = ("find", "refresh", "undo", "group")
 """Keys that do something where the cursor is on no row."""
 
@@ -43,8 +44,8 @@ class ListPage(Page, Generic[T]):
                 yield Static(id="words", markup=False)
         yield Search(table)
 
-    def cells(self, thing: T) -> Iterable[Cell]:
-        """A row: one cell a column."""
+    def cells(self, thing: T) -> Mapping[str, Cell]:
+        """What is said of a thing, by column."""
         raise NotImplementedError
 
     def tags(self, thing: T) -> tuple[tuple[str, str], ...]:  # noqa: ARG002
@@ -60,7 +61,11 @@ class ListPage(Page, Generic[T]):
 
     def rows(self, found: Mapping[str, T]) -> list[Row]:
         """Touches no widget: long lists are made in a thread."""
-        return [Row(key, tuple(self.cells(one)), self.tags(one)) for key, one in found.items()]
+        names, made = [column.key for column in self.columns()], []
+        for key, one in found.items():
+            cells = self.cells(one)
+            made.append(Row(key, tuple(cells.get(name, NOTHING) for name in names), self.tags(one)))
+        return made
 
     def show(self, found: Mapping[str, T], rows: Sequence[Row] | None = None) -> None:
         self.found = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -60,9 +60,9 @@ class Plugins(ListPage[Described]):
         several = len({row.dist for row in self.found.values()}) > 1
         return [column for column in COLUMNS if several or column.key not in ("dist", "version")]
 
-    def cells(self, row: Described) -> Iterator[Cell]:
+    def cells(self, row: Described) -> Mapping[str, Cell]:
         summary = row.summary if row.usable else row.reason
-        made = {
+        return {
             "name": Cell(clean(row.name), "", row.name),
             "kind": Cell(row.kind, "", row.kind),
             "status": Cell(row.status, TONES.get(row.status, "error"), row.status),
@@ -70,7 +70,6 @@ class Plugins(ListPage[Described]):
             "version": Cell(clean(row.version), "", row.version),
             "summary": Cell(clean(summary), "", summary),
         }
-        return (made[column.key] for column in self.columns())
 
     def about(self, row: Described | None) -> Iterable[Line]:
         looking = "Each plugin is described by a process of its own; the first time takes some seconds."

@@ -87,11 +87,10 @@ class Runs(OfRun, ListPage[RunLine]):
                 lines = self._list.take([run for run in list_dirs(root) if run.id not in gone], seconds=READ)
             except (StoreError, OSError) as error:
                 return (), [], str(error)
-            rows = self.rows({line.run.id: line for line in lines})
             # What no run has anything to say of takes no room.
-            told = [n for n, one in enumerate(COLUMNS) if n < 3 or any(row.cells[n].text for row in rows)]
-            self._columns = tuple(COLUMNS[n] for n in told)
-            return lines, [row._replace(cells=tuple(row.cells[n] for n in told)) for row in rows], ""
+            told = {name for line in lines for name, cell in self.cells(line).items() if cell.text}
+            self._columns = tuple(one for one in COLUMNS if one.key in told or one in COLUMNS[:3])
+            return lines, self.rows({line.run.id: line for line in lines}), ""
 
         self.bench.do(read, self._show, failed=self._free)
 
@@ -127,28 +126,31 @@ class Runs(OfRun, ListPage[RunLine]):
             ]
         )
 
-    def cells(self, line: RunLine) -> Iterator[Cell]:
-        info = line.info
-        yield Cell(clean(line.run.id), "", line.run.id)
-        yield Cell(line.status, TONES.get(line.status, ""), line.status)
+    def cells(self, line: RunLine) -> Mapping[str, Cell]:
+        info, run = line.info, line.run.id
+        made = {
+            "run": Cell(clean(run), "", run),
+            "state": Cell(line.status, TONES.get(line.status, ""), line.status),
+        }
         if info is None:
-            yield from [Cell("")] * (len(COLUMNS) - 3)
-            yield Cell(clean(line.problem), "dim")
-            return
+            return made | {"models": Cell(clean(line.problem), "dim")}
         age, study, units = max(0.0, time.time() - info.started), _study(info), info.units()
         models = ", ".join(model.name for model in study.models) if study else ""
-        yield Cell(_bar(units, self.bench.glyphs), "", float(info.units_done))
-        yield Cell(roughly(info.left) if info.left is not None else "", "live", info.left)
-        yield Cell(roughly(age), "dim", age)
-        yield Cell(clean(info.tag), "", info.tag or None)
-        for verdict in ("refuted", "suspect", "held", "failed"):
-            number = info.counts.get(verdict, 0)
-            yield Cell(f"{number:,}" if number else "", verdict, float(number))
-        for state in ("cancelled", "planned"):
-            yield Cell(f"{units[state]:,}" if units[state] else "", "dim", float(units[state]))
-        yield Cell(roughly(info.seconds), "dim", info.seconds)
-        yield Cell(size(line.size), "dim", float(line.size))
-        yield Cell(clean(models), "dim", models)
+        verdicts = {
+            word: (info.counts.get(word, 0), word) for word in ("refuted", "suspect", "held", "failed")
+        }
+        counted = verdicts | {state: (units[state], "dim") for state in ("cancelled", "planned")}
+        return {
+            **made,
+            "bar": Cell(_bar(units, self.bench.glyphs), "", float(info.units_done)),
+            "left": Cell(roughly(info.left) if info.left is not None else "", "live", info.left),
+            "age": Cell(roughly(age), "dim", age),
+            "tag": Cell(clean(info.tag), "", info.tag or None),
+            **{key: Cell(f"{n:,}" if n else "", style, float(n)) for key, (n, style) in counted.items()},
+            "took": Cell(roughly(info.seconds), "dim", info.seconds),
+            "size": Cell(size(line.size), "dim", float(line.size)),
+            "models": Cell(clean(models), "dim", models),
+        }
 
     def columns(self) -> Sequence[Column]:
         return self._columns

@@ -136,10 +136,10 @@ class Warnings(ListPage[Mapping[str, Any]]):
         heads += [Column("input", "input", "right") if single else Column("count", "inputs", "right")]
         return (*heads, Column("message", "warning" if single else "warning, of the first"))
 
-    def cells(self, warning: Mapping[str, Any]) -> Iterator[Cell]:
+    def cells(self, warning: Mapping[str, Any]) -> Mapping[str, Cell]:
         row, severity = self._series.get(warning["series"]), warning["severity"]
         style = tone(severity) or ("error" if severity == "error" else "dim")
-        made = {
+        return {
             "code": Cell(clean(warning["code"]), style, warning["code"]),
             "severity": Cell(verdict_word(severity), style, float(rank(severity))),
             "model": Cell(clean(row.model) if row else "", "", row.model if row else None),
@@ -150,7 +150,6 @@ class Warnings(ListPage[Mapping[str, Any]]):
             "count": Cell(f"{warning.get('inputs', 1):,}", "dim", float(warning.get("inputs", 1))),
             "message": Cell(clean(warning["message"]), "", warning["message"]),
         }
-        return (made[column.key] for column in self._columns)
 
     def tags(self, warning: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         row = self._series.get(warning["series"])

@@ -33,7 +33,7 @@ from falsefloor.tui.widgets.cursor_view import CursorView, OfTable
 
 
 class LiveTable(CursorView):
-    """Rows of cells with a cursor. Feed it with `show` (everything, cheaply compared) or `change`."""
+    """Rows of cells with a cursor. Feed it with `show`: everything, cheaply compared."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "live-table--header",
@@ -112,14 +112,6 @@ class LiveTable(CursorView):
         place = keys.index(at) if at in keys else -1
         self.set_reactive(LiveTable.cursor_column, place if place in stops else next(iter(stops), 0))
         self._rearrange(before)
-
-    def change(self, changes: Iterable[tuple[Hashable, str, Cell]]) -> None:
-        """Set single cells: (row key, column key, cell)."""
-        places = {column.key: n for n, column in enumerate(self._columns)}
-        touched: dict[Hashable, list[Cell]] = {}
-        for key, column, cell in changes:
-            touched.setdefault(key, list(self._rows[key]))[places[column]] = cell
-        self._apply({key: tuple(cells) for key, cells in touched.items()})
 
     def sort_by(self, column: str | None, *, largest_first: bool = False) -> None:
         """Sort by a column's values, or go back to the order given."""
