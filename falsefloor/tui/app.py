@@ -116,7 +116,8 @@ class Workbench(App[None]):
         return dict(themes.FALLBACK)
 
     def get_default_screen(self) -> Screen[Any]:
-        return Frame()
+        # Where nothing is painted there is nothing to wait for.
+        return _table() if self.is_headless else Frame()
 
     def _newest(self) -> RunDir | None:
         """The newest run under way, else the newest."""
@@ -133,7 +134,7 @@ class Workbench(App[None]):
         if self.ascii:
             self.add_class("-ascii")
         if self.is_headless:
-            self._begin()  # nothing is painted
+            self._begin()
         else:
             self.call_after_refresh(self._begin)
 
@@ -144,7 +145,8 @@ class Workbench(App[None]):
 
         self.lookout = Lookout(self, asked=lambda: (self.per_input, self.within), seen=self._show_snapshot)
         self.draft = drafts.kept(self.root)
-        self.switch_mode("runs")
+        if not self.is_headless:
+            self.switch_mode("runs")
         if (run := self._wanted or self._newest()) is not None:
             self._follow(run)
         else:

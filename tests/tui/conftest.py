@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,9 +31,14 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture(scope="session")
+def _stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return StoredRun(tmp_path_factory.mktemp("stored"), id="7f3a0000").close().path
+
+
 @pytest.fixture
-def run(store: Path) -> RunDir:
-    return StoredRun(store, id="7f3a0000").close()
+def run(store: Path, _stored: Path) -> RunDir:
+    return RunDir(Path(shutil.copytree(_stored, store / _stored.name)))
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Story(Horizontal):
             if fresh == self._told and self.is_attached:
                 # Asked now: when the cursor came here, the pictures may not have had their room yet.
                 drawn = side.size.height > 0
-                self.run_worker(lambda: read(drawn), thread=True, group="story", exclusive=True)
+                self.run_worker(lambda: read(drawn), thread=True, group="story")
 
         self.set_timer(REST, lambda: self.call_after_refresh(rested))
 
