@@ -218,10 +218,10 @@ def reached(
 
 
 def model(name: str, count: int | None) -> tuple[nn.Module, Tensor, Tensor]:
-    """A digits model with 40 digits, or the zoo's small ResNet with 20 pieces of photographs, all of them
+    """A digits model with 20 digits, or the zoo's small ResNet with 10 pieces of photographs, all of them
     classified correctly."""
     if name != "resnet":
-        return correct_digits(name, count or 40)
+        return correct_digits(name, count or 20)
     sys.path.append(str(Path(__file__).parent / "real"))
     zoo = importlib.import_module("zoo_models")
     torch.manual_seed(0)
@@ -229,7 +229,7 @@ def model(name: str, count: int | None) -> tuple[nn.Module, Tensor, Tensor]:
     module = zoo.train(zoo.resnet(), data, epochs=6)
     for weight in module.parameters():
         weight.requires_grad_(False)
-    right = (module(data[2]).argmax(1) == data[3]).nonzero().squeeze(1)[: count or 20]
+    right = (module(data[2]).argmax(1) == data[3]).nonzero().squeeze(1)[: count or 10]
     return module, data[2][right].contiguous(), data[3][right]
 
 
@@ -252,7 +252,11 @@ def optimalities(known: dict[str, list[float]]) -> str:
         (name, *(" / ".join(cells.get((name, *column, str(b)), "–") for b in BUDGETS) for column in columns))
         for name in (*attacks, OVER)
     ]
-    heads = [f"{name.upper()} {norm.replace('inf', '∞').replace('l', 'ℓ')}" for name, norm in columns]
+    counts = [len(next(value for key, value in radii.items() if key[:2] == column)) for column in columns]
+    heads = [
+        f"{name.upper()} {norm.replace('inf', '∞').replace('l', 'ℓ')} ({count})"
+        for (name, norm), count in zip(columns, counts, strict=True)
+    ]
     return table(("at 1,000 / 2,000 queries", *heads), told)
 
 

@@ -96,7 +96,8 @@ def main() -> None:
         count = 10 if options.quick else options.count
         for _ in reached(found, pairs, count, known):
             keep("budgets", known)
-        show("peers budgets", optimalities(known), write=options.write, note="Digits: 40; photographs: 20")
+        note = "In brackets: inputs; –: not measured, or not there in this norm"
+        show("peers budgets", optimalities(known), write=options.write, note=note)
     if options.part in ("clever", "all"):
         if "art" not in found:
             print("The CLEVER part needs ART.")
