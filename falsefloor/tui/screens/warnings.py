@@ -46,6 +46,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._run = run
         self._state: object = None
         self._series: Mapping[int, SeriesRow] = {}
+        self._places: dict[int, Mapping[str, Cell]] = {}
         self._codes: Mapping[str, CodeInfo] = {}
         self._mode = "cells"
         self._within: Mapping[str, Any] | None = None
@@ -137,19 +138,27 @@ class Warnings(ListPage[Mapping[str, Any]]):
         return (*heads, Column("message", "warning" if single else "warning, of the first"))
 
     def cells(self, warning: Mapping[str, Any]) -> Mapping[str, Cell]:
-        row, severity = self._series.get(warning["series"]), warning["severity"]
+        severity = warning["severity"]
         style = tone(severity) or ("error" if severity == "error" else "dim")
         return {
             "code": Cell(clean(warning["code"]), style, warning["code"]),
             "severity": Cell(verdict_word(severity), style, float(rank(severity))),
-            "model": Cell(clean(row.model) if row else "", "", row.model if row else None),
-            "masker": Cell(words.short_spec(row.masker) if row else "", "", row.masker if row else None),
-            "norm": Cell(row.norm if row else "", "dim", row.norm if row else None),
-            "estimator": Cell(words.short_spec(row.label) if row else "", "", row.label if row else None),
+            **self._place(warning["series"]),
             "input": Cell(str(warning["input"]), "dim", warning["input"]),
             "count": Cell(f"{warning.get('inputs', 1):,}", "dim", float(warning.get("inputs", 1))),
             "message": Cell(clean(warning["message"]), "", warning["message"]),
         }
+
+    def _place(self, series: int) -> Mapping[str, Cell]:
+        """Of which model, masker, norm and estimator: made once for all warnings of one."""
+        if series not in self._places and (row := self._series.get(series)) is not None:
+            self._places[series] = {
+                "model": Cell(clean(row.model), "", row.model),
+                "masker": Cell(words.short_spec(row.masker), "", row.masker),
+                "norm": Cell(row.norm, "dim", row.norm),
+                "estimator": Cell(words.short_spec(row.label), "", row.label),
+            }
+        return self._places.get(series, {})
 
     def tags(self, warning: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         row = self._series.get(warning["series"])
