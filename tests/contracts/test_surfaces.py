@@ -22,7 +22,7 @@ from falsefloor.report import paint_plot
 from falsefloor.report.cells import Brief, brief, summary
 from falsefloor.report.changes import ChangesTable, compare_runs
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
-from falsefloor.report.detail import read_detail
+from falsefloor.report.detail import read_detail, worst_details
 from falsefloor.report.figure import Figure, spectrum
 from falsefloor.report.html import table_html
 from falsefloor.report.markdown import escaped, markdown, table
@@ -384,10 +384,7 @@ async def test_the_app_draws_the_same_figure_and_autograd_where_it_is(run: RunDi
     assert heights == [pytest.approx((1 - level_height(run, masker)) * (len(canvas) - 1), abs=1)]
 
 
-@pytest.mark.parametrize("kind", ["svg", "png"])
-def test_the_files_draw_the_same_levels(
-    run: RunDir, tmp_path: Path, kind: Literal["svg", "png"], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_files_draw_the_same_levels(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     sheets: dict[Path, Sheet] = {}
     saved = paint_plot.save
@@ -398,7 +395,10 @@ def test_the_files_draw_the_same_levels(
 
     monkeypatch.setattr(paint_plot, "save", noted)
     with RunReader(run) as reader:
-        written = paint_plot.write_figures(reader, tmp_path, kind=kind)
+        written = paint_plot.write_figures(reader, tmp_path, kind="svg")
+        # what a sheet shows is settled before it has a form: of PNG, the run's own and one estimate's do
+        monkeypatch.setattr(paint_plot, "worst_details", lambda asked: [*worst_details(asked)][:1])
+        written += paint_plot.write_figures(reader, tmp_path, kind="png")
     assert written == list(sheets) and all(path.stat().st_size > 1000 for path in written)
     for masker, level in LEVELS.items():
         named = f"_{masker.replace(':', '-').replace(',', '-')}_linf_"
@@ -429,7 +429,7 @@ def level_height(run: RunDir, masker: str) -> float:
     return at
 
 
-@pytest.mark.parametrize("count", [0, 1, 10_000])
+@pytest.mark.parametrize("count", [0, 1, 1000])
 def test_any_number_of_rows_is_printed_row_by_row(count: int) -> None:
     series = [strange(number) for number in range(count)]
     briefs = [Brief("ok", "suspect", "FF102 scales disagree", 0.1, False, True)]

@@ -58,7 +58,8 @@ def radii(results: ff.Results, estimator: str = "clever") -> list[float]:
     return [one["radius"] for one in results.estimates if one["estimator"] == estimator]
 
 
-PLAIN = radii(judged(Returns(lambda logits, _: logits)))
+ALONE: dict[str, Any] = {"estimators": CHEAP[:1], "ceiling": False}
+PLAIN = radii(judged(Returns(lambda logits, _: logits), **ALONE))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ PLAIN = radii(judged(Returns(lambda logits, _: logits)))
     ],
 )
 def test_the_chosen_output_is_judged_as_a_model_that_returns_it_alone(made: Any, output: Any) -> None:
-    results = judged(Returns(made), output=output)
+    results = judged(Returns(made), output=output, **ALONE)
     assert radii(results) == PLAIN
 
 
@@ -144,7 +145,7 @@ def test_one_probability_is_the_two_classes_1_minus_p_and_p() -> None:
 
 def test_places_are_the_models_own_names_whatever_stands_around_it() -> None:
     model = Returns(lambda logits, inputs: (logits, inputs))
-    results = judged(model, output=0, maskers=["staircase:c=255,at=layer"])
+    results = judged(model, output=0, maskers=["staircase:c=255,at=layer"], **ALONE)
     assert [e["status"] for e in results.estimates if e["estimator"] == "clever"] == ["ok"] * 4
     with pytest.raises(UsageError, match="Did you mean 'layer'"):
         judged(model, output=0, maskers=["staircase:c=255,at=laier"])
