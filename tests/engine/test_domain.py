@@ -24,7 +24,11 @@ from falsefloor.study.units import model_json
 SEEDED = torch.Generator().manual_seed(5)
 WEIGHT = torch.randn(3, 6, generator=SEEDED)
 POINTS = 0.35 + 0.3 * torch.rand(2, 6, generator=SEEDED)
-ESTIMATORS = ["clever:batches=8,samples=16", "finite-difference:batches=2,samples=2", "attack"]
+ESTIMATORS = [
+    "clever:batches=4,samples=16",
+    "finite-difference:batches=2,samples=2",
+    "attack:steps=8,restarts=1",
+]
 SCALE = torch.tensor([0.1, 0.5, 1.0, 2.0, 4.0, 8.0])
 
 

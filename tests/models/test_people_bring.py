@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -22,7 +21,7 @@ SIZE, CLASSES = 12, 3
 SEEDED = torch.Generator().manual_seed(7)
 WEIGHT, BIAS = torch.randn(CLASSES, SIZE, generator=SEEDED), 0.1 * torch.randn(CLASSES, generator=SEEDED)
 POINTS = 0.35 + 0.3 * torch.rand(6, SIZE, generator=SEEDED)
-CHEAP = ["clever:batches=6,samples=12", "finite-difference:batches=2,samples=2", "attack"]
+CHEAP = ["clever:batches=6,samples=12", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
 
 
 def linear(kind: torch.dtype = torch.float32) -> nn.Linear:
@@ -78,21 +77,6 @@ def pruned() -> nn.Module:
     prune.l1_unstructured(model[0], "weight", 0.3)
     model(POINTS)
     return model
-
-
-def weight_normed() -> nn.Module:
-    model = small()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model[0] = nn.utils.weight_norm(model[0])
-    model(POINTS)
-    return model
-
-
-def scripted() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.jit.script(small())
 
 
 def logit(layer: nn.Module, x: Tensor) -> Tensor:
@@ -163,8 +147,6 @@ JUDGED = {
         partial(Calls, linear(), lambda layer, x: layer(torch.from_numpy(x.numpy().clip(0, 1))))
     ),
     "trees inside": Case(partial(Calls, linear(), trees)),
-    "torchscript": Case(scripted, options={"maskers": ["none", "staircase:c=255"]}),
-    "weight norm": Case(weight_normed, options={"maskers": ["none", "staircase:c=255,at=0"]}),
     "pruned": Case(pruned, options={"maskers": ["none", "staircase:c=255,at=0"]}),
     "a leftover hook": Case(lambda: hooked(linear()), radii=exact()),
     "column of floats": Case(linear, labels=ANSWERS[:, None].double(), radii=exact()),
