@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.subjects.subject import ModelSubject
 
 SPAN = 0.06
@@ -26,8 +27,9 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
     call: one row, forward and backward, as the steps of a search are. forward, backward: a row more in a full
     batch; where autograd has no path the backward is supposed to take as long as the forward. op: an
     operation on a few numbers. element: one number of a drawn, weighed and summed point. Seconds are without
-    the waiting for a core that others had, and busy is how many times as long it was with it. rows: how many
-    one forward may take.
+    the waiting for a core that others had, and busy is how many times as long it was with it. masked: 1 where
+    the repaired gradient is another than autograd's, and so is walked along too. rows: how many one forward
+    may take.
     """
     module, waited = subject.module, _Waited()
     devices = [point.device] if point.device.type == "cuda" else []
@@ -46,13 +48,28 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
             op = waited.timed(lambda: [few.mul(0.5) for _ in range(200)], point) / 200
             drawn = torch.empty(DRAWN, point[0].numel(), device=point.device, dtype=point.dtype)
             element = waited.timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
+            masked = float(_repaired(subject, point))
         except Exception:  # it is only a forecast; what is wrong is told by whoever asks the model in earnest
             return {}
     backward = max(both - forward, forward)
     busy = waited.busy
     return {
         "call": call, "forward": forward, "backward": backward, "op": op, "element": element, "busy": busy,
+        "masked": masked,
     }  # fmt: skip
+
+
+def _repaired(subject: ModelSubject, point: Tensor) -> bool:
+    found: list[Tensor] = []
+    for function in (subject, StraightThrough()(subject)):
+        leaf = point.detach().clone().requires_grad_()
+        logits = function(leaf)
+        if not logits.requires_grad:
+            return True
+        (slope,) = torch.autograd.grad(logits[:, 0].sum(), leaf, allow_unused=True)
+        found.append(torch.zeros_like(leaf) if slope is None else slope)
+    own, repaired = found
+    return not torch.allclose(own, repaired, rtol=1e-3, atol=0.0, equal_nan=True)
 
 
 def _forward(module: Callable[[Tensor], Tensor], points: Tensor) -> None:

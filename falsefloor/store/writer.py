@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,12 @@ class RunWriter:
             "SELECT id, key, model, spec FROM unit WHERE status IN ('queued', 'running') ORDER BY id"
         )
         return [(id_, key, model, _spec(spec)) for id_, key, model, spec in rows]
+
+    def begun(self, series: Iterable[Series]) -> list[Series]:
+        """The series as this run began them: with the options they were stored with, whatever has been added
+        to a plugin since, or is its default now."""
+        stored = {row.place: row.params for row in select(self._db, SeriesRow)}
+        return [replace(one, params=stored.get(one.place, one.params)) for one in series]
 
     def add_series(self, series: Iterable[Series]) -> None:
         with self._transaction() as db:

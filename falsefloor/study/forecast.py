@@ -25,7 +25,7 @@ KEPT = 16
 secants, the input, a counterexample, a witness, and what was met on the way."""
 AROUND = 300
 """Small operations around a call of the model: a step of an attack takes half a millisecond."""
-JUDGED = 25
+JUDGED = 41
 """Calls that looking around what a unit has claimed takes."""
 BUSY = 1.5
 """How many times as long a pass took beside others, from where on that is said."""
@@ -45,7 +45,7 @@ class Passes(NamedTuple):
 @dataclass(frozen=True)
 class Asked:
     """What decides how many passes an estimator asks for. size: coordinates; together: inputs a unit;
-    masked: whether a masker stands before the model."""
+    masked: whether a masker stands before the model, or is seen to be part of it."""
 
     params: Mapping[str, Scalar]
     norm: str
@@ -187,7 +187,7 @@ def forecast(study: Study, series: Sequence[Series], models: Mapping[str, Mappin
                 math.prod(facts["shape"]),
                 int(facts["classes"]),
                 together,
-                bool(one.stack.layers),
+                bool(one.stack.layers) or pace.get("masked", 0.0) == 1,
             )
             found.setdefault(one.label, []).append(_seconds(count(asked), pace))
         for label, seconds in found.items():

@@ -83,7 +83,7 @@ def _compute(run: RunDir, writer: RunWriter) -> int:
             status="running", pid=os.getpid(), started=meta.get("started", time.time()), error=None
         )
         installed = catalogue()
-        series = series_of(study, installed)
+        series = writer.begun(series_of(study, installed))
         executor = _executor(str(meta.get("on", "local")), study)
         reuse = _reused(writer, meta.get("reuse"))
         orders = partial(take_orders, run.path, OBEYED)

@@ -17,6 +17,11 @@ class Cut(nn.Module):
         return inputs.detach().flatten(1)[:, :3]
 
 
+class Rounding(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs * 4).round()[:, :3] * (inputs.sum(1, keepdim=True) + 1)
+
+
 class Raising(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         raise ValueError("no")
@@ -27,12 +32,12 @@ def subject(module: nn.Module) -> ModelSubject:
 
 
 def test_a_pace_is_of_positive_seconds_and_leaves_the_generator_alone() -> None:
-    modules = (nn.Linear(8, 3), Cut())
+    modules = (nn.Linear(8, 3), Rounding(), Cut())
     before = torch.random.get_rng_state()
-    for module in modules:
+    for module, masked in zip(modules, (0, 1, 1), strict=True):
         found = pace(subject(module), torch.rand(1, 8, generator=torch.Generator()), rows=64)
-        assert set(found) == {"call", "forward", "backward", "op", "element", "busy"}
-        assert found.pop("busy") >= 1
+        assert set(found) == {"call", "forward", "backward", "op", "element", "busy", "masked"}
+        assert found.pop("busy") >= 1 and found.pop("masked") == masked
         assert all(0 < seconds < 1 for seconds in found.values())
     assert torch.equal(before, torch.random.get_rng_state())
 

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def writer(run: RunDir) -> Iterator[RunWriter]:
     yield made
     with contextlib.suppress(sqlite3.ProgrammingError):  # some tests close it themselves
         made.close()
+
+
+def test_a_run_goes_on_with_the_options_that_it_was_begun_with(writer: RunWriter) -> None:
+    """Whatever a plugin has more of since, or takes for its default: the units still have their keys."""
+    later = [replace(one, params={**one.params, "queries": "any"}) for one in SERIES]
+    assert writer.begun(later) == SERIES
+    other = replace(SERIES[0], norm="l2", params={"queries": 3})
+    assert writer.begun([other]) == [other], "what was not begun is as it is asked"
 
 
 def ids(writer: RunWriter) -> dict[str, int]:
