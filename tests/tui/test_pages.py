@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sample_run import StoredRun
 from screens import shows, text, until
+from textual.app import App, ComposeResult
+from textual.widgets import OptionList
 
 from falsefloor.plugins import Catalogue, Described, Plugin
 from falsefloor.store.run_dir import RunDir
@@ -17,6 +19,7 @@ from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.screens.plugins import Plugins
 from falsefloor.tui.screens.runs import Runs
+from falsefloor.tui.widgets.inputs import Options
 from falsefloor.tui.widgets.live_table import LiveTable
 
 
@@ -352,3 +355,21 @@ async def test_what_is_answered_twice_in_a_moment_closes_one_page(
         await pilot.pause()
         assert isinstance(pilot.app.screen, Runs)
     live.close()
+
+
+@pytest.mark.parametrize("way", ["page_up", "page_down"])
+async def test_a_page_up_or_down_in_a_list_that_has_no_room_is_none(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Textual's own list has no line there, looks for one, and ends the app."""
+
+    class Bare(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Options("one", "two")
+
+    async with Bare().run_test() as pilot:
+        options = pilot.app.query_one(Options)
+        options.highlighted = 1
+        monkeypatch.setattr(OptionList, "_index_to_line", {})
+        getattr(options, f"action_{way}")()
+        assert options.highlighted == 1

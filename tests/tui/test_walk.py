@@ -150,6 +150,7 @@ async def test_no_key_and_no_size_crashes_the_app(
                     # Not through `Pilot.press`, which waits for 40 ms after each.
                     app.post_message(event(key))
                     await pilot.pause(0)
+                assert app.return_code is None, "the app has ended"
                 if len(app.screen_stack) > 12:
                     pressed += ["escape"] * 12
                     await pilot.press(*["escape"] * 12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from falsefloor.tui.commands import EXPORTS
+from falsefloor.tui.widgets.inputs import Options
 
 
 class Question(ModalScreen[ScreenResultType]):
@@ -28,7 +30,12 @@ class Question(ModalScreen[ScreenResultType]):
 
 
 class Palette(CommandPalette):
-    """All actions by their names. A second Enter in the same moment does not close the page below, too."""
+    """All actions by their names. A second Enter in the same moment does not close the page below, too; and
+    where the terminal leaves its list no room, a page up or down is none: Textual's has no line to go to."""
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(KeyError):
+            super()._action_command_list(action)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         return super().dismiss(result) if self.is_active else AwaitComplete()
@@ -99,7 +106,7 @@ class AskExport(Question[tuple[str, str] | None]):
         with Vertical(classes="dialog"):
             yield Static(f"Export run {self._run} as", markup=False, classes="question")
             options = [Option(f"{form:<6}{text}", id=form) for form, text in EXPORTS.items()]
-            yield OptionList(*options, compact=True, markup=False)
+            yield Options(*options, compact=True, markup=False)
             yield Input(self._path("json"), compact=True)
             yield Static("Up and down choose, Enter goes to the path and then writes.", classes="hint")
 

@@ -14,6 +14,7 @@ from falsefloor.report.text import clean
 from falsefloor.tui import commands
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.themes import styled
+from falsefloor.tui.widgets.inputs import Options
 
 WORDS = (
     ("A floor that holds?", "heading"),
@@ -37,7 +38,7 @@ class First(Page):
     def body(self) -> Iterable[Widget]:
         yield VerticalScroll(
             Static(styled(self._words()), id="welcome"),
-            OptionList(
+            Options(
                 Option(
                     "d  See the demo: a digit classifier behind six masks and none; about a minute", id="demo"
                 ),

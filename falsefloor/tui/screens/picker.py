@@ -16,6 +16,7 @@ from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean
 from falsefloor.tui.choices import Choice
 from falsefloor.tui.screens.asking import Question
+from falsefloor.tui.widgets.inputs import Options
 
 Level = Callable[[], Sequence[Choice]]
 
@@ -39,7 +40,7 @@ class Picker(Question[str | None]):
         with Vertical(classes="dialog wide"):
             yield Static(self._question, markup=False, classes="question")
             yield Input(placeholder="type to narrow", compact=True)
-            yield OptionList(compact=True, markup=False)
+            yield Options(compact=True, markup=False)
             yield Static("Reading.", id="said", markup=False, classes="hint")
 
     def on_mount(self) -> None:

@@ -20,6 +20,7 @@ from falsefloor.study.grammar import Spec, parse_spec, parse_stack
 from falsefloor.tui.choices import modules
 from falsefloor.tui.screens.asking import Question
 from falsefloor.tui.screens.picker import Picker
+from falsefloor.tui.widgets.inputs import Options
 from falsefloor.tui.widgets.option_form import OptionForm
 
 AT = Option(
@@ -56,7 +57,7 @@ class SpecEditor(Question[str | None]):
         with Vertical(classes="dialog wide"):
             yield Static(what, markup=False, classes="question")
             yield Input(self._text, placeholder="type a name", id="spec", compact=True, select_on_focus=False)
-            yield OptionList(id="names", compact=True, markup=False)
+            yield Options(id="names", compact=True, markup=False)
             yield Static(id="problem-line", markup=False)
             yield VerticalScroll(id="forms", can_focus=False)
             more = "  ^n adds a layer  ^f chooses where it stands" if self._kind == "masker" else ""

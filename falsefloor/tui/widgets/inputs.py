@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from textual.binding import Binding
 from textual.content import Content
-from textual.widgets import Checkbox, Input
+from textual.widgets import Checkbox, Input, OptionList
 
 from falsefloor.tui.actions import Action
 from falsefloor.tui.widgets.live_table import LiveTable
@@ -16,6 +18,18 @@ class Tick(Checkbox):
     @property
     def _button(self) -> Content:
         return Content("[x]" if self.value else "[ ]")
+
+
+class Options(OptionList):
+    """A page up or down is none where the terminal leaves it no line: Textual's own ends the app there."""
+
+    def action_page_up(self) -> None:
+        with suppress(KeyError):
+            super().action_page_up()  # type: ignore[no-untyped-call]
+
+    def action_page_down(self) -> None:
+        with suppress(KeyError):
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
 
 class Search(Input):

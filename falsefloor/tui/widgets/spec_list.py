@@ -11,11 +11,12 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from falsefloor.report.text import clean
+from falsefloor.tui.widgets.inputs import Options
 
 ADD = "add"
 
 
-class SpecList(OptionList):
+class SpecList(Options):
     """Its last line adds one. Enter edits, d removes, c copies."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
