@@ -145,7 +145,7 @@ def main() -> int:
         print(f"recorded {len(now)} places")
         return 0
     moved = compare(json.loads(asked.file.read_text()), now)
-    print("\n".join(moved[:200]))
+    print("\n".join(moved))
     print(f"{len(now)} places, {len(moved)} differences")
     return 1 if moved else 0
 
