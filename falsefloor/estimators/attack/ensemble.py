@@ -266,15 +266,19 @@ class Attack:
         ledger.record("search", torch.arange(len(who), device=who.device), found, planned=steps)
         gradients = torch.stack([ledger.best[name] for name in _SOURCES if name != "search"]).amin(0)
         blind = ((ledger.best["search"] < BEHIND * gradients) | gradients.isinf()).nonzero().squeeze(1)
-        if len(blind):
-            longer, starts = 3 * self.steps // 2, 2 * self.restarts
-            own = [draws[i] for i in blind.tolist()]
+        if not len(blind):
+            return
+        longer, size = 3 * self.steps // 2, oracle.centre.shape[1]
+        # what the starts of an input ask at once has to fit, whoever stands beside it
+        starts = max(1, min(2 * self.restarts, _MEMORY // (self.samples * size)))
+        for part in in_parts(blind, max(1, _MEMORY // (self.samples * starts * size))):
+            own = [draws[i] for i in part.tolist()]
             found = search(
-                oracle, who[blind], own, samples=self.samples, steps=longer, starts=starts, tick=tick
+                oracle, who[part], own, samples=self.samples, steps=longer, starts=starts, tick=tick
             )
             at = torch.linspace(0, longer - 1, steps).round().long().to(found.history.device)
             within = dataclasses.replace(found, history=found.history[at])
-            ledger.record("search", blind, within, planned=0)
+            ledger.record("search", part, within, planned=0)
 
     def _past_units(self, ledger: Ledger) -> None:
         """From where hidden units have just switched: behind them the gradient is another."""
