@@ -40,7 +40,7 @@ from falsefloor.maskers.ramp import Ramp
 from falsefloor.maskers.sigmoid import SigmoidStaircase
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import load_split
-from falsefloor.numerics.region import region
+from falsefloor.numerics.support import region
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
 

@@ -40,7 +40,7 @@ from falsefloor.api import Norm
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.subjects.observe import observe
-from falsefloor.subjects.observe.share import share_of_ball
+from falsefloor.subjects.observe.around import share_of_ball
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 
@@ -136,7 +136,7 @@ def met(family: str, size: float, count: int, seed: int, *, norm: Norm, at: floa
         context = RunContext(generators(inputs, seed=seed, norm="a"))
         Attack(restarts=1, rounds=1)(subject, inputs, labels, norm=norm, context=context)
         (drawn,) = generators(inputs, seed=seed, norm="s")
-        share_of_ball(subject, inputs[0], labels[0], norm=norm, radius=CLAIM, generator=drawn, rows=4096)
+        share_of_ball(subject, inputs[0], labels[0], drawn, norm=norm, radius=CLAIM, rows=4096)
     seen.look()
     return float(seen.changed.distance[0, 0]) < LINEAR * CLAIM
 

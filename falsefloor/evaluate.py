@@ -26,7 +26,7 @@ from falsefloor.api import Estimator, LabelledInputs, LoadedModel, Masker, Norm
 from falsefloor.engine.session import Session, usable_device
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import UsageError
-from falsefloor.models.kinds import refusal
+from falsefloor.models.refs import refusal
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.plugins.live import HandedOver

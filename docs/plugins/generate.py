@@ -12,7 +12,7 @@ from pathlib import Path
 
 from falsefloor.plugins import KINDS
 from falsefloor.plugins.loading import make
-from falsefloor.testing.parametrize import KITS
+from falsefloor.testing.kits import KITS
 
 PAGE = Path(__file__).parent / "conformance.md"
 SUBJECTS = {"estimator": "clever", "masker": "staircase", "gradient": "secant", "check": "contradiction"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from falsefloor.api import Facts, Finding, Severity
+from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.gradient import followed
 from falsefloor.checks.reading import ceiling, follows_gradient, said, seen_gap
-from falsefloor.checks.rule import family, found
 from falsefloor.evidence import Evidence
 
 ORDER = 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from falsefloor.api import Facts, Finding
+from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import (
     Ceiling,
     attack_ceiling,
@@ -13,7 +14,6 @@ from falsefloor.checks.reading import (
     seen,
     seen_ceiling,
 )
-from falsefloor.checks.rule import family, found
 from falsefloor.checks.verdicts import nearer
 from falsefloor.observed import Planted, Secant
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from falsefloor.api import Facts, Finding
+from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import ceiling, is_lower, seen
-from falsefloor.checks.rule import family, found
 
 USELESS = 5.0
 

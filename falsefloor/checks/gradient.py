@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from falsefloor.api import Facts, Finding
+from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import (
     ball,
     ceiling,
@@ -18,7 +19,6 @@ from falsefloor.checks.reading import (
     seen,
 )
 from falsefloor.checks.resampling import CALM, Regime, Resampled, regime, resampled, with_evidence
-from falsefloor.checks.rule import family, found
 from falsefloor.numerics.agreement import continuous, disagreement
 from falsefloor.observed import Gradients, Step
 

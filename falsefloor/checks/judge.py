@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
-from falsefloor.checks.catalogue import CATALOGUE
+from falsefloor.checks.catalogue import CATALOGUE, found
 from falsefloor.checks.reading import said, seen
-from falsefloor.checks.rule import found
 from falsefloor.checks.verdicts import MISCLASSIFIED, SEVERITIES, Verdict, rank
 
 TELLING = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from falsefloor.api import Facts, Finding, Severity
+from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import ball, follows_gradient, is_lower, nearest_row, said, seen, seen_gap
-from falsefloor.checks.rule import family, found
 from falsefloor.observed import Seen
 
 MOVED = 0.01

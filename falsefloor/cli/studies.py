@@ -10,7 +10,7 @@ import typer
 
 from falsefloor.cli.terminal import find, say
 from falsefloor.errors import UsageError, did_you_mean
-from falsefloor.models.kinds import kind_of_file
+from falsefloor.models.refs import kind_of_file
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir

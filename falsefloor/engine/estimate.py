@@ -23,8 +23,8 @@ from falsefloor.plugins.loading import load, make
 from falsefloor.store.records import EstimateResult, ObservationResult, UnitResult
 from falsefloor.subjects.draws import averaged, ceiling_interval
 from falsefloor.subjects.guarded import Guarded
+from falsefloor.subjects.observe.around import share_of_ball
 from falsefloor.subjects.observe.repeats import shift
-from falsefloor.subjects.observe.share import share_of_ball
 from falsefloor.subjects.settle import Settled, settle
 from falsefloor.subjects.subject import ModelSubject
 
@@ -298,33 +298,25 @@ def _between(row: EstimateResult, subject: ModelSubject, point: Tensor, witness:
 
 
 def _shares(task: Task, session: Session, rows: dict[int, EstimateResult], *, claim: str) -> None:
-    """What share of the ball of each lower claim answers otherwise, as far as uniform points tell.
-
-    Their generator is of the input and the norm alone, so all claims about it look at the same points, up to
-    their radius.
-    """
-    norm, seed = task.spec["norm"], task.spec["seed"]
+    """What share of the ball of each lower claim answers otherwise, as far as uniform points tell."""
     for number, row in list(rows.items()):
         if not (is_lower(claim) and row.status == "ok" and row.radius):
             continue
-        point, label = task.at([number])
-        (drawn,) = generators(point, seed=seed, norm=f"share {norm}")
-        while True:
-            try:
-                found = share_of_ball(
-                    task.subject,
-                    point[0],
-                    label[0],
-                    norm=norm,
-                    radius=row.radius,
-                    generator=drawn,
-                    rows=session.rows,
-                )
-                break
-            except Exception as error:
-                if not session.less_room(error):
-                    raise
-        rows[number] = replace(row, evidence={**row.evidence, **found.evidence()})
+        told = _share(task, session, number, row.radius)
+        rows[number] = replace(row, evidence={**row.evidence, **told})
+
+
+def _share(task: Task, session: Session, number: int, radius: float) -> dict[str, float]:
+    """By a generator of the input and the norm alone, so that all claims about it look at the same points, up
+    to their radius."""
+    point, label = task.at([number])
+    norm = task.spec["norm"]
+    (drawn,) = generators(point, seed=task.spec["seed"], norm=f"share {norm}")
+    return session.with_room(
+        lambda: share_of_ball(
+            task.subject, point[0], label[0], drawn, norm=norm, radius=radius, rows=session.rows
+        )
+    )
 
 
 def _interval(evidence: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -54,22 +54,14 @@ def _look(task: Task, session: Session, inside: Sequence[int]) -> list[Observati
     # the study's and not the unit's: what is seen of an input does not depend on how inputs are cut
     used = torch.tensor(facts["inside"], device=inputs.device)
     others = task.prepared.inputs[used], task.prepared.labels[used]
-    while True:
+
+    def look() -> list[Observation]:
         seeds = generators(inputs, seed=spec["seed"], norm=f"observe {norm}")
-        try:
-            return observe(
-                task.subject,
-                plain,
-                inputs,
-                labels,
-                norm=norm,
-                generators=seeds,
-                others=others,
-                rows=session.rows,
-            )
-        except Exception as error:
-            if not session.less_room(error):
-                raise
+        return observe(
+            task.subject, plain, inputs, labels, norm=norm, generators=seeds, others=others, rows=session.rows
+        )
+
+    return session.with_room(look)
 
 
 def _observed(task: Task, number: int, seen: Observation) -> ObservationResult:

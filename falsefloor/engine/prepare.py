@@ -35,10 +35,9 @@ from falsefloor.study.grammar import split_ref
 from falsefloor.subjects.compose import dressed
 from falsefloor.subjects.copies import at_rest, check_initialised, settled
 from falsefloor.subjects.draws import Averaged
-from falsefloor.subjects.fronts import Changed, Normalise, Scaled, Shown, Towards
+from falsefloor.subjects.fronts import Changed, Normalise, Scaled, Shown, Towards, Within
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
-from falsefloor.subjects.within import Within
 
 BELOW = 4.0
 """Times the largest logit at an input, so that a class that is no target never leads near it."""

@@ -19,7 +19,7 @@ from falsefloor.api import GradientSource, Norm, NotApplicable
 from falsefloor.engine.context import generators
 from falsefloor.engine.session import declined
 from falsefloor.estimators.finite_difference.scale import Scales, choose_scale, domain_width
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.numerics import agreement

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from falsefloor.engine.arrays import unpack_tensor
+from falsefloor.engine.followups import planted_at
 from falsefloor.engine.session import Session
-from falsefloor.engine.trap import planted_at
 from falsefloor.errors import FalsefloorError, StoreError, UsageError, did_you_mean
 from falsefloor.jsonable import finite, revive
 from falsefloor.numerics.balls import vector_norm

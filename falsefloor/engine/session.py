@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ PACED = 2.0
 """Seconds after which no further stack is timed: where a pass takes that long, maskers hardly add to it."""
 LONGEST = 4000
 """Characters of an error that are kept."""
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -239,6 +240,15 @@ class Session:
                 break
         measured = [one for one in found if one]
         return {name: fmean(one[name] for one in measured) for name in measured[0]} if measured else {}
+
+    def with_room(self, look: Callable[[], Found]) -> Found:
+        """What ``look`` gives, with smaller forwards on out-of-memory."""
+        while True:
+            try:
+                return look()
+            except Exception as error:
+                if not self.less_room(error):
+                    raise
 
     def less_room(self, error: BaseException) -> bool:
         """Whether it is worth trying again: after out-of-memory, with half the rows a forward."""

@@ -22,8 +22,7 @@ from torch.export.unflatten import UnflattenedModule
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.models.archive import vet
-from falsefloor.models.kinds import kind_of_file
-from falsefloor.models.refs import existing_file
+from falsefloor.models.refs import existing_file, kind_of_file
 
 HOW = (
     "Export it with torch.export.export(model.eval(), (batch,), dynamic_shapes=({0: torch.export.Dim('n')},))"

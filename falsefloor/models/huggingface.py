@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.kinds import refusal
+from falsefloor.models.refs import refusal
 
 FORM = "hf:FOLDER, where config.json and model.safetensors are"
 PICTURES, SEQUENCES = "ForImageClassification", "ForSequenceClassification"

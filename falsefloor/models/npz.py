@@ -15,9 +15,8 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.kinds import refusal
 from falsefloor.models.labels import as_classes
-from falsefloor.models.refs import existing_file, select
+from falsefloor.models.refs import existing_file, refusal, select
 
 INPUT_KEYS = ("inputs", "x", "images", "data", "x_test", "test_images")
 LABEL_KEYS = ("labels", "y", "targets", "y_test", "test_labels")

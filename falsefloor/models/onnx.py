@@ -9,8 +9,7 @@ from torch import nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.kinds import refusal
-from falsefloor.models.refs import existing_file
+from falsefloor.models.refs import existing_file, refusal
 
 
 @dataclass(frozen=True)

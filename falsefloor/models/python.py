@@ -21,10 +21,8 @@ from torch import nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
-from falsefloor.models.declaration import described
-from falsefloor.models.kinds import refusal
-from falsefloor.models.refs import existing_file
-from falsefloor.models.weights import with_weights
+from falsefloor.models.factory import described, with_weights
+from falsefloor.models.refs import existing_file, refusal
 
 FORM = "python:FILE.py:factory or python:package.module:factory"
 DEFAULT_FACTORY = "build"
@@ -41,7 +39,7 @@ class PythonModel:
     ``weights=FILE`` behind it loads a state dictionary into what it returns: a safetensors file, or what
     torch.save wrote, of which tensors alone are read.
     It may be left out where the code has one called ``build``, or a single candidate. What a bare module says
-    of itself is read as in `falsefloor.models.declaration`, from its attributes, then from the code's names.
+    of itself is read as in `falsefloor.models.factory`, from its attributes, then from the code's names.
     A file's folder is on the import path while it loads. Raises UsageError for what cannot be found or run,
     DomainError for what is no model.
     """

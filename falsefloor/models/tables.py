@@ -13,8 +13,7 @@ import torch
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
-from falsefloor.models.kinds import refusal
-from falsefloor.models.refs import existing_file, select, split_options
+from falsefloor.models.refs import existing_file, refusal, select, split_options
 
 FORM = "csv:FILE.csv:label=COLUMN, csv:FILE.csv:label=COLUMN,columns=A;B:0-9"
 KEYS = ("columns", "label")

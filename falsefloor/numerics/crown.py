@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from falsefloor.numerics.envelopes import Lines
-from falsefloor.numerics.mixtures import FLAT, NEARER, Mixed, Mixture, Pooled, pooled
+from falsefloor.numerics.envelopes import FLAT, NEARER, Lines, Mixed, Mixture, Pooled, pooled
 from falsefloor.numerics.nodes import Bend, Interval, Largest, Linear, Node
-from falsefloor.numerics.region import Region
+from falsefloor.numerics.support import Region
 
 OUTWARD = 1e-10
 """Of the sum of the terms' sizes: sums of 1e5 terms in float64 were 1e-14 of it off at most."""

@@ -71,7 +71,7 @@ def conformance(trial: Trial, *, limit: float = LIMIT) -> Iterator[Checked]:
     names: list[str] = []
     first = 0
     while not names or first < len(names):
-        child = Child("falsefloor.testing.child")
+        child = Child("falsefloor.testing.kits")
         try:
             answers = child.answers(trial.request(first), first=max(TIME_LIMIT, time_limit()), limit=limit)
             names = _names(child, answers, trial)

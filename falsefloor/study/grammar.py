@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
-from falsefloor.models.kinds import refusal
+from falsefloor.models.refs import refusal
 from falsefloor.options import Option
 
 _NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z][A-Za-z0-9_-]*\Z")

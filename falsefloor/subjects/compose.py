@@ -11,7 +11,7 @@ from falsefloor.api import Masker
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.subjects.copies import OneByOne, copied
 from falsefloor.subjects.draws import Averaged
-from falsefloor.subjects.within import Within
+from falsefloor.subjects.fronts import Within
 
 
 class Composed(nn.Module):

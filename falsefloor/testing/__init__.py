@@ -10,11 +10,11 @@ def test_conformance(check):
 """
 
 from falsefloor.testing.checks import check_check
+from falsefloor.testing.common import Case, ConformanceError, Result
 from falsefloor.testing.estimators import check_estimator
 from falsefloor.testing.gradients import check_gradient_source
+from falsefloor.testing.kits import parametrize_with_checks
 from falsefloor.testing.maskers import check_masker
-from falsefloor.testing.parametrize import parametrize_with_checks
-from falsefloor.testing.results import Case, ConformanceError, Result
 from falsefloor.testing.sources import check_input_source, check_model_source
 
 __all__ = [

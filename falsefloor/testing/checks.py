@@ -12,8 +12,7 @@ from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.judge import points_of
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.plugins.judging import facts_from, facts_plain
-from falsefloor.testing.common import common_cases, elsewhere
-from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.watches import quiet
 
 _LOWER = Record(

@@ -13,13 +13,20 @@ from falsefloor.api import Cancelled, Estimator, Norm, NotApplicable
 from falsefloor.engine.context import ROWS
 from falsefloor.engine.contract import rows_for, told_besides
 from falsefloor.subjects.settle import settle
-from falsefloor.testing.claims import curved, drawn_linear, forgets, proves, same_elsewhere, says_something
-from falsefloor.testing.common import common_cases
+from falsefloor.testing.claims import (
+    ROUNDING,
+    Trial,
+    curved,
+    drawn_linear,
+    forgets,
+    proves,
+    same_elsewhere,
+    says_something,
+)
+from falsefloor.testing.common import Case, Result, common_cases, require, run_cases
 from falsefloor.testing.drawn import kit_seed
 from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import linear
-from falsefloor.testing.results import Case, Result, require, run_cases
-from falsefloor.testing.trial import ROUNDING, Trial
 from falsefloor.testing.watches import own_randomness, quiet
 
 CHUNK = 32

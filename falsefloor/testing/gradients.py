@@ -9,10 +9,9 @@ from torch import Tensor
 
 from falsefloor.api import GradientSource, NotApplicable
 from falsefloor.engine.elsewhere import digest
-from falsefloor.testing.common import common_cases, elsewhere
+from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.drawn import LARGEST, Drawn, kit_seed, linears, stored, told
 from falsefloor.testing.problems import SHAPE, Stairs, Watched, linear
-from falsefloor.testing.results import Case, Result, require, run_cases
 from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
 
 SLOPES = 0.02

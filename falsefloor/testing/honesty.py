@@ -23,8 +23,8 @@ from falsefloor.plugins.names import discover
 from falsefloor.subjects.observe import observe
 from falsefloor.subjects.settle import Settled, settle
 from falsefloor.subjects.trap import plant
+from falsefloor.testing.common import require
 from falsefloor.testing.problems import CLASSES, Problem, Stairs, Watched, linear
-from falsefloor.testing.results import require
 
 WALK = 600
 """Points on each line from an input to where the linear model without its staircase would change its mind."""

@@ -13,10 +13,9 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.elsewhere import digest
 from falsefloor.engine.prepare import digest_state
 from falsefloor.subjects.compose import compose
-from falsefloor.testing.common import common_cases, elsewhere
+from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.drawn import kit_seed, linears
 from falsefloor.testing.problems import CLASSES, SHAPE, linear
-from falsefloor.testing.results import Case, Result, require, run_cases
 from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
 
 PLACES = ("input", "logits", "model", "1")

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource, NotApplicable
 from falsefloor.engine.elsewhere import clock_ahead, digest
 from falsefloor.errors import FalsefloorError
-from falsefloor.testing.common import common_cases, elsewhere
-from falsefloor.testing.results import Case, Result, require, run_cases
+from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.watches import quiet
 
 ABSENT = "no-such-reference-7c1f"

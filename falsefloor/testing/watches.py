@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from falsefloor.testing.results import UnmetError, require
+from falsefloor.testing.common import UnmetError, require
 
 WATCHED = ("torch", "torch.nn.functional", "torch.autograd", "torch.linalg", "numpy", "time", "random")
 """Modules whose functions everybody uses; beside our own, whose names begin with falsefloor."""

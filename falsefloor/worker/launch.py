@@ -12,8 +12,7 @@ from pathlib import Path
 
 from falsefloor import __version__
 from falsefloor.errors import StoreError, UsageError, WorkerError, did_you_mean
-from falsefloor.models.kinds import kind_of_file
-from falsefloor.models.refs import look, meant
+from falsefloor.models.refs import kind_of_file, look, meant
 from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.forms import RunInfo

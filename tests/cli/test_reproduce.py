@@ -90,15 +90,15 @@ def test_casts_hide_their_steps_from_autograd_and_not_from_differences() -> None
 def test_a_staircase_makes_clever_claim_its_radius_and_leaves_the_distance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("falsefloor.engine.reproduce_claims.DIGITS", 1)
-    ((_, exact, clever, masked, attack, radius),) = measured.overestimates()
+    monkeypatch.setattr("falsefloor.engine.reproduce.DIGITS", 1)
+    ((_, exact, clever, masked, attack, radius),) = measured.claims().rows
     assert float(clever) < float(exact) < float(masked) == float(radius) == measured.RADIUS
     assert abs(float(attack) - float(exact)) <= 1 / 255 + 1e-3
 
 
 def test_a_gradient_may_be_noise_or_point_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("falsefloor.engine.reproduce_claims.DIGITS", 1)
-    rows = {str(row[0]): row for row in measured.misdirection()}
+    monkeypatch.setattr("falsefloor.engine.reproduce.DIGITS", 1)
+    rows = {str(row[0]): row for row in measured.directions().rows}
     told = {mask: float(row[2]) for mask, row in rows.items()}
     assert told["none"] > 0.95 and abs(told["noisy"]) < 0.5 and told["misdirected"] < -0.9
     assert float(rows["noisy"][3]) < float(rows["none"][3]) / 10

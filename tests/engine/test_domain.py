@@ -17,7 +17,7 @@ from falsefloor.cli.studies import build_study
 from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.domain import mixed_units
 from falsefloor.errors import UsageError
-from falsefloor.models.declaration import described
+from falsefloor.models.factory import described
 from falsefloor.study.file import study_from, write_study
 from falsefloor.study.units import model_json
 

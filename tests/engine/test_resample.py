@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from falsefloor.engine.resample import resampled_facts
+from falsefloor.engine.followups import resampled_facts
 from falsefloor.engine.session import Session, Task
 from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue

@@ -12,7 +12,7 @@ from falsefloor.api import NORMS, Estimate
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.errors import DomainError, UsageError
 from falsefloor.estimators.clever import Clever
-from falsefloor.estimators.slopes.outcome import SHARED
+from falsefloor.estimators.slopes import SHARED
 from falsefloor.numerics.balls import dual, vector_norm
 from falsefloor.numerics.support import support
 from falsefloor.subjects.subject import ModelSubject

@@ -8,7 +8,7 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever
 from falsefloor.estimators.clever.ball import LARGE, filled
 from falsefloor.estimators.clever.gradients import Ruler
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.subjects.subject import ModelSubject
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.clever import Clever, ball
 from falsefloor.estimators.clever.gradients import gradients
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.margins import margins
 from falsefloor.subjects.subject import ModelSubject
 

@@ -8,7 +8,7 @@ from torch import nn
 from falsefloor.estimators.clever.ball import guide
 from falsefloor.estimators.clever.gradients import gradients
 from falsefloor.estimators.clever.path import ALONG, STEPS, Path
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
 from falsefloor.subjects.subject import ModelSubject

@@ -22,7 +22,7 @@ from falsefloor.numerics.balls import sample
 from falsefloor.numerics.crown import Heads, relax
 from falsefloor.numerics.envelopes import curve
 from falsefloor.numerics.nodes import chain, evaluate
-from falsefloor.numerics.region import region
+from falsefloor.numerics.support import region
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
 

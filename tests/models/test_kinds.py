@@ -15,8 +15,8 @@ from torch import nn
 import falsefloor as ff
 from falsefloor.errors import UsageError
 from falsefloor.models.export import ExportModel
-from falsefloor.models.kinds import kind_of_file
 from falsefloor.models.python import PythonModel
+from falsefloor.models.refs import kind_of_file
 from falsefloor.study.grammar import split_ref
 
 LAYER = nn.Linear(4, 3).eval()

@@ -13,7 +13,7 @@ from torch import Tensor
 from falsefloor.numerics.balls import sample
 from falsefloor.numerics.crown import relax
 from falsefloor.numerics.nodes import Affine, chain, evaluate, forward
-from falsefloor.numerics.region import region
+from falsefloor.numerics.support import region
 
 
 def _network(seed: int, widths: tuple[int, ...]) -> list[Affine]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.subjects.observe.around import INNER, MOST, Moves, around, forgotten
-from falsefloor.subjects.observe.met import met
+from falsefloor.subjects.observe.counterexample import met
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 

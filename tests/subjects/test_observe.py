@@ -19,6 +19,7 @@ from falsefloor.models.digits import DigitsInputs, DigitsModel
 from falsefloor.numerics.agreement import disagreement
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe import Observation, observe
+from falsefloor.subjects.observe.agreement import scale_agreement
 from falsefloor.subjects.observe.counterexample import Sighting, bisect
 from falsefloor.subjects.observe.site import SCALES, Site
 from falsefloor.subjects.subject import ModelSubject
@@ -221,8 +222,11 @@ def test_a_source_of_gradients_is_held_against_the_function_too() -> None:
     def lying(inputs: Tensor) -> Tensor:
         return 3.0 * clean(inputs)
 
-    facts = look(masked, sources={"honest": clean, "lying": lying})[0].facts["gradients"]
-    at = {name: [step["ratio"] for step in rows[1]["steps"]][2] for name, rows in facts.items()}
+    point, label = INPUTS[:1], LABELS[:1]
+    site = Site(masked, point, label, masked(point), "linf", generators(point, seed=0, norm="linf"), 4096)
+    sources = {"autograd": masked, "honest": clean, "lying": lying}
+    facts: Any = scale_agreement(site, torch.tensor([0.1]), sources=sources).facts[0]
+    at = {name: row["steps"][2]["ratio"] for name, row in facts.items()}
     assert at["autograd"] == 0
     assert at["honest"] == pytest.approx(1.0, abs=0.1)
     assert at["lying"] == pytest.approx(3.0, abs=0.3)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.gradients.through import Through
 from falsefloor.numerics.balls import vector_norm
-from falsefloor.subjects.observe.met import met
+from falsefloor.subjects.observe.counterexample import met
 from falsefloor.subjects.sightings import Sightings
 from falsefloor.subjects.subject import ModelSubject
 

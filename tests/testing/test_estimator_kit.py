@@ -14,9 +14,9 @@ from zoo_honest import targets
 from falsefloor.api import Cancelled, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import UsageError
 from falsefloor.testing import ConformanceError, check_estimator, parametrize_with_checks
+from falsefloor.testing.common import Case, run_cases
 from falsefloor.testing.estimators import estimator_cases
 from falsefloor.testing.problems import linear
-from falsefloor.testing.results import Case, run_cases
 
 SLOW = "importing it is silent"  # starts an interpreter that imports torch
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from falsefloor.api import CodeInfo, Facts, Finding, LabelledInputs, LoadedModel, Subject
 from falsefloor.testing.checks import check_cases
+from falsefloor.testing.common import Case, run_cases
 from falsefloor.testing.gradients import gradient_cases
 from falsefloor.testing.maskers import masker_cases
 from falsefloor.testing.problems import SHAPE, Stairs, linear
-from falsefloor.testing.results import Case, run_cases
 from falsefloor.testing.sources import input_cases, model_cases
 
 SLOW = (

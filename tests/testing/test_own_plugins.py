@@ -9,9 +9,9 @@ from falsefloor.plugins import discover
 from falsefloor.plugins.loading import make
 from falsefloor.testing import check_estimator
 from falsefloor.testing.checks import check_cases
+from falsefloor.testing.common import Case, run_cases
 from falsefloor.testing.gradients import gradient_cases
 from falsefloor.testing.maskers import masker_cases
-from falsefloor.testing.results import Case, run_cases
 from falsefloor.testing.sources import input_cases, model_cases
 
 SLOW = (

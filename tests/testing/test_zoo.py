@@ -12,8 +12,8 @@ import zoo_honest
 import zoo_liars
 import zoo_strangers
 
-from falsefloor.testing.parametrize import KITS
-from falsefloor.testing.results import Result, run_cases
+from falsefloor.testing.common import Result, run_cases
+from falsefloor.testing.kits import KITS
 
 SLOW = "importing it is silent"  # starts an interpreter that imports torch
 SURVIVORS = frozenset({"AboutAnother"})

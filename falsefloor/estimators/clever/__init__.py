@@ -26,9 +26,17 @@ from falsefloor.estimators.clever.decision import Decision, decide, report
 from falsefloor.estimators.clever.gradients import Ruler, measure, sound
 from falsefloor.estimators.clever.path import Path
 from falsefloor.estimators.clever.second import second_order
-from falsefloor.estimators.slopes.outcome import SHARED, Form, Outcome, Progress, estimate
+from falsefloor.estimators.slopes import (
+    SHARED,
+    Form,
+    Outcome,
+    Progress,
+    View,
+    estimate,
+    farthest,
+    need_rivals,
+)
 from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, linear_crossing, ratios
-from falsefloor.estimators.slopes.view import View, farthest, need_rivals
 
 OWN = ("curvature",)
 """Evidence of its own: the largest spectral norm of the margin's Hessian, for order=2."""

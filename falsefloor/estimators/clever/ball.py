@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from falsefloor.estimators.clever.gradients import Ruler, gradients, measure, own_gradients, sound
 from falsefloor.estimators.clever.path import TARGETS, Path
-from falsefloor.estimators.slopes.view import VANISHED, View
+from falsefloor.estimators.slopes import VANISHED, View
 from falsefloor.numerics.balls import working
 
 UNIT_POINTS = 1024

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from falsefloor.estimators.clever.ball import Ball
-from falsefloor.estimators.slopes.outcome import Outcome
+from falsefloor.estimators.slopes import Outcome, View
 from falsefloor.estimators.slopes.search import Bracket, Floor, at_column, passes, ratios
-from falsefloor.estimators.slopes.view import View
 from falsefloor.evidence import Evidence
 from falsefloor.numerics import weibull
 

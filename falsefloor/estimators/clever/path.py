@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.estimators.clever.gradients import own_gradients
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.balls import working
 from falsefloor.numerics.support import vertex
 

@@ -17,8 +17,7 @@ from torch import Generator, Tensor
 
 from falsefloor.errors import DomainError
 from falsefloor.estimators.clever.ball import Budget, guide, units
-from falsefloor.estimators.slopes.outcome import Outcome
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import Outcome, View
 from falsefloor.numerics import weibull
 from falsefloor.numerics.balls import directions, working
 

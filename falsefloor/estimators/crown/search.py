@@ -15,10 +15,9 @@ from torch import Tensor
 
 from falsefloor.api import Norm
 from falsefloor.numerics.crown import OUTWARD, Heads, Plane, relax
-from falsefloor.numerics.mixtures import FLAT, NEARER
+from falsefloor.numerics.envelopes import FLAT, NEARER
 from falsefloor.numerics.nodes import Node, evaluate
-from falsefloor.numerics.region import Region, region
-from falsefloor.numerics.support import support
+from falsefloor.numerics.support import Region, region, support
 
 LOOKS = 12
 """Relaxations an input at most; three or four are usual."""

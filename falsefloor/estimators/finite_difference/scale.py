@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.estimators.finite_difference.secants import Probe
+from falsefloor.estimators.slopes import View
 from falsefloor.estimators.slopes.search import linear_crossing
-from falsefloor.estimators.slopes.view import View
 from falsefloor.numerics.balls import working
 from falsefloor.numerics.levels import Levels, count_levels
 from falsefloor.numerics.secants import WIDEST, some_coordinates

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.secants import ELEMENTS, jacobian
 from falsefloor.numerics.spectrum import enlarge

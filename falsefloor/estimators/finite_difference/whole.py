@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.estimators.finite_difference.secants import STARE, Ball, Probe, ways
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.balls import dual, vector_norm, working
 from falsefloor.numerics.secants import fan
 

@@ -20,8 +20,7 @@ from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subjec
 from falsefloor.estimators.crown import Crown
 from falsefloor.estimators.crown.search import Certified
 from falsefloor.estimators.milp.network import Question, read_network
-from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable
-from falsefloor.estimators.milp.start import search
+from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable, search
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.margins import margins
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.slopes.view import View
+from falsefloor.estimators.slopes import View
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.projections import to_plane
 

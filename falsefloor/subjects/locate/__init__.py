@@ -14,8 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import sample
-from falsefloor.subjects.locate.found import Located
-from falsefloor.subjects.locate.rules import look
+from falsefloor.subjects.locate.rules import Located, look
 from falsefloor.subjects.locate.trace import trace
 from falsefloor.subjects.subject import ModelSubject
 

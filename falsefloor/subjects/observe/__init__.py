@@ -7,7 +7,7 @@ the facts. A subject that raises, answers NaN, changes its mind or is slow on on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Generator, Tensor
@@ -17,7 +17,7 @@ from falsefloor.jsonable import finite
 from falsefloor.numerics.margins import predicted
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.site import Site
-from falsefloor.subjects.observe.stages import STAGES, Observation, Seen, Source
+from falsefloor.subjects.observe.stages import STAGES, Observation, Seen
 from falsefloor.subjects.subject import ModelSubject
 
 ELEMENTS = 2**25
@@ -34,17 +34,14 @@ def observe(
     *,
     norm: Norm,
     generators: Sequence[Generator],
-    sources: Mapping[str, Source] | None = None,
     others: tuple[Tensor, Tensor] | None = None,
     rows: int = 4096,
 ) -> list[Observation]:
     """Observe ``subject`` at inputs (N, *input), inside the domain, with labels (N,).
 
-    plain: the unmasked subject, None where the subject is unmasked itself. sources: gradient sources by name
-    besides autograd, each a function from inputs to logits, whose gradients are held against the function
-    too. others: further inputs (R, *input) that the subject is used with, and their classes (R,). rows: how
-    many points one forward may take. For 64 coordinates, 10 classes and no further sources it takes about
-    3,500 forwards and 520 backwards of one margin an input.
+    plain: the unmasked subject, None where the subject is unmasked itself. others: further inputs (R, *input)
+    that the subject is used with, and their classes (R,). rows: how many points one forward may take. For 64
+    coordinates and 10 classes it takes about 3,500 forwards and 520 backwards of one margin an input.
 
     Raises `DomainError` where the subject returns anything else than (N, K) logits, and torch's out-of-memory
     error; nothing else.
@@ -60,9 +57,8 @@ def observe(
         found = _first_facts(asked, plain, errors)
         usable = [i for i, one in enumerate(found) if one.facts.get("misclassified") is False]
         if usable and subject.classes > 1:
-            judged: dict[str, Source] = {"autograd": subject, **(sources or {})}
             beside = (inputs[:0], labels[:0]) if others is None else others
-            seen = Seen(asked.at(usable), judged, [found[i] for i in usable], *beside)
+            seen = Seen(asked.at(usable), [found[i] for i in usable], *beside)
             for stage in STAGES:
                 stage(seen)
         observations += [Observation(finite(one.facts), one.arrays) for one in found]

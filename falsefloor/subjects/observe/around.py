@@ -1,4 +1,4 @@
-"""Around a claim and its witness, once they are known: shells nobody aimed at, and the same answer twice.
+"""Around a claim and its witness, once they are known: shells nobody aimed at, the same answer twice.
 
 What an input answers alone, in company, in another order or later is asked at the input by
 `falsefloor.subjects.observe.repeats`; a subject may be faithful there and nowhere else.
@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import directions, fold
+from falsefloor.numerics.margins import predicted
+from falsefloor.numerics.shares import Ball, largest_share
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.repeats import ROUNDINGS, reordered
 from falsefloor.subjects.sightings import Sightings
@@ -36,6 +38,9 @@ points. Half of the box may answer in another way, and no random direction in l2
 claim: 64 coordinates leave an eighth of it along any one."""
 NUDGED = 4
 """How often a point that moved is moved by the last bit of each coordinate, up or down."""
+DRAWN, MEMORY = 1000, 1 << 25
+"""Uniform points in a claim's ball: less than 0.3 % of it answers otherwise where all have the input's class;
+and their numbers at most: a very large input gets fewer points."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,11 @@ class Moves:
 def around(
     subject: ModelSubject,
     inputs: Tensor,
+    generators: Sequence[Generator],
     *,
     radius: Tensor,
     witness: Tensor | None,
     norm: str,
-    generators: Sequence[Generator],
     rows: int,
 ) -> Moves:
     """Ask points on shells inside ``radius`` (N,) around inputs (N, *input); some of them, some far out, and
@@ -176,3 +181,34 @@ def _moved(first: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     largest = torch.maximum(one.abs().amax(1), scale)
     moved = ((one - two).abs().amax(1) / largest).nan_to_num(torch.inf, torch.inf)
     return torch.where(same, 0.0, moved)
+
+
+def share_of_ball(
+    subject: ModelSubject,
+    point: Tensor,
+    label: Tensor,
+    generator: Generator,
+    *,
+    norm: str,
+    radius: float,
+    rows: int,
+) -> dict[str, float]:
+    """How much of the ball of ``radius`` around an input (*input) with a label () answers otherwise: what
+    `held` is worth, as evidence.
+
+    Uniform points in the ball and the box, the same ones for every subject and estimator of an input up to
+    their radius. Where none of n has another class, at 95 % less than 3/n of the ball inside the domain has
+    (``share_bound``): a bound on a share, not on the nearest point. Those that have are sightings like any
+    others, and refute.
+    """
+    flat = point.detach().cpu().float().reshape(-1)
+    lo, hi = (bound.detach().cpu().float().expand(point.shape).reshape(-1) for bound in subject.bounds)
+    ball = Ball(flat, lo, hi, norm, radius)
+    points = ball.points(ball.uniform(max(1, min(DRAWN, MEMORY // max(1, ball.latent))), generator))
+    drawn, other = len(points), 0
+    if drawn:
+        logits, _ = Guarded(subject, rows=rows).first(points.to(point).reshape(drawn, *point.shape))
+        labels = label.reshape(1).expand(drawn)
+        other = int(((predicted(logits, labels) != labels) | ~logits.isfinite().all(1)).sum())
+    told = {"share_points": drawn, "share_other": other, "share_bound": largest_share(other, drawn)}
+    return {name: float(value) for name, value in told.items()}

@@ -1,23 +1,27 @@
-"""The stages of an observation: each adds facts, and what later ones need of the points that it asked."""
+"""The stages of an observation: each adds facts, and what later ones need of the points that it asked.
+
+Of the answers around an input: saturated outputs, exact ties and probabilities in the place of logits hide a
+margin; NaN, infinity and an exception are no class at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe import elsewhere
 from falsefloor.subjects.observe.agreement import scale_agreement
-from falsefloor.subjects.observe.answers import nonfinite_facts, not_finite, outputs
 from falsefloor.subjects.observe.counterexample import CANDIDATES, Sighting, join, nearest_counterexample
 from falsefloor.subjects.observe.pairs import secant_facts, secant_pairs
 from falsefloor.subjects.observe.repeats import ask_again, precision_ladder, stability
 from falsefloor.subjects.observe.site import SCALES, Site
 
-Source = Callable[[Tensor], Tensor]
+AUTOGRAD = "autograd"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,6 @@ class Seen:
     """
 
     site: Site
-    sources: Mapping[str, Source]
     found: Sequence[Observation]
     others: Tensor
     classes: Tensor
@@ -56,18 +59,18 @@ class Seen:
 
     def met(self, points: Tensor, logits: Tensor, away: Tensor) -> None:
         """Points (N, M, *input) that were asked, and their distances (N, M): only the nearest are kept."""
-        self.sightings.append(Sighting.of(self.site, points, logits, away).nearest(CANDIDATES))
-        self.broken.append(not_finite(points, logits, away))
+        self._kept(points, logits, away)
         self.logits.append(logits)
 
     def asked(self, points: Tensor) -> Tensor:
         """Logits (N, M, K) of points that only the nearest changes of class are of interest of."""
         logits = self.site.guard(points)
-        self.sightings.append(
-            Sighting.of(self.site, points, logits, self.site.away(points)).nearest(CANDIDATES)
-        )
-        self.broken.append(not_finite(points, logits, self.site.away(points)))
+        self._kept(points, logits, self.site.away(points))
         return logits
+
+    def _kept(self, points: Tensor, logits: Tensor, away: Tensor) -> None:
+        self.sightings.append(Sighting.of(self.site, points, logits, away).nearest(CANDIDATES))
+        self.broken.append(Sighting(points, ~logits.isfinite().all(2), away).nearest(1))
 
 
 def _repeats(seen: Seen) -> None:
@@ -95,18 +98,18 @@ def _gradients(seen: Seen) -> None:
     site, flipped = seen.site, seen.flipped
     # between the two widest scales where nothing changed class
     own = torch.where(flipped.isfinite(), flipped, 0.2 * site.diameter)
-    seen.tell("gradients", [{name: [] for name in seen.sources} for _ in seen.found])
+    seen.tell("gradients", [{AUTOGRAD: []} for _ in seen.found])
     for scale in SCALES:
         _gradients_within(seen, torch.full_like(flipped, scale * site.diameter))
     _gradients_within(seen, own)
 
 
 def _gradients_within(seen: Seen, radius: Tensor) -> None:
-    agreement = scale_agreement(seen.site, radius, sources=seen.sources)
+    agreement = scale_agreement(seen.site, radius, sources={AUTOGRAD: seen.site.subject})
     seen.met(agreement.points, agreement.logits, seen.site.away(agreement.points))
     for i, one in enumerate(seen.found):
-        for name, table in one.facts["gradients"].items():
-            table.append({"radius": float(radius[i]), **agreement.facts[i][name]})
+        row = {"radius": float(radius[i]), **agreement.facts[i][AUTOGRAD]}
+        one.facts["gradients"][AUTOGRAD].append(row)
 
 
 def _elsewhere(seen: Seen) -> None:
@@ -139,6 +142,37 @@ def _counterexample(seen: Seen) -> None:
             one.arrays["counterexample"] = settled.points[i].clone()
 
 
+def outputs(logits: Tensor) -> list[dict[str, object]]:
+    """Facts an input about logits (N, M, K) at M points around it.
+
+    probabilities: every row is non-negative and sums to one. saturated: the share of rows whose largest entry
+    is exactly the same number as the largest of all rows, or is tied within the row. Of log-probabilities the
+    largest is 0 where the model is certain, and the margin still moves.
+    """
+    found: list[dict[str, object]] = []
+    for rows in logits.double():
+        finite = rows[rows.isfinite().all(1)]
+        if not len(finite):
+            found.append({"low": None, "high": None, "probabilities": False, "saturated": 0.0})
+            continue
+        sums = bool(((finite.sum(1) - 1).abs() < 1e-4).all())
+        top = finite.topk(2, dim=1).values
+        # a constant function has one output everywhere and saturates nothing
+        varies = bool((finite != finite[0]).any())
+        logs = bool((finite.logsumexp(1).abs() < 1e-4).all())
+        stuck = (top[:, 0] == finite.max()) & (not logs) | (top[:, 0] == top[:, 1])
+        share = float(stuck.double().mean()) if varies and len(finite) > 1 else 0.0
+        found.append(
+            {
+                "low": float(finite.min()),
+                "high": float(finite.max()),
+                "probabilities": sums and float(finite.min()) >= 0,
+                "saturated": share if float(stuck.sum()) > 1 else 0.0,
+            }
+        )
+    return found
+
+
 def _answers(seen: Seen) -> None:
     seen.tell("outputs", outputs(torch.cat(seen.logits, 1)))
 
@@ -148,10 +182,21 @@ def _precision(seen: Seen) -> None:
 
 
 def _gaps(seen: Seen) -> None:
-    found = nonfinite_facts(seen.site, join(seen.broken), torch.cat(seen.logits, 1))
-    for i, (name, fact, point) in found.items():
-        seen.found[i].facts[name] = fact
-        seen.found[i].arrays[fact["array"]] = point
+    """The nearest point without a finite answer, asked again alone: "raises" where the subject raised there,
+    "nonfinite" where it answered; nothing where it answers properly then. share: of all that was drawn."""
+    bad = ~torch.cat(seen.logits, 1).isfinite().all(2)
+    if not bool(bad.any()):
+        return
+    nearest = join(seen.broken).nearest(1)
+    guard = Guarded(seen.site.subject, rows=seen.site.rows)
+    for i in nearest.flipped[:, 0].nonzero().flatten().tolist():
+        again, (error,) = guard.first(nearest.points[i])
+        if error is None and bool(again.isfinite().all()):
+            continue
+        fact = {"distance": float(nearest.distance[i, 0]), "share": float(bad[i].double().mean())}
+        told = {**fact, "array": "nonfinite"} | ({} if error is None else {"message": error})
+        seen.found[i].facts["nonfinite" if error is None else "raises"] = told
+        seen.found[i].arrays["nonfinite"] = nearest.points[i, 0].clone()
 
 
 def _late_repeat(seen: Seen) -> None:
