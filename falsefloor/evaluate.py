@@ -30,7 +30,6 @@ from falsefloor.models.refs import refusal
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.plugins.live import HandedOver
-from falsefloor.report.live import Progress
 from falsefloor.report.results import Results
 from falsefloor.store.run_dir import RunDir, find_run, store_root
 from falsefloor.store.writer import RunWriter
@@ -39,7 +38,7 @@ from falsefloor.study.grammar import parse_stack
 from falsefloor.study.study import SETTINGS, Study
 from falsefloor.study.units import series_of
 from falsefloor.worker.drive import Drive
-from falsefloor.worker.inprocess import InProcess
+from falsefloor.worker.inprocess import InProcess, Progress
 
 if TYPE_CHECKING:
     import numpy as np

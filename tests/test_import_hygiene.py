@@ -17,7 +17,7 @@ LIGHT = [
     "falsefloor.store.reader",
     "falsefloor.store.writer",
     "falsefloor.report.table",
-    "falsefloor.report.html",
+    "falsefloor.report.forms",
     "falsefloor.worker.supervisor",
     "falsefloor.worker.launch",
     "falsefloor.checks.judge",

@@ -87,8 +87,8 @@ def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:
     """What a run says of its models; form: as the checklist, in this form."""
     from falsefloor.jsonable import finite
     from falsefloor.report.checklist import read_checklists
+    from falsefloor.report.diagnosis import DiagnosisPage
     from falsefloor.report.diagnosis import diagnose as read
-    from falsefloor.report.diagnosis_page import DiagnosisPage
     from falsefloor.store.reader import RunReader
 
     with RunReader(run) as reader:

@@ -19,8 +19,8 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.errors import UsageError
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
+from falsefloor.report.listings import Tabular
 from falsefloor.report.standing import DOUBTED
-from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import clean, number
 from falsefloor.store.cells import is_wrong
 from falsefloor.store.reader import RunReader

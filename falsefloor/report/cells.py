@@ -47,7 +47,7 @@ def brief(record: Mapping[str, Any]) -> Brief:
     )
 
 
-def summary(series: int, briefs: Sequence[Brief], *, total: int = 0) -> Cell:
+def summary(series: int, briefs: Sequence[Brief]) -> Cell:
     """The cell of these inputs. The median is over those that are classified as labelled."""
     counts = Counter(one.word for one in briefs)
     state = next((word for word in STATES if counts[word]), None)
@@ -58,12 +58,10 @@ def summary(series: int, briefs: Sequence[Brief], *, total: int = 0) -> Cell:
     radius, capped = middle((one.radius, one.capped) for one in right if one.radius is not None)
     return Cell(
         series=series,
-        total=max(total, len(briefs)),
+        total=len(briefs),
         radius=radius,
         capped=capped,
         verdicts=dict(counts),
-        worst=gravest,
-        worst_count=kept[gravest] if gravest else 0,
         reason=_most(one.reason for one in right if one.word == gravest),
         live=None,
         correct=len(right),
@@ -154,3 +152,7 @@ class Entry:
         mark = glyphs.mark(verdict) + glyphs.mark("failed") * bool(self.failed)
         shown = glyphs.radius(cell.radius, claim=self.series.claim, capped=cell.capped)
         return Said(shown, mark, tone(verdict) if mark else "")
+
+    def shown(self, glyphs: Glyphs) -> str:
+        """The same as text: the number with its marks."""
+        return "".join(self.said(glyphs)[:2])

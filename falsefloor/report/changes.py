@@ -16,8 +16,7 @@ from rich.text import Text
 from falsefloor.jsonable import as_number
 from falsefloor.report.accuracy import LEVEL, Accuracy, InputSet, binomial, median_interval
 from falsefloor.report.cells import Entry, brief
-from falsefloor.report.listings import Listing
-from falsefloor.report.tabular import Tabular
+from falsefloor.report.listings import Listing, Tabular
 from falsefloor.report.text import Glyphs, clean, glyphs_for, number
 from falsefloor.store.cells import Cell, is_wrong
 from falsefloor.store.reader import RunReader
@@ -252,16 +251,8 @@ def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if None in radii:
         return radii[0] is not radii[1]
     spans = [list(_span(record)) for record in (one, other)]
-    reach = (
-        1e-5 * max(abs(end) for span in spans for end in span if end != float("inf"))
-        if _finite(spans)
-        else 0.0
-    )
+    reach = 1e-5 * max((abs(end) for span in spans for end in span if end != float("inf")), default=0.0)
     return spans[0][1] + reach < spans[1][0] or spans[1][1] + reach < spans[0][0]
-
-
-def _finite(spans: list[list[float]]) -> bool:
-    return any(end != float("inf") for span in spans for end in span)
 
 
 def _span(record: Mapping[str, Any]) -> Iterator[float]:

@@ -21,8 +21,7 @@ from falsefloor.checks.ceiling import LOOSE, ORDER
 from falsefloor.checks.verdicts import is_lower
 from falsefloor.evidence import Evidence
 from falsefloor.jsonable import as_number
-from falsefloor.report.listings import STATUS
-from falsefloor.report.tabular import Tabular
+from falsefloor.report.listings import STATUS, Tabular
 from falsefloor.report.text import clean, number
 from falsefloor.store.cells import is_wrong
 from falsefloor.store.reader import RunReader

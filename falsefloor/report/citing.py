@@ -1,12 +1,11 @@
-"""What a paper says of a run: the methods in a paragraph, the entries to cite, the table in LaTeX."""
+"""What a paper says of a run: the methods in a paragraph, and the entries to cite."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from falsefloor.report.comparison import Comparison
-from falsefloor.report.text import UNICODE, clean
+from falsefloor.report.text import clean
 from falsefloor.store.forms import RunInfo
 from falsefloor.store.rows import SeriesRow
 
@@ -49,12 +48,6 @@ NOTE = """@misc{goodfellow2018masking,
   url = {https://arxiv.org/abs/1804.07870}
 }"""
 _NORMS = {"l1": "ℓ1", "l2": "ℓ2", "linf": "ℓ∞"}
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≳": r"$\gtrsim$", "≥": r"$\geq$",
-    "≤": r"$\leq$", "×": r"$\times$", "✗": r"$^\times$", "⊢": r"$\vdash$", "∞": r"$\infty$", "·": r"$\cdot$",
-    "–": "--", "…": r"\ldots{}",
-}  # fmt: skip
 
 
 def methods(info: RunInfo, series: Sequence[SeriesRow]) -> str:
@@ -86,31 +79,3 @@ def bibtex(info: RunInfo) -> str:
         f"  author = {{{{The falsefloor maintainers}}}},\n  version = {{{version}}},\n  year = {{{year}}}\n}}"
     )
     return "\n\n".join([own, NOTE, *used])
-
-
-def latex(comparison: Comparison) -> str:
-    """The comparison as a table for a paper (packages booktabs and amssymb)."""
-    heads = ["masker", *comparison.columns, "verdict"]
-    heads = ["model"] * (len(comparison.models) > 1) + heads
-    heads[1:1] = ["norm"] * (len(comparison.norms) > 1)
-    numbers = len(comparison.columns)
-    lines = [
-        r"% \usepackage{booktabs,amssymb}",
-        rf"\begin{{tabular}}{{{'l' * (len(heads) - numbers - 1)}{'r' * numbers}l}}",
-        r"\toprule",
-        " & ".join(map(escaped_latex, heads)) + r" \\",
-        r"\midrule",
-    ]
-    for row in comparison.rows:
-        at = row.subject
-        cells = [at.model] * (len(comparison.models) > 1) + [at.masker]
-        cells[1:1] = [at.norm] * (len(comparison.norms) > 1)
-        cells += ["".join(e.said(UNICODE)[:2]) if e is not None else "" for e in row.entries]
-        cells.append(" ".join(part for part in (row.words.lower(), row.reason.split(" ")[0]) if part))
-        lines.append(" & ".join(map(escaped_latex, cells)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def escaped_latex(words: str) -> str:
-    """Other people's words in LaTeX: no command, and the signs that its fonts lack as mathematics."""
-    return "".join(_LATEX.get(char, char) for char in clean(words))

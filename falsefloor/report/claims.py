@@ -22,8 +22,8 @@ from typing import Any, Literal
 from falsefloor.api import NORMS
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.report.accuracy import Accuracy, InputSet, Known
+from falsefloor.report.listings import Tabular
 from falsefloor.report.radii import check_units, radius_of
-from falsefloor.report.tabular import Tabular
 from falsefloor.report.text import clean, number
 
 Word = Literal["held", "refuted", "not decided"]

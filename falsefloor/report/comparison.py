@@ -77,9 +77,19 @@ class Row:
         same, of = self.agreement or (0, 0)
         return f"the masker changes the class of {of - same}/{of} inputs" if same < of else ""
 
+    @property
+    def same_class(self) -> str:
+        """ "9/10": on how many inputs the masker leaves the class; empty where nobody looked."""
+        same, of = self.agreement or (0, 0)
+        return f"{same}/{of}" if of else ""
+
+    def numbers(self, glyphs: Glyphs) -> list[str]:
+        """The columns as text, empty where there is no estimate."""
+        return ["" if entry is None else entry.shown(glyphs) for entry in self.entries]
+
     def line(self, glyphs: Glyphs) -> str:
         """The row in one line: "digits:mlp staircase:c=255 linf clever  ≥0.3000✗  REFUTED: FF201 …"."""
-        numbers = ["".join(entry.said(glyphs)[:2]) for entry in self.entries if entry is not None]
+        numbers = [entry.shown(glyphs) for entry in self.entries if entry is not None]
         name = " ".join(clean(part) for part in self.subject[:4] if part)
         why = self.why(glyphs)
         return "  ".join([name, *numbers, f"{self.words}: {why}" if why else self.words])

@@ -55,7 +55,7 @@ class Level:
 class Figure:
     """keys: what the legend names, curves and levels as they are drawn; all of them where it is empty.
 
-    rows: how many places the side y has, 0 where it is a measure. accuses: whether its notes do.
+    rows: how many places the side y has, 0 where it is a measure.
     """
 
     title: str
@@ -66,7 +66,6 @@ class Figure:
     notes: tuple[str, ...] = ()
     keys: tuple[Curve | Level, ...] = ()
     rows: int = 0
-    accuses: bool = False
 
     @property
     def legend(self) -> tuple[Curve | Level, ...]:
@@ -138,7 +137,6 @@ def spectrum(detail: Detail) -> Figure | None:
         curves,
         levels,
         tuple(_spectrum_notes(level, codes)),
-        accuses=bool(codes),
     )
 
 
@@ -289,22 +287,14 @@ def _finite(value: object) -> float | None:
 
 def on_axes(figure: Figure, *, y: bool | None = None, x: bool | None = None) -> Figure:
     """The figure with other sides: True for a logarithm, False for none, None as it is. Named ones stay."""
-    sides = []
-    for of, log, values in (
-        (
-            figure.x,
-            x,
-            [v for c in figure.curves for v in c.x] + [n.value for n in figure.levels if n.upright],
-        ),
-        (
-            figure.y,
-            y,
-            [v for c in figure.curves for v in c.y] + [n.value for n in figure.levels if not n.upright],
-        ),
-    ):
-        make = scale.logarithmic if log else scale.linear
-        sides.append(of if log is None or log == of.log or figure.rows else make(of.name, values))
-    return replace(figure, x=sides[0], y=sides[1])
+    sides: dict[str, Any] = {}
+    for side, log, upright in (("x", x, True), ("y", y, False)):
+        of: Scale = getattr(figure, side)
+        if log is not None and log != of.log and not figure.rows:
+            values = [value for curve in figure.curves for value in getattr(curve, side)]
+            values += [level.value for level in figure.levels if level.upright is upright]
+            sides[side] = (scale.logarithmic if log else scale.linear)(of.name, values)
+    return replace(figure, **sides)
 
 
 def read_off(figure: Figure, at: int) -> str:

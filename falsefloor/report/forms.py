@@ -1,15 +1,32 @@
-"""A run as a text for programs, people or a paper: the same whoever writes it, command line or app."""
+"""A run as a text, the same whoever writes it, command line or app: for programs (json, csv), for people
+(Markdown, HTML) or for a paper. Others' words are never markup, and no cell of a spreadsheet is a formula.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from falsefloor.store.reader import RunReader
+from falsefloor.checks.verdicts import Place
+from falsefloor.jsonable import written
+from falsefloor.report import markup
+from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import Comparison, Row, label_of, legend, read_comparison
+from falsefloor.report.refutations import read_kinds, read_refutations, sentence
+from falsefloor.report.text import UNICODE, clean, outcome, share
+from falsefloor.store.reader import RunReader
+from falsefloor.study.file import study_from
 
-# Each form is imported where it is asked for: a table needs no page, and a page no citations.
+COLUMNS = (
+    "model", "masker", "norm", "name", "estimator", "gradient", "recovers", "input", "label", "predicted",
+    "claim", "radius", "capped", "low", "high", "verdict", "reason", "warnings", "status", "error", "forward",
+    "backward", "seconds", "plugin",
+)  # fmt: skip
+"""Of the CSV form, whose last one holds the parameters."""
+WIDE = 9
+"""Columns beyond which a printed page sets each row as a block."""
 
 
 def text(
@@ -17,15 +34,12 @@ def text(
 ) -> str | Iterator[str]:
     """As json, csv, md, html, tex, bib or methods. at: the radii of a set's shares; note: told beside."""
     if form == "json":
-        from falsefloor.jsonable import written
-
         return written(reader.streamed())
     if form == "csv":
-        from falsefloor.report.spreadsheet import write_csv
-
         file = io.StringIO()
         write_csv(reader.estimates(), file)
         return file.getvalue()
+    # what follows is imported where it is asked for: a table needs no page, and a page no citations
     if form in ("bib", "methods"):
         from falsefloor.report.citing import bibtex, methods
 
@@ -33,9 +47,6 @@ def text(
         return bibtex(info) if form == "bib" else methods(info, reader.series())
     if form in ("md", "tex"):
         from falsefloor.report.accuracy import sets_so_far, tabular
-        from falsefloor.report.citing import latex
-        from falsefloor.report.comparison import read_comparison
-        from falsefloor.report.markdown import markdown
         from falsefloor.report.radii import chosen_radii
 
         sets = sets_so_far(reader)
@@ -49,3 +60,138 @@ def text(
     from falsefloor.report.page import page
 
     return page(reader)
+
+
+def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """One line an estimate and input, with the parameters as one cell `key=value;…`. Numbers stay numbers."""
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow([*COLUMNS, "params"])
+    for record in records:
+        rows.writerow([safe(value) for value in _line(record)])
+
+
+def safe(value: object) -> object:
+    """A cell that no spreadsheet computes: text that begins like a formula gets an apostrophe before it."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    shown = clean(value)
+    return f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") and shown else shown
+
+
+def _line(record: Mapping[str, Any]) -> list[object]:
+    low, high = record["interval"] or (None, None)
+    special = {
+        "name": label_of(record),
+        "low": low,
+        "high": high,
+        "warnings": " ".join(w["code"] for w in record["warnings"]),
+        **record["queries"],
+        "plugin": f"{record['plugin'].get('dist', '')} {record['plugin'].get('version', '')}".strip(),
+    }
+    cells = [special[name] if name in special else record.get(name) for name in COLUMNS]
+    return [*cells, ";".join(f"{key}={value}" for key, value in record["params"].items())]
+
+
+def markdown(reader: RunReader) -> str:
+    """A run for an issue, a pull request or an appendix: head, table, refutations, command."""
+    info, comparison, escaped = reader.info(), read_comparison(reader), markup.markdown
+    lines = [
+        f"# falsefloor run {escaped(info.id)}",
+        "",
+        f"{escaped(info.status)}, {escaped(info.device)}, seed {info.seed}, {info.seconds:.0f} s,"
+        f" {share(info.units())}: {escaped(outcome(info.counts))}",
+        "",
+        *(f"**{escaped(one)}**\n" for one in comparison.said),
+        *table(comparison),
+        "",
+        *(f"{escaped(one)}\n" for one in comparison.words),
+    ]
+    found, kinds = read_refutations(reader), read_kinds(reader)
+    for one in found:
+        again = f"  \n  `{command}`" if (command := one.replay(info.id)) else ""
+        lines.append(f"- **{escaped(' · '.join(one.series.place[:4]))}** {escaped(sentence(one))}{again}")
+    if kinds:
+        heads = ("warning", "severity", "estimates", "for example")
+        rows = ((f"{k.code} {k.name}".strip(), k.severity, f"{k.count:,}", k.message) for k in kinds)
+        lines += [""] * bool(found) + markup.markdown_table(heads, rows)
+    versions = ", ".join(f"{name} {version}" for name, version in info.versions.items())
+    lines += [""] * bool(found or kinds)
+    return "\n".join(
+        [*lines, escaped(versions), "", f"    {clean(study_from(info.study).command_line())}", ""]
+    )
+
+
+def table(comparison: Comparison) -> list[str]:
+    """The comparison as a pipe table."""
+    ratios = [f"{UNICODE.times} none"] * comparison.ratios
+    rows = (
+        (
+            *(*row.subject[:3], *row.numbers(UNICODE)),
+            *[UNICODE.ratio(row.ratio)] * comparison.ratios,
+            *(row.same_class, row.words, row.why(UNICODE)),
+        )
+        for row in comparison.rows
+    )
+    heads = ("model", "masker", "norm", *comparison.columns, *ratios, "same class", "verdict", "why")
+    return markup.markdown_table(heads, rows)
+
+
+def latex(comparison: Comparison) -> str:
+    """The comparison as a table for a paper."""
+
+    def line(at: Place, numbers: Sequence[str], verdict: str) -> list[str]:
+        named = [at.model] * (len(comparison.models) > 1) + [at.masker]
+        named[1:1] = [at.norm] * (len(comparison.norms) > 1)
+        return [*named, *numbers, verdict]
+
+    heads = line(Place("model", "masker", "norm"), comparison.columns, "verdict")
+    rows = (
+        line(row.subject, row.numbers(UNICODE), f"{row.words.lower()} {row.reason.split(' ')[0]}".strip())
+        for row in comparison.rows
+    )
+    many = len(comparison.columns)
+    kinds = f"{'l' * (len(heads) - many - 1)}{'r' * many}l"
+    return "\n".join([*markup.latex_table(kinds, heads, rows), ""])
+
+
+def table_html(comparison: Comparison) -> str:
+    """The comparison as an HTML fragment: in a notebook, and at the head of a page.
+
+    The verdict stands before the numbers, which a narrow window may cut off; every cell carries its heading,
+    for pages that set a row as a block.
+    """
+    agreement = any(row.agreement for row in comparison.rows)
+    heads = ["model", "masker", "norm", "verdict", *comparison.columns]
+    heads += [f"{UNICODE.times} none"] * comparison.ratios
+    heads += ["same class"] * agreement
+    lines = [f"<p><strong>{markup.html(one)}</strong></p>" for one in comparison.said]
+    wide = " wide" if len(heads) > WIDE else ""
+    lines += [f'<table class="falsefloor{wide}" style="border-collapse:collapse">', "<thead><tr>"]
+    lines += [*map(markup.head_html, heads), "</tr></thead><tbody>"]
+    for row in comparison.rows:
+        cells = _cells(comparison, row) + [row.same_class] * agreement
+        lines.append("<tr>")
+        lines += [
+            f'<td data-head="{markup.html(head)}" style="padding:2px 10px">{inner}</td>'
+            for (inner, head) in zip(cells, heads, strict=True)
+        ]
+        lines.append("</tr>")
+    signs = f" {UNICODE.dot} ".join(legend(comparison, UNICODE))
+    return "\n".join([*lines, "</tbody></table>", f"<p><small>{markup.html(signs)}</small></p>"])
+
+
+def _cells(comparison: Comparison, row: Row) -> list[str]:
+    why = f"<br><small>{markup.html(said)}</small>" if (said := row.why(UNICODE)) else ""
+    made = [*map(markup.html, row.subject[:3]), markup.verdict_html(row.verdict, row.words) + why]
+    return [*made, *map(_number, row.entries), *[UNICODE.ratio(row.ratio)] * comparison.ratios]
+
+
+def _number(entry: Entry | None) -> str:
+    """A number with its verdict in a word below it: a colour alone says nothing in print."""
+    if entry is None:
+        return ""
+    said = entry.said(UNICODE)
+    colour, shown = markup.COLOURS.get(said.tone), markup.html(said.text + said.mark)
+    shown = f'<span style="color:{colour}">{shown}</span>' if colour else shown
+    word = "" if entry.word in ("", said.text) else f"<br><small>{markup.html(entry.word)}</small>"
+    return shown + word

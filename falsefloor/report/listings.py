@@ -1,15 +1,17 @@
-"""Lists for a terminal: runs, plugins, a plugin's parameters, what was found on this machine."""
+"""Lists and tables of words: runs, plugins, parameters, what was found on this machine; sets and claims."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
+from falsefloor.report import markup
 from falsefloor.report.text import clean, glyphs_for, tallied
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ STATUS = {
     "warning": "yellow", "bad": "bold red", "held": "green", "refuted": "bold red", "not decided": "yellow",
     "passed": "green", "not measured": "dim",
 }  # fmt: skip
+LONG = 40
+"""Letters from which on a column of a LaTeX table is set as a paragraph."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,49 @@ class Listing:
 def _before(widths: Sequence[int]) -> int:
     """Cells before the last column."""
     return sum(widths[:-1]) + 2 * (len(widths) - 1)
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """A table of words with what is said below it: the same on a terminal, in Markdown, LaTeX and HTML.
+
+    For what is neither the comparison nor a list of runs: sets, claims, the checklist.
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    styled: int | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Listing | Text]:
+        cleaned = tuple(tuple(map(clean, row)) for row in self.rows)
+        if cleaned:
+            yield Listing(self.heads, cleaned, self.styled)
+        for note in self.notes:
+            for line in wrap(clean(note), options.max_width, subsequent_indent="  "):
+                yield Text(line, style="dim")
+
+    def markdown(self) -> str:
+        told = markup.markdown_table(self.heads, self.rows)
+        return "\n".join([*told, *(f"\n{markup.markdown(note)}" for note in self.notes), ""])
+
+    def latex(self) -> str:
+        """For a column of a paper (package booktabs)."""
+        longest = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+        room = 0.9 / max(1, sum(wide > LONG for wide in longest))
+        kinds = "".join(rf"p{{{room:.2f}\linewidth}}" if wide > LONG else "l" for wide in longest)
+        lines = markup.latex_table(kinds, self.heads, self.rows)
+        return "\n".join([*lines, *(f"\n{markup.latex(note)}" for note in self.notes), ""])
+
+    def html(self) -> str:
+        head = "".join(map(markup.head_html, self.heads))
+        rows = (
+            "".join(f'<td style="padding:2px 10px">{markup.html(word)}</td>' for word in row)
+            for row in self.rows
+        )
+        body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+        notes = "".join(f"<p><small>{markup.html(note)}</small></p>" for note in self.notes)
+        return f'<table class="words"><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>{notes}'
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:

@@ -19,7 +19,8 @@ from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
 from falsefloor.report.figure import FIGURES, Figure, own
-from falsefloor.report.html import COLOURS, table_html
+from falsefloor.report.forms import table_html
+from falsefloor.report.markup import COLOURS
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url
 from falsefloor.report.radii import comparison, curves, round_radii
@@ -48,9 +49,10 @@ LARGEST = 512
 def page(reader: RunReader) -> str:
     """The whole page of a run."""
     info, listed = reader.info(), first_records(reader, most=ROWS)
-    more = sum(info.counts.values()) - sum(map(len, listed.values()))
+    records = list(chain.from_iterable(listed.values()))
+    more = sum(info.counts.values()) - len(records)
     # of a set that is not listed whole the rest is left out, not unknown
-    sets = input_sets(chain.from_iterable(listed.values()), None if more else reader.models())
+    sets = input_sets(records, None if more else reader.models())
     return _template().render(
         info=info,
         began=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.started)),
@@ -60,9 +62,8 @@ def page(reader: RunReader) -> str:
         worded=verdict_word,
         table=_markup(table_html(read_comparison(reader))),
         figures=[
-            _shown(comparison(chain.from_iterable(listed.values()), more=more)),
-            _shown(picture_of(by_input(chain.from_iterable(listed.values())))),
-            _shown(curves(sets)),
+            _shown(one)
+            for one in (comparison(records, more=more), picture_of(by_input(records)), curves(sets))
         ],
         accuracy=_markup(tabular(sets, round_radii(sets)).html()),
         units=list(_units(reader)),

@@ -198,10 +198,10 @@ def write_figures(reader: RunReader, folder: Path, *, kind: Kind, width: float =
 
 
 def _sheets(reader: RunReader, width: float) -> Iterator[tuple[str, Sheet]]:
-    listed = first_records(reader, most=COMPARED)
-    more = sum(reader.info().counts.values()) - sum(map(len, listed.values()))
-    yield "comparison", sheet([comparison(chain.from_iterable(listed.values()), more=more)], width=width)
-    if known := by_input(chain.from_iterable(listed.values())):
+    records = list(chain.from_iterable(first_records(reader, most=COMPARED).values()))
+    more = sum(reader.info().counts.values()) - len(records)
+    yield "comparison", sheet([comparison(records, more=more)], width=width)
+    if known := by_input(records):
         yield "floors", sheet([picture(known)], width=width)
     if sets := sets_so_far(reader):
         yield "accuracy", sheet([curves(sets)], width=width)

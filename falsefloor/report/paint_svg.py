@@ -7,7 +7,7 @@ from html import escape
 from itertools import groupby
 
 from falsefloor.report.figure import Curve, Figure, Level
-from falsefloor.report.html import COLOURS
+from falsefloor.report.markup import COLOURS
 from falsefloor.report.scale import BREAK
 from falsefloor.report.text import clean
 

@@ -1,27 +1,35 @@
 """Radii over all subjects: in one picture what a masker does to every estimator, and the shares of inputs
-that withstand each; and how somebody names the radii that are asked for."""
+that withstand each; a row's floors against its ceilings; and how somebody names the radii that are asked for.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from falsefloor.checks.verdicts import VERDICTS
+from falsefloor.checks.verdicts import VERDICTS, Place
 from falsefloor.errors import UsageError
 from falsefloor.jsonable import as_number
 from falsefloor.report import scale
 from falsefloor.report.accuracy import KINDS, InputSet
+from falsefloor.report.cells import Entry
+from falsefloor.report.comparison import Comparison, Row
 from falsefloor.report.figure import MARKERS, Curve, Figure
+from falsefloor.report.scale import Scale
 from falsefloor.report.text import clean, number
+from falsefloor.store.reader import RunReader
+from falsefloor.study.units import is_masked
 
 HUES = ("red", "blue", "green", "purple", "quiet")
 """Of subjects, in the table's order."""
 MARKED = 14
 """Markers along a curve, about: a marker at each step is a blot."""
 UNITS = "radius, in the input's own units"
+MOST = 2000
+"""Inputs of a cell that are drawn; a line has fewer places."""
 
 
 def comparison(records: Iterable[Mapping[str, Any]], *, more: int = 0) -> Figure:
@@ -76,7 +84,7 @@ def overlaid(sets: Sequence[Sequence[InputSet]], names: Sequence[str]) -> Figure
     return curves(named)
 
 
-def curves(sets: Sequence[InputSet], *, title: str = "Share of inputs that withstand a radius") -> Figure:
+def curves(sets: Sequence[InputSet]) -> Figure:
     """Of each subject the share that is certified, estimated, not attacked, against the radius."""
     end = _end(sets)
     drawn: list[Curve] = []
@@ -94,7 +102,7 @@ def curves(sets: Sequence[InputSet], *, title: str = "Share of inputs that withs
             drawn += [line] + [replace(keys[-1], line=False)] * bool(marker)
     left = len(sets) - len(HUES)
     return Figure(
-        title,
+        "Share of inputs that withstand a radius",
         scale.linear(UNITS, [0.0, end], zero=True),
         scale.linear("share of inputs", [0.0, 1.0], zero=True),
         tuple(drawn),
@@ -110,6 +118,79 @@ def _steps(name: str, radii: Sequence[float], total: int, end: float, hue: str) 
         xs += [radius, radius]
         ys += [ys[-1], (len(radii) - n - 1) / total if radius < end else ys[-1]]
     return Curve(name, xs, ys, hue)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One cell: (radius, verdict) of each floor, and the nearest adversarial inputs that ceilings found.
+
+    twin: it is the unmasked subject's, drawn below that of the subject that was asked for.
+    """
+
+    estimator: str
+    certified: bool
+    twin: bool
+    floors: tuple[tuple[float, str], ...]
+    ceilings: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The cells of a row's floors, each before that of the unmasked subject, along one side."""
+
+    scale: Scale
+    strips: tuple[Strip, ...]
+
+
+def read_strips(reader: RunReader, comparison: Comparison, at: Place, entry: Entry) -> Strips:
+    """Of the row at a place; the estimator of ``entry`` comes first."""
+    rows = {row.subject.subject: row for row in comparison.rows}
+    row = rows.get(at.subject)
+    bare = next(
+        (
+            one
+            for place, one in rows.items()
+            if (place.model, place.norm, place.input) == _alike(at) and _bare(one)
+        ),
+        None,
+    )
+    subjects = [of for of in ((row,) if bare is row else (row, bare)) if of is not None]
+    labels = [one.series.label for one in row.entries if one is not None and one.lower] if row else []
+    labels.sort(key=lambda label: label != entry.series.label)
+    pairs = [(label, of) for label in labels for of in subjects]
+    ceilings = {of.subject: _ceilings(reader, of) for _, of in pairs}
+    strips = []
+    for label, of in pairs:
+        one = next((e for e in of.entries if e is not None and e.series.label == label), None)
+        if one is not None:
+            floors = tuple((radius, verdict) for _, radius, verdict in _radii(reader, one, of))
+            name = label if one.series.recovers is None else f"rec.{one.series.recovers}"
+            certified = one.series.claim == "lower_bound"
+            strips.append(Strip(clean(name), certified, of is not row, floors, ceilings[of.subject]))
+    known = [value for strip in strips for value in (*(r for r, _ in strip.floors), *strip.ceilings)]
+    return Strips(scale.logarithmic("radius", known), tuple(strips))
+
+
+def _alike(at: Place) -> tuple[str, str, int]:
+    return (at.model, at.norm, at.input)
+
+
+def _bare(row: Row) -> bool:
+    return not any(is_masked(entry.series.stack) for entry in row.entries if entry is not None)
+
+
+def _radii(reader: RunReader, entry: Entry, row: Row) -> list[tuple[int, float, str]]:
+    found = reader.radii(entry.series.id, most=MOST)
+    return [one for one in found if row.subject.input in (-1, one[0]) and math.isfinite(one[1])]
+
+
+def _ceilings(reader: RunReader, row: Row) -> tuple[float, ...]:
+    nearest: dict[int, float] = {}
+    for entry in row.entries:
+        if entry is not None and not entry.lower:
+            for number, radius, _ in _radii(reader, entry, row):
+                nearest[number] = min(radius, nearest.get(number, math.inf))
+    return tuple(nearest.values())
 
 
 def radius_of(text: str) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.checks.catalogue import CATALOGUE
@@ -48,62 +46,38 @@ IN_PROCESS = "in-process"
 """The id of a run of live objects: nobody can load them again."""
 
 
-def refutations(series: Sequence[SeriesRow], findings: Iterable[Mapping[str, Any]]) -> list[Refutation]:
-    """One for every refuted cell, in the table's order. ``findings``: worst first."""
-    inputs: dict[int, set[int]] = {}
-    best: dict[int, tuple[tuple[float, int, str], Mapping[str, Any]]] = {}
-    suspect: dict[int, Counter[str]] = {}
-    for found in findings:
-        number = found["series"]
-        if found["severity"] == "suspect" and found["input"] in inputs.get(number, ()):
-            suspect.setdefault(number, Counter())[found["code"]] += 1
-        if found["severity"] != "refuted":
-            continue
-        inputs.setdefault(number, set()).add(found["input"])
-        distance = as_number((found["witness"] or {}).get("distance"))
-        rank = (float("inf") if distance is None else distance, found["input"], found["code"])
-        if number not in best or rank < best[number][0]:
-            best[number] = (rank, found)
-    return [
-        _one(one, best[one.id][1], len(inputs[one.id]), suspect.get(one.id, Counter()))
-        for one in series
-        if one.id in best
-    ]
-
-
 def read_refutations(reader: RunReader) -> list[Refutation]:
-    """`refutations` of a stored run, counted where it is stored: a million estimates take a second."""
+    """One for every refuted cell, in the table's order; counted where they are stored: a million estimates
+    take a second."""
     series = {one.id: one for one in reader.series()}
-    told = [
-        _one(series[found["series"]], found, count, Counter(dict(doubts)))
-        for found, count, doubts in reader.refuted()
-    ]
-    return [replace(one, located=_located(reader, one)) for one in told]
+    told = []
+    for found, count, doubts in reader.refuted():
+        witness, one = found["witness"] or {}, series[found["series"]]
+        told.append(
+            Refutation(
+                one,
+                count,
+                found["input"],
+                found["code"],
+                found["message"],
+                as_number(found["radius"]),
+                as_number(witness.get("distance")),
+                witness.get("predicted"),
+                tuple(code for code, _ in doubts),
+                _located(reader, one, found["input"]),
+                str(found["id"]),
+            )
+        )
+    return told
 
 
-def _located(reader: RunReader, one: Refutation) -> str:
-    place = {"model": one.series.model, "masker": one.series.masker, "norm": one.series.norm}
-    for seen in reader.observations(**place, input=one.input):
+def _located(reader: RunReader, series: SeriesRow, number: int) -> str:
+    place = {"model": series.model, "masker": series.masker, "norm": series.norm}
+    for seen in reader.observations(**place, input=number):
         found = Observed.read(seen["facts"]).located
         if found is not None and found.operation:
             return clean(found.words)
     return ""
-
-
-def _one(series: SeriesRow, found: Mapping[str, Any], count: int, suspect: Counter[str]) -> Refutation:
-    witness = found["witness"] or {}
-    return Refutation(
-        series,
-        count,
-        found["input"],
-        found["code"],
-        found["message"],
-        as_number(found["radius"]),
-        as_number(witness.get("distance")),
-        witness.get("predicted"),
-        tuple(sorted(suspect, key=lambda code: (-suspect[code], code))),
-        finding=str(found.get("id", "")),
-    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from falsefloor.errors import FalsefloorError, did_you_mean
 from falsefloor.jsonable import finite
 from falsefloor.report.comparison import document_comparison
-from falsefloor.report.html import table_html
+from falsefloor.report.forms import table_html
 from falsefloor.report.table import ComparisonTable
 from falsefloor.store.files import copy_folder, write_whole
 from falsefloor.store.reader import RunReader

@@ -177,7 +177,7 @@ def _names(places: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def picture(known: Sequence[Standing], *, title: str = "Proved, estimated, found") -> Figure:
+def picture(known: Sequence[Standing]) -> Figure:
     """All inputs on one axis, a row each: up to the square is proved, up to the circle estimated, at the
     triangle another class was found; a cross is a floor that is false."""
     shown = list(known[:MOST_ROWS])
@@ -211,7 +211,7 @@ def picture(known: Sequence[Standing], *, title: str = "Proved, estimated, found
             + f" In {empty} of {len(bounds)} no uniform point lay in the domain." * bool(empty)
         )
     return Figure(
-        title,
+        "Proved, estimated, found",
         scale.linear("distance, in the input's own units", [0.0, *reach], zero=True),
         scale.named("", [one.name for one in shown]),
         (*curves, *keys),

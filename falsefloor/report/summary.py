@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions
@@ -90,17 +90,8 @@ def _refuted(
 
 def _kinds(kinds: tuple[Kind, ...], *, width: int) -> Iterator[Text]:
     """What others' checks found, beside what ours did: one line a kind, and a message of it."""
-    if kinds:
-        yield Text("")
-    for one in kinds[:SHOWN]:
-        word, many = verdict_word(one.severity), f"{one.count:,} estimate{'s' * (one.count != 1)}"
-        head = Text.assemble(
-            (f"{word:<8}", STYLES.get(one.severity, "")), (f" {one.code} {one.name}", "bold")
-        )
-        yield from _fold(head + Text(f", {many}"), width)
-        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(one.message, width - 2))
-    if len(kinds) > SHOWN:
-        yield Text(f"and {len(kinds) - SHOWN} more kinds of warnings.")
+    told = [(k.severity, verdict_word(k.severity), f"{k.code} {k.name}", k.message, k.count) for k in kinds]
+    yield from _counted(told, "kinds of warnings", width=width)
 
 
 def _unanswered(comparison: Comparison, *, width: int) -> Iterator[Text]:
@@ -111,14 +102,21 @@ def _unanswered(comparison: Comparison, *, width: int) -> Iterator[Text]:
             word, why = "failed" if entry.failed else "skipped", clean(entry.cell.failure)
             if why and why != row.reason:
                 told[word, clean(entry.series.label), why] += entry.cell.verdicts.get(word, 0)
+    rows = [(word, word, label, why, count) for (word, label, why), count in told.items()]
+    yield from _counted(rows, "reasons", width=width)
+
+
+def _counted(told: Sequence[tuple[str, str, str, str, int]], what: str, *, width: int) -> Iterator[Text]:
+    """(state, its word, name, words, of how many estimates), a line each with its words below."""
     if told:
         yield Text("")
-    for (word, label, why), count in [*told.items()][:SHOWN]:
+    for state, word, name, words, count in told[:SHOWN]:
         many = f", {count:,} estimate{'s' * (count != 1)}"
-        yield from _fold(Text.assemble((f"{word:<8}", STYLES[word]), (f" {label}", "bold"), many), width)
-        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(why, width - 2))
+        line = Text.assemble((f"{word:<8}", STYLES.get(state, "")), (f" {name}", "bold"), many)
+        yield from _fold(line, width)
+        yield from (Text(f"  {piece}", style="dim") for piece in wrapped(words, width - 2))
     if len(told) > SHOWN:
-        yield Text(f"and {len(told) - SHOWN} more reasons.")
+        yield Text(f"and {len(told) - SHOWN} more {what}.")
 
 
 def _onwards(info: RunInfo, comparison: Comparison, refuted: tuple[Refutation, ...]) -> Iterator[Text]:

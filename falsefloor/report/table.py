@@ -139,8 +139,7 @@ def _grid(comparison: Comparison, glyphs: Glyphs, *, agreement: bool) -> tuple[l
         if comparison.ratios:
             line.append(Text(glyphs.ratio(row.ratio)))
         if agreement:
-            same, of = row.agreement or (0, 0)
-            line.append(Text(f"{same}/{of}" if of else "", style="yellow" if same < of else ""))
+            line.append(Text(row.same_class, style="yellow" if row.changed_class else ""))
         rows.append([*line, _verdict(row)])
     return [[Text(head[at], style="bold") for head in padded] for at in range(tall)], rows
 
@@ -234,7 +233,7 @@ def _verdict(row: Row) -> Text:
 def _recovered(row: Row, glyphs: Glyphs) -> list[str]:
     """The estimates made again with a repaired gradient, for layouts without columns for them."""
     return [
-        f"{clean(entry.series.label)} {''.join(entry.said(glyphs)[:2])} {clean(entry.word)}".rstrip()
+        f"{clean(entry.series.label)} {entry.shown(glyphs)} {clean(entry.word)}".rstrip()
         for entry in row.entries
         if entry is not None and entry.series.recovers is not None and entry.cell.radius is not None
     ]

@@ -31,9 +31,8 @@ class Cell:
     """What a series shows in one cell: over its inputs, or live while it runs.
 
     Of the ``judged`` inputs that came back, ``correct`` are classified as labelled: radius is the median over
-    these. worst: the worst verdict of one of these and worst_count how many have it; reason: its most
-    frequent. failure: the most frequent error of the gravest state. live: (share done, median of the moving
-    radii or None) while a unit runs.
+    these. reason: the most frequent of the worst verdict of one of these; failure: the most frequent error of
+    the gravest state. live: (share done, median of the moving radii or None) while a unit runs.
     """
 
     series: int
@@ -41,8 +40,6 @@ class Cell:
     radius: float | None
     capped: bool
     verdicts: Mapping[str, int]
-    worst: str | None
-    worst_count: int
     reason: str
     live: tuple[float, float | None] | None
     correct: int = 0
@@ -152,8 +149,6 @@ def _cell(
         radius=radius,
         capped=capped,
         verdicts=dict(counts),
-        worst=worst,
-        worst_count=right[worst] if worst else 0,
         reason=reason,
         live=live,
         correct=correct,

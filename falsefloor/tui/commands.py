@@ -91,8 +91,7 @@ def replay(run: RunDir, finding: str) -> tuple[bool, list[str]]:
 
 def diagnosis(run: RunDir, *, width: int, glyphs: Glyphs) -> list[Line]:
     """What a run says of its models' gradients, in lines of a width."""
-    from falsefloor.report.diagnosis import diagnose
-    from falsefloor.report.diagnosis_page import TITLE, DiagnosisPage
+    from falsefloor.report.diagnosis import TITLE, DiagnosisPage, diagnose
 
     tones = {looks: word for word, looks in STYLES.items()} | {TITLE: "heading", "dim": "dim"}
     lines: list[Line] = []

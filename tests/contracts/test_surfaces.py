@@ -24,13 +24,12 @@ from falsefloor.report.changes import ChangesTable, compare_runs
 from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
 from falsefloor.report.detail import read_detail, worst_details
 from falsefloor.report.figure import Figure, spectrum
-from falsefloor.report.html import table_html
-from falsefloor.report.markdown import escaped, markdown, table
+from falsefloor.report.forms import markdown, table, table_html, write_csv
+from falsefloor.report.markup import markdown as escaped
 from falsefloor.report.page import page
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.refutations import read_refutations
 from falsefloor.report.results import Results
-from falsefloor.report.spreadsheet import write_csv
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import ComparisonTable
 from falsefloor.report.text import ASCII, UNICODE

@@ -20,7 +20,7 @@ from falsefloor.errors import UsageError
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import read_detail
 from falsefloor.report.figure import own
-from falsefloor.report.markdown import markdown
+from falsefloor.report.forms import markdown
 from falsefloor.report.page import page
 from falsefloor.report.refutations import read_kinds
 from falsefloor.report.summary import Summary

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sample_run import sample
 
-from falsefloor.report.citing import bibtex, escaped_latex, latex, methods
+from falsefloor.report import markup
+from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
-from falsefloor.report.markdown import markdown
+from falsefloor.report.forms import latex, markdown
 from falsefloor.report.page import page
 from falsefloor.report.refutations import read_refutations
 from falsefloor.store.reader import RunReader
@@ -43,7 +44,7 @@ def test_the_table_is_latex_that_closes_with_every_row_as_wide_as_its_head(reade
 
 
 def test_latex_is_given_no_command_of_strangers() -> None:
-    assert escaped_latex(r"\input{x}_%") == r"\textbackslash{}input\{x\}\_\%"
+    assert markup.latex(r"\input{x}_%") == r"\textbackslash{}input\{x\}\_\%"
 
 
 def test_every_form_says_how_a_refutation_is_replayed(reader: RunReader) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from falsefloor.report.diagnosis import Diagnosis, _diagnosis
-from falsefloor.report.diagnosis_page import DiagnosisPage
+from falsefloor.report.diagnosis import Diagnosis, DiagnosisPage, _diagnosis
 
 SUBJECT = ("digits:mlp", "staircase:c=255", "linf")
 

@@ -16,9 +16,9 @@ from sample_run import STUDY, sample
 
 from falsefloor.report.changes import compare_runs
 from falsefloor.report.detail import numbers
-from falsefloor.report.markdown import escaped, markdown
+from falsefloor.report.forms import COLUMNS, markdown, safe, write_csv
+from falsefloor.report.markup import markdown as escaped
 from falsefloor.report.pictures import ascii_levels, half_blocks, picture, png
-from falsefloor.report.spreadsheet import COLUMNS, safe, write_csv
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import Array
 from falsefloor.study.study import ModelSpec

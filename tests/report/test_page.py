@@ -19,7 +19,7 @@ from sample_run import STUDY, sample
 from falsefloor.checks.verdicts import rank
 from falsefloor.report import page as page_module
 from falsefloor.report.comparison import read_comparison
-from falsefloor.report.html import table_html
+from falsefloor.report.forms import table_html
 from falsefloor.report.page import page
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import ObservationResult

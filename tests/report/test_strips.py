@@ -8,8 +8,8 @@ from stored_run import stored
 
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.figure import Curve, Figure, Level, on_axes, read_off
+from falsefloor.report.radii import read_strips
 from falsefloor.report.scale import linear, logarithmic
-from falsefloor.report.strips import read_strips
 from falsefloor.store.reader import RunReader
 
 

@@ -80,12 +80,12 @@ def test_what_failed_is_said_although_others_came_back(run: RunDir) -> None:
     failed = [EstimateResult(n, label=3, status="failed", error=said) for n, said in enumerate(errors)]
     found = cell(run, *failed, right(3, 0.2))
     assert (found.verdicts, found.radius, found.failure) == ({"failed": 3, "held": 1}, 0.2, "often")
-    assert (found.worst, found.reason, found.correct, found.judged) == ("held", "1 check", 1, 1)
+    assert (found.reason, found.correct, found.judged) == ("1 check", 1, 1)
 
 
 def test_why_nothing_came_back_is_said(run: RunDir) -> None:
     found = cell(run, EstimateResult(0, status="skipped", error="not for this norm"))
-    assert (found.failure, found.worst, found.radius) == ("not for this norm", None, None)
+    assert (found.failure, found.radius) == ("not for this norm", None)
 
 
 rows = st.lists(

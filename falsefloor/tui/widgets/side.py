@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widget import Widget
 
-from falsefloor.report.strips import Strip, Strips
+from falsefloor.report.radii import Strip, Strips
 from falsefloor.report.text import Glyphs, tone
 from falsefloor.tui import words
 from falsefloor.tui.themes import styled

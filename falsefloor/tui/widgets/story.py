@@ -12,7 +12,7 @@ from textual.widgets import Static
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.cells import Entry
-from falsefloor.report.strips import read_strips
+from falsefloor.report.radii import read_strips
 from falsefloor.report.text import Glyphs, clean, fact
 from falsefloor.tui import sentences, words
 from falsefloor.tui.snapshot import Snapshot
