@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS
 from falsefloor.jsonable import number
@@ -87,22 +88,53 @@ def tallied(db: sqlite3.Connection) -> list[TallyRow]:
     return found
 
 
-def read_cells(db: sqlite3.Connection) -> dict[int, Cell]:
-    """Every series' cell, by its id. Costs little even over a million estimates."""
-    tallies: dict[int, Counter[str]] = {}
-    for row in tallied(db):
-        tallies.setdefault(row.series, Counter())[row.verdict] = row.count
-    moving = _moving(db)
-    planned = dict(
-        db.execute(
-            "SELECT series, sum(stop - first) FROM unit WHERE series IS NOT NULL AND kind != 'observe'"
-            " GROUP BY series"
+class Cells:
+    """Every series' cell, by its id; read again where something was stored since. Costs little even over a
+    million estimates.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._told: dict[int, tuple[Any, ...]] = {}
+        self._cells: dict[int, Cell] = {}
+        self._seen = 0.0
+
+    def read(self) -> dict[int, Cell]:
+        """The cells now. Raises `StoreError`."""
+        stored = self._stored()  # first: what comes in between is then read once more
+        tallies: dict[int, Counter[str]] = {}
+        for row in tallied(self._db):
+            tallies.setdefault(row.series, Counter())[row.verdict] = row.count
+        moving = _moving(self._db)
+        planned = dict(
+            self._db.execute(
+                "SELECT series, sum(stop - first) FROM unit WHERE series IS NOT NULL AND kind != 'observe'"
+                " GROUP BY series"
+            ).fetchall()
+        )
+        told = {
+            series: (planned.get(series, 0), tallies.get(series, Counter()), moving.get(series))
+            for (series,) in self._db.execute("SELECT id FROM series ORDER BY id").fetchall()
+        }
+        changed = {series for series in told if series in stored or told[series] != self._told.get(series)}
+        # Where nothing was stored and the run has changed all the same, it may have been judged again.
+        again = changed or told.keys()
+        self._cells = {
+            series: _cell(self._db, series, *told[series]) if series in again else self._cells[series]
+            for series in told
+        }
+        self._told = told
+        return self._cells
+
+    def _stored(self) -> set[int]:
+        """The series of subjects that a unit came back for: whatever comes, its siblings are judged again."""
+        rows = self._db.execute(
+            "SELECT s.id, u.at FROM (SELECT model, masker, norm, max(finished) AS at FROM unit"
+            " WHERE finished > ? GROUP BY model, masker, norm) u JOIN series s USING (model, masker, norm)",
+            (self._seen,),
         ).fetchall()
-    )
-    return {
-        series: _cell(db, series, planned.get(series, 0), tallies.get(series, Counter()), moving.get(series))
-        for (series,) in db.execute("SELECT id FROM series ORDER BY id").fetchall()
-    }
+        self._seen = max((at for _, at in rows), default=self._seen)
+        return {series for series, _ in rows}
 
 
 def _moving(db: sqlite3.Connection) -> dict[int, tuple[float, float | None]]:
@@ -128,7 +160,8 @@ def _cell(
     counts: Counter[str],
     live: tuple[float, float | None] | None,
 ) -> Cell:
-    wrong = counts.pop(WRONG, 0)
+    wrong = counts[WRONG]
+    counts = Counter({word: count for word, count in counts.items() if word != WRONG})
     right = of_right(counts, wrong)
     worst = next((verdict for verdict in VERDICTS if right[verdict]), None)
     state = next((state for state in STATES if counts[state]), None)

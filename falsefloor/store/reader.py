@@ -14,7 +14,7 @@ from falsefloor.checks.verdicts import ORDER, SEVERITIES, rank
 from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.jsonable import as_number, finite
 from falsefloor.plugins.described import clean_info
-from falsefloor.store.cells import Cell, read_cells
+from falsefloor.store.cells import Cell, Cells
 from falsefloor.store.edge import meta
 from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.points import is_left_out, unzipped
@@ -69,6 +69,7 @@ class RunReader:
         self.run_dir = run
         self._db = connect_readonly(run.db)
         self._version = -1
+        self._cells = Cells(self._db)
 
     def __enter__(self) -> RunReader:
         return self
@@ -127,7 +128,7 @@ class RunReader:
 
     def cells(self) -> dict[int, Cell]:
         """Every series' summary, by series id. Costs little even over a million estimates."""
-        return read_cells(self._db)
+        return self._cells.read()
 
     def estimates(self, **where: Any) -> Iterator[dict[str, Any]]:
         """Records as in the JSON of a run, in the table's order, a few hundred at a time.
@@ -142,11 +143,13 @@ class RunReader:
             + " ORDER BY e.series, e.input",
             tuple(where.values()),
         )
-        series = {one.id: one for one in self.series()}
+        series: dict[int, SeriesRow] = {}
         while some := rows.fetchmany(500):
             found = [(read(EstimateRow, row), *row[-2:]) for row in some]
             warnings = self._warnings([row.id for row, _, _ in found])
             for row, unit, cell in found:
+                if row.series not in series:
+                    (series[row.series],) = select(self._db, SeriesRow, "WHERE id = ?", row.series)
                 said = warnings.get(row.id, [])
                 yield estimate_record(row, series[row.series], unit=unit, cell=cell, warnings=said)
 

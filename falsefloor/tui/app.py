@@ -5,8 +5,10 @@ What it paints first is an empty frame, of what is quick to import; all else is 
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
+from textual.events import Event, Key
 from textual.filter import ANSIToTruecolor
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -91,6 +94,7 @@ class Workbench(App[None]):
         self.glyphs = glyphs_for()
         self.per_input = False
         self.within: Place | None = None
+        self.pressed = 0.0
         self.tour_when_done = False
         self.farewell = ""
         self.draft: Draft | None = None
@@ -153,6 +157,11 @@ class Workbench(App[None]):
             self.show("first")
         self.lookout.begin(self._driver)
         self.set_timer(WARM, lambda: self.run_worker(_warm, thread=True, group="warm"))
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and not event.is_forwarded:
+            self.pressed = time.monotonic()
+        await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Behind the first frame there is no page yet that a key could open another one on."""
@@ -379,3 +388,5 @@ class Workbench(App[None]):
 def _warm() -> None:
     for name in ("tui.screens.warnings", "tui.screens.runs", "checks.catalogue", "report.detail"):
         import_module(f"falsefloor.{name}")
+    # What is imported stays: looking through it for garbage held up a key by 35 ms now and then.
+    gc.freeze()

@@ -13,6 +13,10 @@ from pathlib import Path
 from falsefloor.errors import UsageError
 from falsefloor.store.run_dir import find_run
 
+HAND_OVER = 0.0005
+"""Seconds that a thread which reads a run keeps the interpreter from a key: Python's own 5 ms are paid at
+each of the dozen turns that a key takes through the event loop."""
+
 
 def refusal(environ: Mapping[str, str], *, interactive: bool) -> str:
     """Why the app cannot run on this terminal and what to do instead, or nothing."""
@@ -33,7 +37,7 @@ def tune(environ: MutableMapping[str, str]) -> bool:
     Over SSH every frame is bytes on the line and mouse tracking takes the terminal's own selection away.
     """
     remote = over_ssh(environ)
-    environ.setdefault("TEXTUAL_FPS", "15" if remote else "30")
+    environ.setdefault("TEXTUAL_FPS", "15" if remote else "60")
     environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
     return not remote
@@ -49,6 +53,7 @@ def run_app(root: Path, run: str | None = None) -> int:
         raise UsageError(reason)
     chosen = find_run(root, run) if run is not None else None
     mouse = tune(os.environ)
+    sys.setswitchinterval(HAND_OVER)
     from falsefloor.tui.app import Workbench
 
     app = Workbench(root, chosen)

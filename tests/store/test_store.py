@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from falsefloor.api import Facts, Finding, Scalar
@@ -155,26 +155,46 @@ def test_forgetting_a_unit_takes_it_from_the_tally_too(run: RunDir, writer: RunW
         assert {k: v for k, v in reader.info().counts.items() if v} == {"held": 1, "misclassified": 1}
 
 
-@given(st.lists(st.sampled_from(["clever", "attack", "fail clever", "fail attack", "retry"]), max_size=8))
+STEPS = ("clever", "attack", "fail clever", "fail attack", "observe", "retry", "judge", "look")
+
+
+def judge_observed(facts: Facts, notes: Sequence[Finding]) -> Judgement:
+    return replace(judge(facts, notes), reason="observed" if facts.observed else "not observed")
+
+
+@example(["clever", "look", "observe", "fail attack"])
+@given(st.lists(st.sampled_from(STEPS), max_size=8))
 @settings(max_examples=25, deadline=None)
-def test_the_tally_always_equals_a_count(steps: list[str]) -> None:
+def test_tallies_equal_a_count_and_who_follows_a_run_sees_what_who_opens_it_sees(
+    steps: list[str],
+) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.db"
-        writer = RunWriter(path, judge, durable=False)
+        writer = RunWriter(path, judge_observed, durable=False)
         writer.add_model("a:b", spec={}, facts={}, fingerprint={})
         writer.add_series(SERIES)
         writer.add_units(UNITS.values())
-        numbers = ids(writer)
-        for step in steps:
+        numbers, follower = ids(writer), RunReader(RunDir(path.parent))
+        for step in (*steps, "look"):
             name = step.removeprefix("fail ")
             if step == "retry":
                 writer.requeue(["failed"])
+            elif step == "judge":
+                writer._judge = lambda facts, notes: replace(judge(facts, notes), reason="judged anew")
+                writer.judge_all()
             elif step.startswith("fail"):
                 writer.store(numbers[name], UnitResult("", "failed", "no"))
-            else:
+            elif step == "observe":
+                seen = [ObservationResult(n, None, {"misclassified": False}) for n in range(2)]
+                writer.store(numbers[name], UnitResult("", observations=seen))
+            elif step != "look":
                 writer.store(numbers[name], floor() if name == "clever" else ceiling())
+            else:
+                with RunReader(RunDir(path.parent)) as reader:
+                    assert follower.cells() == reader.cells()
+        follower.close()
         writer.close()
         db = sqlite3.connect(path)
         counted = dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from screens import shows, text, until
+from textual.events import Key
 
 from falsefloor.errors import UsageError
 from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
@@ -75,10 +77,23 @@ def test_over_ssh_there_are_fifteen_frames_no_animation_and_no_mouse() -> None:
     assert tune(environ) is False
     assert (environ["TEXTUAL_FPS"], environ["TEXTUAL_ANIMATIONS"]) == ("15", "none")
     here: dict[str, str] = {}
-    assert tune(here) is True and here["TEXTUAL_FPS"] == "30"
+    assert tune(here) is True and here["TEXTUAL_FPS"] == "60"
     asked = {"TEXTUAL_FPS": "5"}
     tune(asked)
     assert asked["TEXTUAL_FPS"] == "5", "what the user sets stays"
+
+
+async def test_what_a_key_changes_is_painted_at_once_and_not_by_the_clock(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(run) as pilot:
+        app, painted = pilot.app, []
+        monkeypatch.setattr(app.screen._update_timer, "resume", lambda: None)
+        monkeypatch.setattr(app, "_display", lambda screen, update: painted.append(update))
+        app.post_message(Key("down", None))
+        for _ in range(20):
+            await asyncio.sleep(0)  # a pilot's pause would paint
+        assert painted
 
 
 async def test_over_ssh_a_look_that_sent_much_is_followed_by_a_pause(

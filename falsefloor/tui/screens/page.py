@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,9 @@ CHARACTERS = {
 }
 """What a key types, where its name says something else."""
 
+SOON = 0.05
+"""Seconds after a key within which what changes is painted at once."""
+
 
 class Bench(Protocol):
     """The app, as its pages see it."""
@@ -51,6 +55,8 @@ class Bench(Protocol):
     within: Place | None
     """the subject whose inputs are shown one by one"""
     lookout: Lookout
+    pressed: float
+    """when the last key was, by the monotonic clock"""
     can_close: bool
     tour_when_done: bool
     draft: Draft | None
@@ -112,6 +118,11 @@ class Page(Screen[None]):
         self.head()
         self.opened()
         self.watch(self.app, "snapshot", self._on_snapshot, init=True)
+
+    def on_idle(self) -> None:
+        # Textual paints by a clock, up to two frames after what it painted last.
+        if time.monotonic() - self.bench.pressed < SOON:
+            self._on_timer_update()
 
     def on_screen_resume(self) -> None:
         self._on_snapshot(self.bench.snapshot)
