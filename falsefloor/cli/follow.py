@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from falsefloor.report.comparison import Comparison
-    from falsefloor.store.forms import RunInfo
+    from falsefloor.store.standing import RunInfo
 
 POLL = 0.2
 """Seconds between looks at the run."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from falsefloor.report.text import clean
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.rows import SeriesRow
+from falsefloor.store.standing import RunInfo
 
 PAPERS = {
     "clever": """@inproceedings{weng2018clever,

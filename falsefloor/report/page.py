@@ -30,9 +30,9 @@ from falsefloor.report.standing import by_input, sentences, share, standing
 from falsefloor.report.standing import picture as picture_of
 from falsefloor.report.text import UNICODE, clean, fact, number, tallied, verdict_word
 from falsefloor.report.text import share as share_done
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
 from falsefloor.store.rows import SeriesRow
+from falsefloor.store.standing import RunInfo
 from falsefloor.study.file import study_from
 
 if TYPE_CHECKING:

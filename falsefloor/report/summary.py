@@ -24,7 +24,7 @@ from falsefloor.report.text import (
     tallied,
     verdict_word,
 )
-from falsefloor.store.forms import RunInfo
+from falsefloor.store.standing import RunInfo
 
 SHOWN = 8
 """Refutations told in sentences; the others are counted."""

@@ -7,9 +7,9 @@ import sqlite3
 from collections import defaultdict
 
 from falsefloor.checks.verdicts import LOWER, Place
-from falsefloor.store.edge import parsed
 from falsefloor.store.points import unzipped
 from falsefloor.store.rows import ArrayRow, select
+from falsefloor.store.schema import parsed
 from falsefloor.study.followups import CODES, MASKED, NEAR, Ceiling, Floor, Known, asked_by
 
 LARGEST = 1 << 20

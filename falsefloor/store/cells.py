@@ -15,9 +15,8 @@ from typing import Any
 
 from falsefloor.checks.verdicts import MISCLASSIFIED, STATES, VERDICTS
 from falsefloor.jsonable import number
-from falsefloor.store.edge import odd, parsed
 from falsefloor.store.rows import TallyRow, select
-from falsefloor.store.schema import RIGHT, version
+from falsefloor.store.schema import RIGHT, odd, parsed, version
 
 WRONG = "wrong"
 """A word of the tally beside verdicts and states: estimates that came back, of misclassified inputs."""

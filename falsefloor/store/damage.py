@@ -9,10 +9,9 @@ import sqlite3
 from contextlib import closing
 
 from falsefloor.errors import StoreError
-from falsefloor.store.edge import meta
 from falsefloor.store.rows import ROWS, Column, Row, columns
 from falsefloor.store.run_dir import RunDir
-from falsefloor.store.schema import connect_readonly, migrate, version
+from falsefloor.store.schema import connect_readonly, meta, migrate, version
 
 
 def damage(run: RunDir) -> str | None:

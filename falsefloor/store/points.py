@@ -16,9 +16,9 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from falsefloor.store.edge import meta, odd
 from falsefloor.store.records import Array, shaped
 from falsefloor.store.rows import ArrayRow, MetaRow, insert, shared
+from falsefloor.store.schema import meta, odd
 
 PACKED = "/zlib"
 """Behind the number type of an array whose bytes are packed."""

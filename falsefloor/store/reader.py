@@ -15,8 +15,6 @@ from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.jsonable import as_number, finite
 from falsefloor.plugins.described import clean_info
 from falsefloor.store.cells import Cell, Cells
-from falsefloor.store.edge import meta
-from falsefloor.store.forms import RunInfo, estimate_record, warning_record
 from falsefloor.store.points import is_left_out, unzipped
 from falsefloor.store.records import Array
 from falsefloor.store.rows import (
@@ -27,13 +25,14 @@ from falsefloor.store.rows import (
     ObservationRow,
     SeriesRow,
     each,
+    fingerprints,
     names,
     read,
     select,
 )
 from falsefloor.store.run_dir import RunDir
-from falsefloor.store.schema import connect_readonly
-from falsefloor.store.standing import standing
+from falsefloor.store.schema import connect_readonly, meta, parsed
+from falsefloor.store.standing import RunInfo, standing
 
 _INFO = tuple(field.name for field in dataclasses.fields(CodeInfo))
 
@@ -107,20 +106,16 @@ class RunReader:
             for name, told in lists.items()
             for one in (told if isinstance(told, list) else ())
             if isinstance(one, str)
-        ] + self._left_out()
-
-    def _left_out(self) -> list[str]:
-        count = self.meta().get("left_out")
-        if not isinstance(count, int) or not count:
-            return []
-        return [
+        ] + [
             f"{count:,} points were left out, to stay within the disk set for them (witnesses). What was"
             " measured there stands; the same study with --witnesses all keeps them."
+            for count in (self.meta().get("left_out"),)
+            if count
         ]
 
     def fingerprints(self) -> dict[str, Mapping[str, Any]]:
         """Model name to the digests of its weights, files, inputs and bounds."""
-        return {row.name: row.fingerprint for row in select(self._db, ModelRow)}
+        return fingerprints(self._db)
 
     def series(self) -> list[SeriesRow]:
         """All cells, in the table's order."""
@@ -135,12 +130,10 @@ class RunReader:
 
         ``where``: series=, input=, unit=, id=, model=, masker=, norm=.
         """
-        clause = " AND ".join(f"{_owner(name)}.{_column(name)} = ?" for name in where)
         rows = self._db.execute(
             f"SELECT {names(EstimateRow, 'e', of=self._db)}, u.key, u.cell FROM estimate e"
-            " JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit"
-            + (f" WHERE {clause}" if clause else "")
-            + " ORDER BY e.series, e.input",
+            f" JOIN series s ON s.id = e.series JOIN unit u ON u.id = e.unit {_where(where)}"
+            " ORDER BY e.series, e.input",
             tuple(where.values()),
         )
         series: dict[int, SeriesRow] = {}
@@ -151,7 +144,7 @@ class RunReader:
                 if row.series not in series:
                     (series[row.series],) = select(self._db, SeriesRow, "WHERE id = ?", row.series)
                 said = warnings.get(row.id, [])
-                yield estimate_record(row, series[row.series], unit=unit, cell=cell, warnings=said)
+                yield _estimate(row, series[row.series], unit=unit, cell=cell, warnings=said)
 
     def _warnings(self, estimates: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         made: dict[int, list[dict[str, Any]]] = {}
@@ -162,7 +155,7 @@ class RunReader:
         )
         for *values, seen in rows:
             row = read(FindingRow, values)
-            made.setdefault(row.estimate, []).append(warning_record(row, seen))
+            made.setdefault(row.estimate, []).append(_warning(row, seen))
         for found in made.values():
             found.sort(key=lambda w: (rank(w["severity"]), w["code"], w["id"]))
         return made
@@ -173,12 +166,10 @@ class RunReader:
         From an index alone, so that the worst of a million are found without reading the others.
         ``where``: series=.
         """
-        clause = " AND ".join(f"e.{_column(name)} = ?" for name in where)
         order = " ".join(f"WHEN '{word}' THEN {at}" for at, word in enumerate(ORDER))
         rows = self._db.execute(
-            "SELECT e.id, e.series, e.input FROM estimate e"
-            + (f" WHERE {clause}" if clause else "")
-            + f" ORDER BY CASE coalesce(e.verdict, e.status) {order} ELSE {len(ORDER)} END,"
+            f"SELECT e.id, e.series, e.input FROM estimate e {_where(where)}"
+            f" ORDER BY CASE coalesce(e.verdict, e.status) {order} ELSE {len(ORDER)} END,"
             " e.input, e.series",
             tuple(where.values()),
         )
@@ -197,10 +188,8 @@ class RunReader:
 
     def findings(self, **where: Any) -> Iterator[dict[str, Any]]:
         """Warnings with their series and input, worst first: all of the run, or of series=, code=, input=."""
-        owners = {"series": "e.series", "input": "e.input", "code": "f.code"}
-        clause = " AND ".join(f"{owners[name]} = ?" for name in where)
         order = f"ORDER BY {_GRAVITY}, f.code, e.series, e.input"
-        return self._found(f"WHERE {clause} {order}" if clause else order, *where.values())
+        return self._found(f"{_where(where)} {order}", *where.values())
 
     def finding_groups(self) -> list[dict[str, Any]]:
         """Warnings by code and series, worst first: how many, on how many inputs, the first as an example."""
@@ -272,7 +261,7 @@ class RunReader:
             given,
         )
         for *values, seen, series, input_, radius in rows:
-            told = warning_record(read(FindingRow, values), seen)
+            told = _warning(read(FindingRow, values), seen)
             yield told | {"series": series, "input": input_, "radius": radius}
 
     def refuted(self) -> Iterator[tuple[dict[str, Any], int, list[tuple[str, int]]]]:
@@ -306,12 +295,11 @@ class RunReader:
 
     def observations(self, **where: Any) -> Iterator[dict[str, Any]]:
         """As in the JSON of a run, in the table's order. ``where``: model=, masker=, norm=, input=."""
-        clause = " AND ".join(f"{_column(name)} = ?" for name in where)
         for row in each(
             self._db,
             ObservationRow,
             # Not by id: units arrive in another order where a run was interrupted or had several workers.
-            (f"WHERE {clause} " if clause else "") + "ORDER BY (SELECT min(s.id) FROM series s"
+            f"{_where(where, of='observation')} ORDER BY (SELECT min(s.id) FROM series s"
             " WHERE s.model = observation.model AND s.masker = observation.masker"
             " AND s.norm = observation.norm), input",
             *where.values(),
@@ -341,16 +329,6 @@ class RunReader:
         found = select(self._db, ArrayRow, "WHERE name = ?", name)
         array = unzipped(found[0]) if found else None
         return None if array is None or is_left_out(array) else array
-
-    def array_names(self, prefix: str) -> list[str]:
-        return [
-            row[0]
-            for row in self._all(
-                "SELECT name FROM array WHERE name >= ? AND name < ? ORDER BY name",
-                prefix,
-                prefix + "\U0010ffff",
-            )
-        ]
 
     def document(self) -> dict[str, Any]:
         """The whole run as the JSON document falsefloor.run/1."""
@@ -389,20 +367,48 @@ class RunReader:
 
 _RANKS = " ".join(f"WHEN '{severity}' THEN {rank(severity)}" for severity in SEVERITIES)
 _GRAVITY = f"CASE f.severity {_RANKS} ELSE 99 END"
-_COLUMNS = frozenset(("series", "input", "unit", "id", "model", "masker", "norm"))
+_TABLES = {
+    **dict.fromkeys(("series", "input", "unit", "id"), "e"),
+    **dict.fromkeys(("model", "masker", "norm"), "s"),
+    "code": "f",
+}
+"""Of an estimate's or a warning's column: what is planned stands in its series."""
 
 
-def _column(name: str) -> str:
-    if name not in _COLUMNS:
-        raise StoreError(f"cannot select by {name!r}")
-    return name
-
-
-def _owner(name: str) -> str:
-    """The table of an estimate's column: what is planned stands in its series."""
-    return "s" if name in ("model", "masker", "norm") else "e"
+def _where(values: Mapping[str, Any], *, of: str = "") -> str:
+    given = " AND ".join(f"{of or _TABLES[name]}.{name} = ?" for name in values)
+    return f"WHERE {given}" if given else ""
 
 
 def _without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Numbers of rows are this file's own business: they depend on the order of arrival."""
     return {key: value for key, value in record.items() if key not in keys}
+
+
+def _estimate(
+    row: EstimateRow, series: SeriesRow, *, unit: str, cell: str, warnings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """unit and cell: the key of its unit, with and without the chunk."""
+    told = {**vars(series), **vars(row)}
+    for apart in ("low", "high", "forward", "backward"):
+        del told[apart]
+    return told | {
+        "name": series.label,
+        "radius": finite(row.radius),
+        "interval": None if row.low is None else [finite(row.low), finite(row.high)],
+        "warnings": warnings,
+        "queries": {"forward": row.forward, "backward": row.backward},
+        "unit": unit,
+        "arrays": f"{cell}/{row.input}",
+    }
+
+
+def _warning(row: FindingRow, seen: str | None) -> dict[str, Any]:
+    """seen: what was measured of the witness, as stored."""
+    witness = (
+        None
+        if row.witness is None
+        else {"array": row.witness, **parsed(seen or "{}", "object", where="array.facts")}
+    )
+    told = {name: getattr(row, name) for name in ("id", "code", "severity", "message", "evidence")}
+    return told | {"witness": witness}

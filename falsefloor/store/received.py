@@ -95,15 +95,6 @@ def check_database(db: Path, *, writes: bool = False) -> None:
             raise StoreError(f"cannot open {db}: its journal names another file; no run's does.")
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a folder is a run: a directory, no link, with a regular file run.db of our application id."""
-    try:
-        with _opened(path) as folder:
-            return _ours(folder)
-    except OSError:
-        return False
-
-
 def _ours(folder: int) -> bool:
     with os.fdopen(open_regular(DB, os.O_RDONLY, folder=folder), "rb") as file:
         head = file.read(100)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from falsefloor.jsonable import revive
-from falsefloor.store.edge import parsed
 from falsefloor.store.points import unzipped
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
-from falsefloor.store.rows import ArrayRow, EstimateRow, ObservationRow, UnitRow, select, shared
+from falsefloor.store.rows import ArrayRow, EstimateRow, ObservationRow, UnitRow, fingerprints, select, shared
 from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import connect_readonly
 
@@ -22,10 +22,9 @@ class Stored:
     def close(self) -> None:
         self._db.close()
 
-    def models(self) -> dict[str, dict[str, Any]]:
+    def models(self) -> dict[str, Mapping[str, Any]]:
         """Model name to its fingerprint then."""
-        rows = self._db.execute("SELECT name, fingerprint FROM model")
-        return {name: parsed(text, "object", where="model.fingerprint") for name, text in rows}
+        return fingerprints(self._db)
 
     def fingerprint(self, key: str) -> str | None:
         """Of a unit that ended well; None where there is none."""

@@ -27,8 +27,8 @@ from typing import (
 from falsefloor.api import Claim, Norm, Severity
 from falsefloor.checks.verdicts import Place, Verdict
 from falsefloor.jsonable import finite
-from falsefloor.store.edge import odd, parsed
 from falsefloor.store.records import shaped
+from falsefloor.store.schema import odd, parsed
 
 Status = Literal["ok", "failed", "skipped", "cancelled"]
 Object = Mapping[str, Any]
@@ -334,6 +334,11 @@ def each(db: sqlite3.Connection, kind: type[R], rest: str = "", *given: Any) -> 
     """`select`, a row at a time."""
     found = db.execute(f"SELECT {names(kind, kind.table, of=db)} FROM {kind.table} {rest}", given)
     return (read(kind, values) for values in found)
+
+
+def fingerprints(db: sqlite3.Connection) -> dict[str, Mapping[str, Any]]:
+    """Model name to its fingerprint, for the models loaded so far."""
+    return {row.name: row.fingerprint for row in select(db, ModelRow)}
 
 
 def shared(kind: type[S], value: object, **more: Any) -> S:

@@ -5,16 +5,60 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from falsefloor.store.cells import WRONG, of_right, tallied
-from falsefloor.store.edge import meta
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.run_dir import RunDir, is_network
+from falsefloor.store.schema import meta
 
 ENDED = frozenset(("done", "cancelled", "failed", "lost"))
 YOUNG = 10.0
 """Seconds that a worker may take to its lock, where only the clock can tell whether it is being started."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The head of a run. status is the truth now: a run whose worker is gone reads `lost`."""
+
+    id: str
+    status: str
+    seed: int
+    device: str
+    started: float
+    seconds: float
+    versions: Mapping[str, str]
+    study: Mapping[str, Any]
+    tag: str
+    error: str | None
+    counts: Mapping[str, int]
+    """verdict to number of estimates, and misclassified, failed, skipped, cancelled where there are any"""
+    units_done: int
+    """computed, or seen not to be wanted"""
+    units_failed: int
+    units_cancelled: int
+    units_total: int
+    """with every follow-up that can be foreseen"""
+    forward: int
+    backward: int
+    left: float | None = None
+    """seconds until the run ends, by its forecast and by what it took so far; None where it is not known"""
+
+    @property
+    def units_ended(self) -> int:
+        """Of which nothing more will come."""
+        return self.units_done + self.units_failed + self.units_cancelled
+
+    def units(self) -> dict[str, int]:
+        """As in the JSON of a run. planned: queued, running or foreseen."""
+        return {
+            "done": self.units_done,
+            "total": self.units_total,
+            "failed": self.units_failed,
+            "cancelled": self.units_cancelled,
+            "planned": self.units_total - self.units_ended,
+        }
 
 
 def standing(db: sqlite3.Connection, run: RunDir) -> RunInfo:
@@ -29,11 +73,11 @@ def standing(db: sqlite3.Connection, run: RunDir) -> RunInfo:
     wrong = counts.pop(WRONG, 0)
     counts = of_right(counts, wrong)
     counts["misclassified"] = wrong
-    done, failed, cancelled, total, forward, backward, busy = _one(
+    done, failed, cancelled, total, forward, backward = _one(
         db,
         "SELECT count(*) FILTER (WHERE status IN ('ok', 'skipped')),"
         " count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'cancelled'),"
-        " count(*), coalesce(sum(forward), 0), coalesce(sum(backward), 0), coalesce(sum(seconds), 0)"
+        " count(*), coalesce(sum(forward), 0), coalesce(sum(backward), 0)"
         " FROM unit",
     )
     started = float(told.get("started", told.get("created", 0.0)))
@@ -60,7 +104,6 @@ def standing(db: sqlite3.Connection, run: RunDir) -> RunInfo:
         units_total=total,
         forward=forward,
         backward=backward,
-        busy_seconds=busy,
         left=_left(db, told.get("forecast"), worked) if status in ("running", "paused") else None,
     )
 

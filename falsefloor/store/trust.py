@@ -22,10 +22,10 @@ import platformdirs
 
 from falsefloor.errors import UsageError
 from falsefloor.jsonable import finite
-from falsefloor.store.edge import parsed
 from falsefloor.store.reader import RunReader
 from falsefloor.store.received import read_regular
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.schema import parsed
 
 SEALED = ("study", "cwd", "on", "reuse")
 DATA_ONLY = ("digits", "export", "images", "live", "npz")

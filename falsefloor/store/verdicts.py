@@ -1,7 +1,9 @@
-"""Verdicts follow facts: judges stored estimates again whenever anything beside them was stored."""
+"""Verdicts follow facts: what units learn is told beside what was observed, and stored estimates are judged
+again whenever anything beside them was stored."""
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from array import array
@@ -13,9 +15,11 @@ from falsefloor.api import Facts, Finding, Record
 from falsefloor.checks.catalogue import CATALOGUE
 from falsefloor.checks.judge import Judgement
 from falsefloor.checks.verdicts import Place
-from falsefloor.jsonable import revive
-from falsefloor.store.edge import parsed
+from falsefloor.jsonable import as_number, finite, revive
+from falsefloor.observed import MET
+from falsefloor.store.records import ObservationResult
 from falsefloor.store.rows import EstimateRow, FindingRow, TallyRow, insert, names, read, shared
+from falsefloor.store.schema import parsed
 from falsefloor.study.units import digest
 
 Judge = Callable[[Facts, Sequence[Finding]], Judgement]
@@ -61,6 +65,58 @@ def cells_at(db: sqlite3.Connection, place: Place) -> list[str]:
     return [
         _Stored(read(EstimateRow, row), *row[-4:]).cell for row in db.execute(_ESTIMATES, place._asdict())
     ]
+
+
+def add_facts(db: sqlite3.Connection, at: Place, cell: str, seen: ObservationResult) -> bool:
+    """What a follow-up learnt (a repair's agreement, a trap, more samples), beside what was seen; whether
+    anything was seen there."""
+    if (known := _facts(db, at)) is None:
+        return False
+    for part, more in seen.facts.items():
+        known[part] = {**known.get(part, {}), **more}
+    # what was met is told with its array, if it is the nearest
+    roles = seen.arrays.keys() - MET.values()
+    names = {role: f"{cell}/{seen.input}/{role}" for role in sorted(roles)}
+    _tell(db, at, {**known, "arrays": {**known.get("arrays", {}), **names}})
+    return True
+
+
+def tell_met(db: sqlite3.Connection, at: Place, cells: Iterable[str]) -> None:
+    """What units of these cells met becomes a fact of the observation there, where it is nearer than what is
+    known; nothing where there is no observation yet.
+
+    Units end in any order, and an estimate may be stored before the observation it is judged by. So points
+    stay the arrays of the unit that met them, and whichever comes later brings the two together.
+    """
+    if (known := _facts(db, at)) is None:
+        return
+    told, names = dict(known.get("met", {})), dict(known.get("arrays", {}))
+    for cell in cells:
+        for what, role in MET.items():
+            name = f"{cell}/{at.input}/{role}"
+            stored = db.execute("SELECT facts FROM array WHERE name = ?", (name,)).fetchone()
+            if stored is not None:
+                point = json.loads(stored[0])
+                if what not in told or _order(point, name) < _order(told[what], names.get(role, "")):
+                    told[what], names[role] = {**point, "array": role}, name
+    if told != known.get("met", {}):
+        _tell(db, at, {**known, "met": told, "arrays": names})
+
+
+def _order(point: Mapping[str, Any], name: str) -> tuple[float, str]:
+    """The nearer first; of equals the same one, whichever came first."""
+    distance = as_number(point.get("distance"))
+    return math.inf if distance is None else distance, name
+
+
+def _facts(db: sqlite3.Connection, at: Place) -> dict[str, Any] | None:
+    row = db.execute(f"SELECT facts FROM observation WHERE {THERE}", at._asdict()).fetchone()
+    return None if row is None else parsed(row[0], "object", where="observation.facts")
+
+
+def _tell(db: sqlite3.Connection, at: Place, facts: Mapping[str, Any]) -> None:
+    told = {"facts": json.dumps(finite(facts)), **at._asdict()}
+    db.execute(f"UPDATE observation SET facts = :facts WHERE {THERE}", told)
 
 
 def _with_queries(observed: dict[str, Any], row: EstimateRow) -> dict[str, Any]:

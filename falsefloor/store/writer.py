@@ -14,15 +14,12 @@ from typing import Any
 
 from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import finite
-from falsefloor.observed import MET
-from falsefloor.store import met
 from falsefloor.store.asked import known
 from falsefloor.store.cells import WRONG, is_wrong
-from falsefloor.store.edge import meta, parsed
 from falsefloor.store.files import said_plainly
 from falsefloor.store.points import Budget, held, zipped
 from falsefloor.store.received import check_database, make_file
-from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
+from falsefloor.store.records import Array, EstimateResult, UnitResult
 from falsefloor.store.rows import (
     ArrayRow,
     EstimateRow,
@@ -33,13 +30,14 @@ from falsefloor.store.rows import (
     ProgressRow,
     SeriesRow,
     UnitRow,
+    fingerprints,
     insert,
     select,
     shared,
 )
 from falsefloor.store.run_dir import is_network, private_or_shared
-from falsefloor.store.schema import check_foreign, migrate
-from falsefloor.store.verdicts import THERE, Judge, cells_at, rejudge, tally
+from falsefloor.store.schema import check_foreign, meta, migrate, parsed
+from falsefloor.store.verdicts import Judge, add_facts, cells_at, rejudge, tally, tell_met
 from falsefloor.study.followups import Known
 from falsefloor.study.units import Series, Unit, stack_json
 
@@ -111,10 +109,9 @@ class RunWriter:
         with self._transaction() as db:
             insert(db, ModelRow(name, spec, facts, fingerprint), replace=True)
 
-    def fingerprints(self) -> dict[str, dict[str, Any]]:
+    def fingerprints(self) -> dict[str, Mapping[str, Any]]:
         """Model name to its fingerprint, for the models loaded so far."""
-        rows = self._db.execute("SELECT name, fingerprint FROM model")
-        return {name: parsed(text, "object", where="model.fingerprint") for name, text in rows}
+        return fingerprints(self._db)
 
     def fingerprinted(self) -> list[tuple[str, dict[str, Any], str]]:
         """(model, spec, fingerprint) of stored units, one for each cell and fingerprint."""
@@ -277,7 +274,8 @@ class RunWriter:
                 self._estimate(db, unit, cell, series, missing)
         for seen in result.observations:
             if kind != "observe":
-                self._add_facts(db, at._replace(input=seen.input), unit, cell, seen)
+                if add_facts(db, at._replace(input=seen.input), cell, seen):
+                    self._arrays(db, unit, cell, seen.input, seen.arrays)
                 continue
             names = {role: f"{cell}/{seen.input}/{role}" for role in seen.arrays}
             facts = {**seen.facts, "arrays": names}
@@ -294,43 +292,17 @@ class RunWriter:
             insert(db, row, replace=True)
             self._arrays(db, unit, cell, seen.input, seen.arrays)
         db.execute(
-            "UPDATE unit SET status = ?, error = ?, fingerprint = ?, forward = ?, backward = ?,"
-            " seconds = ?, finished = ? WHERE id = ?",
-            (
-                result.status,
-                result.error,
-                result.fingerprint,
-                result.forward,
-                result.backward,
-                result.seconds,
-                time.time(),
-                unit,
-            ),
+            "UPDATE unit SET status = :status, error = :error, fingerprint = :fingerprint,"
+            " forward = :forward, backward = :backward, seconds = :seconds, finished = :finished"
+            " WHERE id = :unit",
+            {**vars(result), "finished": time.time(), "unit": unit},
         )
         db.execute("DELETE FROM progress WHERE unit = ?", (unit,))
         touched = {e.input for e in result.estimates} | {o.input for o in result.observations}
         for input_ in touched:
             there = at._replace(input=input_)
-            met.tell(db, there, [cell, *cells_at(db, there)] if kind == "observe" else [cell])
+            tell_met(db, there, [cell, *cells_at(db, there)] if kind == "observe" else [cell])
         return [at._replace(input=input_) for input_ in sorted(touched)]
-
-    def _add_facts(
-        self, db: sqlite3.Connection, at: Place, unit: int, cell: str, seen: ObservationResult
-    ) -> None:
-        """What a follow-up learnt (a repair's agreement, a trap, more samples), beside what was seen."""
-        row = db.execute(f"SELECT facts FROM observation WHERE {THERE}", at._asdict()).fetchone()
-        if row is None:
-            return
-        known = parsed(row[0], "object", where="observation.facts")
-        for part, more in seen.facts.items():
-            known[part] = {**known.get(part, {}), **more}
-        # what was met is told with its array, if it is the nearest
-        roles = seen.arrays.keys() - MET.values()
-        names = {role: f"{cell}/{seen.input}/{role}" for role in sorted(roles)}
-        known["arrays"] = {**known.get("arrays", {}), **names}
-        facts = {"facts": json.dumps(finite(known)), **at._asdict()}
-        db.execute(f"UPDATE observation SET facts = :facts WHERE {THERE}", facts)
-        self._arrays(db, unit, cell, seen.input, seen.arrays)
 
     def _estimate(self, db: sqlite3.Connection, unit: int, cell: str, series: int, e: EstimateResult) -> None:
         low, high = e.interval or (None, None)

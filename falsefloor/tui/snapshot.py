@@ -18,11 +18,10 @@ from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.cells import brief
 from falsefloor.report.comparison import Comparison, compare
 from falsefloor.store.cells import Cell
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import UNREADABLE, RunReader, reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.store.standing import ENDED
+from falsefloor.store.standing import ENDED, RunInfo
 
 SUBJECT = ("model", "masker", "norm")
 SLOW_INPUTS = 20_000

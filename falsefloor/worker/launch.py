@@ -15,7 +15,6 @@ from falsefloor.errors import StoreError, UsageError, WorkerError, did_you_mean
 from falsefloor.models.refs import kind_of_file, look, meant
 from falsefloor.plugins import Catalogue, catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
 from falsefloor.store.received import delete, make_file, open_regular, take_orders
 from falsefloor.store.run_dir import (
@@ -28,7 +27,7 @@ from falsefloor.store.run_dir import (
     starting,
     take_lock,
 )
-from falsefloor.store.standing import ENDED
+from falsefloor.store.standing import ENDED, RunInfo
 from falsefloor.store.trust import check_trust, seal
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from, write_study

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -45,8 +47,9 @@ def filled(run: RunDir, *, limit: int | None) -> RunWriter:
 
 
 def kept(run: RunDir) -> list[str]:
-    with RunReader(run) as reader:
-        return sorted(name.split("/", 1)[1] for name in reader.array_names("") if reader.array(name))
+    with RunReader(run) as reader, closing(sqlite3.connect(run.db)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM array")]
+        return sorted(name.split("/", 1)[1] for name in names if reader.array(name))
 
 
 def row(array: Array) -> ArrayRow:

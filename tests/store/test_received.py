@@ -12,7 +12,7 @@ from recorded_runs import restored
 from falsefloor.errors import StoreError
 from falsefloor.store.files import copy_folder
 from falsefloor.store.reader import RunReader
-from falsefloor.store.received import contents, delete, give_order, is_ours, open_regular, take_orders
+from falsefloor.store.received import contents, delete, give_order, open_regular, take_orders
 from falsefloor.store.run_dir import RunDir, find_run, list_dirs, take_lock
 from falsefloor.store.schema import VERSION
 from falsefloor.store.writer import RunWriter
@@ -148,7 +148,7 @@ def test_a_folder_with_a_study_is_no_run(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "study.toml").write_text('models = ["digits:mlp"]')
-    assert list_dirs(tmp_path) == [] and not is_ours(folder)
+    assert list_dirs(tmp_path) == []
     for made in (b"", b"SQLite format 3\0" + bytes(200)):
         (folder / "run.db").write_bytes(made)
         with pytest.raises(StoreError, match="not one of falsefloor's"):
@@ -171,6 +171,7 @@ def test_a_database_of_another_program_is_no_run(run: RunDir) -> None:
     data = bytearray(run.db.read_bytes())
     data[68:72] = b"else"
     run.db.write_bytes(data)
-    assert not is_ours(run.path)
+    with pytest.raises(StoreError, match="not one of falsefloor's"):
+        contents(run.path)
     with pytest.raises(StoreError, match="another program"):
         RunReader(run)

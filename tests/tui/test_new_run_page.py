@@ -340,7 +340,7 @@ def test_the_cost_is_unknown_without_an_earlier_run_and_timed_with_one(store: Pa
     assert expect(FIRST, SERIES, store / "empty").seconds is None
     cost = expect(FIRST, SERIES, store)
     with RunReader(run) as reader:
-        spent = reader.info().busy_seconds
+        spent = sum(unit["seconds"] for unit in reader.units())
     # Spent on 3 inputs behind three maskers; now it is ten inputs behind two.
     assert cost.seconds == pytest.approx(spent / 3 / 3 * 10 * 2)
     assert (cost.cells, cost.units, cost.estimates, cost.known, cost.source) == (6, 8, 60, 6, "7f3a0000")

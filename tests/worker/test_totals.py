@@ -14,10 +14,10 @@ from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.damage import damage
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.standing import RunInfo
 from falsefloor.store.writer import RunWriter
 from falsefloor.study.file import study_from
 from falsefloor.study.followups import asked_by

@@ -11,8 +11,8 @@ from textual.binding import BindingType
 
 from falsefloor.errors import StoreError, UsageError
 from falsefloor.report.text import Glyphs, clean, outcome, roughly, share, size
-from falsefloor.store.forms import RunInfo
 from falsefloor.store.run_dir import RunDir, list_dirs
+from falsefloor.store.standing import RunInfo
 from falsefloor.study.file import study_from
 from falsefloor.study.study import Study
 from falsefloor.tui import commands, words
