@@ -29,7 +29,7 @@ from falsefloor.errors import UsageError
 from falsefloor.models.refs import refusal
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.plugins.live import HandedOver
+from falsefloor.plugins.loading import HandedOver
 from falsefloor.report.results import Results
 from falsefloor.store.run_dir import RunDir, find_run, store_root
 from falsefloor.store.writer import RunWriter

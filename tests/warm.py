@@ -31,7 +31,7 @@ READY = (
     "falsefloor.engine.unit",
     "falsefloor.worker.supervisor",
     "falsefloor.worker.kept",
-    "falsefloor.plugins.inside",
+    "falsefloor.plugins.process",
 )
 """What is imported once, for all."""
 FREE = 512

@@ -16,8 +16,6 @@ from falsefloor.cli import (
     explain,
     export,
     plugins,
-    replay,
-    reproduce,
     run,
     runs,
     show,
@@ -51,12 +49,12 @@ app.command("cancel", rich_help_panel=RUNS)(runs.cancel)
 app.command("pause", rich_help_panel=RUNS)(runs.pause)
 app.command("resume", rich_help_panel=RUNS)(runs.resume)
 app.command("judge", rich_help_panel=RUNS)(runs.judge)
-app.command("replay", rich_help_panel=RUNS)(replay.replay)
+app.command("replay", rich_help_panel=RUNS)(runs.replay)
 app.command("compare", rich_help_panel=RUNS)(export.compare)
 app.command("export", rich_help_panel=RUNS)(export.export)
 app.command("diagnose", rich_help_panel=HELP)(diagnose.diagnose)
 app.command("claim", rich_help_panel=HELP)(claim.claim)
-app.command("reproduce", rich_help_panel=START)(reproduce.reproduce)
+app.command("reproduce", rich_help_panel=START)(run.reproduce)
 app.command("explain", rich_help_panel=HELP)(explain.explain)
 app.command("inputs", rich_help_panel=HELP)(explain.inputs)
 app.add_typer(plugins.listing, name="plugins", rich_help_panel=HELP)

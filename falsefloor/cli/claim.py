@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.ending import GATE, OUTRANKED, Ending, ending, leave, refuse_unplanned
-from falsefloor.cli.settings import with_settings
+from falsefloor.cli.ending import GATE, OUTRANKED, Ending, ending, leave
+from falsefloor.cli.studies import build_study, compute, with_settings
 from falsefloor.cli.terminal import AsJson, say, show, show_document, stored
 
 if TYPE_CHECKING:
@@ -86,9 +86,6 @@ def _run(
 
     Raises `UsageError` where a stored run is given what only a new one could take.
     """
-    from falsefloor.cli.follow import follow
-    from falsefloor.cli.studies import begin, build_study
-
     found = stored(ctx, subject, {**settings, "masker": maskers, "estimator": estimators})
     if found is not None:
         return found, None
@@ -102,10 +99,7 @@ def _run(
         **{"tag": "claim", "recover": "off"}
         | {name: value for name, value in settings.items() if value is not None},
     )
-    run = begin(ctx, study)
-    interrupted = follow(run, owner=True, named=False)
-    refuse_unplanned(run)
-    return run, interrupted
+    return compute(ctx, study)
 
 
 def _judged(

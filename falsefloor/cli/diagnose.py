@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned
-from falsefloor.cli.settings import NormNames, with_settings
+from falsefloor.cli.ending import ending, leave
+from falsefloor.cli.studies import NormNames, build_study, compute, with_settings
 from falsefloor.cli.terminal import AsJson, say, show, show_document, show_text, stored
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def diagnose(
 
     falsefloor diagnose digits:mlp --inputs digits:0-4 --masker staircase:c=255
     """
-    from falsefloor.cli.studies import begin, build_study
     from falsefloor.report.checklist import MORE
 
     form = format_ if checklist else None
@@ -69,18 +68,9 @@ def diagnose(
         tag="diagnose",
         **settings,
     )
-    run = begin(ctx, study)
-    leave(conclude(run, form, as_json=as_json))
-
-
-def conclude(run: RunDir, form: Format | None, *, as_json: bool) -> Ending:
-    """Follow a run to its end, print what it says of its models, and return how the command ends."""
-    from falsefloor.cli.follow import follow
-
-    interrupted = follow(run, owner=True, named=False)
-    refuse_unplanned(run)
+    run, interrupted = compute(ctx, study)
     _tell(run, form, as_json=as_json)
-    return ending(run, interrupted=interrupted)
+    leave(ending(run, interrupted=interrupted))
 
 
 def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:

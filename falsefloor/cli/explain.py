@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.settings import with_settings
+from falsefloor.cli.studies import with_settings
 from falsefloor.cli.terminal import AsJson, console, show, show_document, show_text
 from falsefloor.errors import UsageError, did_you_mean
 

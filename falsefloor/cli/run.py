@@ -1,4 +1,4 @@
-"""`run`, `demo` and `tui`: what starts something."""
+"""`run`, `demo`, `tui` and `reproduce`: what starts something."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from falsefloor.cli.ending import Ending, ending, leave, refuse_unplanned, wait_planned
-from falsefloor.cli.settings import BEHAVIOUR, NormNames, with_settings
+from falsefloor.cli.studies import BEHAVIOUR, NormNames, begin, build_study, with_settings
 from falsefloor.cli.terminal import AsJson, complete_run, find, interactive, say, show_document, show_text
+from falsefloor.errors import UsageError
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
 
 OUTPUT = "What comes out"
+FIGURES = Path("falsefloor-figures")
 
 
 class FailOn(enum.StrEnum):
@@ -88,8 +90,6 @@ def run(
 
     falsefloor run --model digits:mlp --masker staircase:c=255 --inputs digits:0-9
     """
-    from falsefloor.cli.studies import begin, build_study
-
     built = build_study(
         study,
         models=model or (),
@@ -121,7 +121,6 @@ def demo(
 
     Opens the app on that run; prints the table where there is no terminal. Takes about a minute.
     """
-    from falsefloor.cli.studies import begin
     from falsefloor.study.demo import STORY, demo_study
 
     started = begin(ctx, demo_study(seed=seed))
@@ -143,6 +142,42 @@ def tui(
 ) -> None:
     """Open the app: compare, look into every number, start studies. Quitting it stops no run."""
     leave(_app(ctx, run))
+
+
+def reproduce(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go; made if missing.")
+    ] = FIGURES,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the note's figures again: data as CSV, pictures as SVG and PNG.
+
+    CLEVER against exact distances, without and behind a staircase; the
+    staircase and its ramp (Figure 1); the two regimes of a ramp against N·D·δ
+    with a prediction; the sigmoid's underflow; what casts do to a model's
+    slopes; noisy and misdirected gradients. Prints the files it wrote.
+    Pictures need matplotlib: pip install "falsefloor[report]".
+    """
+    from falsefloor.plugins.process import ask
+    from falsefloor.report.figures import draw
+    from falsefloor.report.paint_plot import drawable
+
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; name a directory for the figures: --out DIR")
+    pictures = drawable()
+    written: list[Path] = []
+    for answer in ask("falsefloor.engine.reproduce", {"folder": str(out)}, doing="measuring the figures"):
+        table = Path(answer["table"])
+        written += [table, *(draw(table) if pictures else [])]
+        say(f"{table.stem} done")
+    if not pictures:
+        say('no pictures: matplotlib is not installed; pip install "falsefloor[report]"')
+    if as_json:
+        files = [str(path) for path in written]
+        show_document({"schema": "falsefloor.figures/1", "directory": str(out), "files": files})
+    else:
+        for path in written:
+            show_text(str(path))
 
 
 def conclude(run: RunDir, *, as_json: bool, fail_on: str | None = None, fresh: bool = False) -> Ending:

@@ -1,4 +1,4 @@
-"""`runs`, `cancel`, `pause`, `resume`: the list of runs, and what can be asked of one."""
+"""`runs`, `cancel`, `pause`, `resume`, `judge`, `replay`: the list of runs, and what can be asked of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from falsefloor.cli.terminal import AsJson, RunName, Trust, find, in_store, say, show, show_document
+from falsefloor.cli.terminal import (
+    AsJson,
+    RunName,
+    Trust,
+    find,
+    in_store,
+    say,
+    show,
+    show_document,
+    show_text,
+)
 from falsefloor.errors import FalsefloorError, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -147,6 +157,38 @@ def judge(ctx: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     changes = [f"{v} {before.get(v, 0)} > {after.get(v, 0)}" for v in sorted({*before, *after})]
     say("no verdict changed" if before == after else f"verdicts: {', '.join(changes)}")
     print_run(found, as_json=as_json)
+
+
+def replay(
+    ctx: typer.Context,
+    run: RunName,
+    finding: Annotated[
+        str, typer.Argument(metavar="FINDING", help="The beginning of a warning's id, or its code: FF201.")
+    ],
+    trust: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a warning's witness again, from the model and the run directory, and print what it shows.
+
+    Exit code 1 where it does not replay. The model is loaded in a process of its own; of a run that this
+    account did not start no code is run without --trust.
+    """
+    from falsefloor.plugins.process import ask
+    from falsefloor.report.refutations import replayed
+    from falsefloor.report.text import clean
+    from falsefloor.store.trust import check_trust
+
+    found = find(ctx, run)
+    if not trust:
+        check_trust(found, f"falsefloor replay {found.id} {finding}")
+    request = {"run": str(found.path.resolve()), "finding": finding}
+    (answer,) = ask("falsefloor.engine.replay", request, doing=f"replaying {finding}")
+    if as_json:
+        show_document({"schema": "falsefloor.replay/1", "run": found.id, **answer})
+    else:
+        show_text("\n".join(map(clean, replayed(answer))))
+    if not answer["replays"]:
+        raise typer.Exit(1)
 
 
 def _counts(run: RunDir) -> dict[str, int]:

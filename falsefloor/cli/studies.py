@@ -1,22 +1,78 @@
-"""From a study file and flags to one study: each flag replaces what the file says under the same key."""
+"""A study from a command line: a flag for each setting, with the option's own help; one study from the flags
+and a file, whose keys they replace; begun, and followed to its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from falsefloor.api import NORMS
+from falsefloor.cli.ending import refuse_unplanned
 from falsefloor.cli.terminal import find, say
 from falsefloor.errors import UsageError, did_you_mean
 from falsefloor.models.refs import kind_of_file
+from falsefloor.options import Option
+from falsefloor.study.grammar import read_option, show_option
+from falsefloor.study.study import DOMAIN, SETTINGS, Study
 
 if TYPE_CHECKING:
     from falsefloor.store.run_dir import RunDir
-    from falsefloor.study.study import Study
 
 EXAMPLE = "falsefloor run --model digits:mlp --masker staircase:c=255 --inputs digits:0-9"
+Command = TypeVar("Command", bound=Callable[..., None])
+SHORT = {"inputs": ["-i"]}
+METAVARS = {"int": "N", "float": "X", "str": "TEXT", "numbers": "N,N,…"}
+BEHAVIOUR = "How it runs"
+NormNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--norm", metavar="|".join(NORMS), help="Repeatable. Default: linf.", autocompletion=lambda: [*NORMS]
+    ),
+]
+"""Checked by the study, which knows what else a norm is called."""
+PANELS = {"inputs": None, "seed": None, **{one.name: "The model's inputs and outputs" for one in DOMAIN}}
+"""Where a flag stands in the help, if not under `BEHAVIOUR`."""
+
+
+def with_settings(*only: str) -> Callable[[Command], Command]:
+    """Give a command a flag for every setting, or only those named. Its ``**settings`` get them as texts.
+
+    typer reads a function's signature, so the signature is what is made.
+    """
+
+    def decorated(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        flags = [_parameter(one) for one in (*SETTINGS, *DOMAIN) if not only or one.name in only]
+        command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in (*own, *flags)}
+        return command
+
+    return decorated
+
+
+def _parameter(one: Option) -> inspect.Parameter:
+    name = one.name.replace("_", "-")
+    is_flag = one.kinds == ("bool",)
+    words = [str(word) for word in one.words]
+    default = "" if is_flag or one.default == "" else f" Default: {show_option(one, one.default)}."
+    flags = [f"--{name}/--no-{name}"] if is_flag else [f"--{name}", *SHORT.get(name, ())]
+    option = typer.Option(
+        *flags,
+        metavar=None if is_flag else "|".join(words) or METAVARS[one.kinds[0]],
+        help=one.help + default,
+        autocompletion=(lambda: words) if words else None,
+        rich_help_panel=PANELS.get(name, BEHAVIOUR),
+    )
+    kind: Any = bool | None if is_flag else str | None
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+    )
 
 
 def build_study(
@@ -33,8 +89,6 @@ def build_study(
     Raises `StudyError` with the file's line, or `UsageError` for a flag.
     """
     from falsefloor.study.file import read_study, study_from
-    from falsefloor.study.grammar import read_option
-    from falsefloor.study.study import DOMAIN, SETTINGS
 
     data: dict[str, Any] = {}
     if file is not None:
@@ -66,6 +120,19 @@ def begin(ctx: typer.Context, study: Study, *, on: str = "local", reuse: str | N
     for line in said:
         say(f"note: {line}")
     return run
+
+
+def compute(ctx: typer.Context, study: Study) -> tuple[RunDir, bool]:
+    """Start a study and follow it to its end; whether that was interrupted.
+
+    Raises `UsageError` where nothing of it could be planned.
+    """
+    from falsefloor.cli.follow import follow
+
+    run = begin(ctx, study)
+    interrupted = follow(run, owner=True, named=False)
+    refuse_unplanned(run)
+    return run, interrupted
 
 
 def _flag(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Describing plugins without loading them here: the parent of the describing child.
+"""Describing plugins without loading them here: the describing child, `main`, and its parent.
 
 One child describes all of them, for torch alone takes a second to import. A child that dies or hangs is
 replaced by another that goes on with the rest; the plugin it was at is tried once more alone before it is
@@ -8,19 +8,23 @@ blamed, since what an earlier one left running may have been the cause.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from falsefloor.errors import PluginError
 from falsefloor.plugins.described import Described, Status
 from falsefloor.plugins.names import Plugin, trace
-from falsefloor.plugins.process import Child, GoneError, SilentError
+from falsefloor.plugins.process import Child, GoneError, SilentError, printed
 
 TIME_LIMIT = 30.0
 """Seconds a plugin may take to be imported and described: torch from a cold disk takes ten."""
 TIMEOUT = "FALSEFLOOR_PLUGIN_TIMEOUT"
+LONGEST_ROW = 200_000
+"""Bytes of JSON one plugin may say about itself; the largest of our own is 3 kB."""
 
 
 @dataclass
@@ -90,7 +94,7 @@ def _read(plugin: Plugin, data: Mapping[str, Any]) -> Described:
 
 def _run(plugins: Sequence[Plugin], *, limit: float) -> _Session:
     session = _Session()
-    child = Child("falsefloor.plugins.child")
+    child = Child("falsefloor.plugins.describe")
     try:
         request = {"plugins": [dataclasses.asdict(plugin) for plugin in plugins]}
         # start-up is not any plugin's time
@@ -119,3 +123,41 @@ def _listen(session: _Session, answers: Iterable[Mapping[str, Any]], *, count: i
     if len(session.rows) != count:
         raise GoneError
     session.ended = True
+
+
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In the child: load plugins one by one and report each.
+
+    A stranger's import may raise, call `sys.exit`, hang, crash the interpreter or print. So each plugin is
+    announced before it is loaded: whatever dies here, the parent knows at which plugin.
+    """
+    for index, data in enumerate(request["plugins"]):
+        yield {"start": index}
+        yield {"index": index, "row": _row(Plugin(**data))}
+
+
+def _row(plugin: Plugin) -> dict[str, Any]:
+    # here alone: whoever is asked to describe imports no plugin
+    from falsefloor.plugins.described import IncompatibleError, inspect_plugin
+    from falsefloor.plugins.loading import load_plugin
+
+    before = printed()
+    try:
+        row: dict[str, Any] = {"status": "healthy", **inspect_plugin(plugin.kind, load_plugin(plugin))}
+        if len(json.dumps(row, allow_nan=False)) > LONGEST_ROW:
+            raise PluginError(f"{plugin.spec} says more than {LONGEST_ROW} bytes about itself.")
+    except IncompatibleError as error:
+        row = {"status": "incompatible", "reason": str(error)}
+    except BaseException as error:
+        # Everything, KeyboardInterrupt too: this process exists to survive what it loads.
+        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        cause = error.__cause__ or error
+        # A PluginError without a cause is our own verdict: its traceback shows only our code.
+        ours = cause is error and isinstance(error, PluginError)
+        tail = "" if ours else "".join(traceback.format_exception(cause)[-12:])
+        row = {"status": "broken", "reason": reason, "traceback": tail}
+    after = printed()
+    if after > before and row["status"] == "healthy":
+        text = os.pread(1, min(after - before, 60), before).decode(errors="replace").strip()
+        row["reason"] = f"prints {after - before} bytes to stdout when it is imported: {text!r}"
+    return row

@@ -71,7 +71,7 @@ class Plugin:
 
 
 LIVE: dict[Plugin, object] = {}
-"""Handed over as objects, while this process judges with them: see `falsefloor.plugins.live`."""
+"""Handed over as objects, while this process judges with them: see `falsefloor.plugins.loading`."""
 
 
 def discover() -> tuple[Plugin, ...]:

@@ -2,23 +2,29 @@
 
 Requests go in as lines of JSON on stdin; answers come back on a pipe of their own, since a plugin may print.
 A guard watches over the child, so that ending it ends what it started, and it ends by itself when our end of
-stdin closes. What it does is the ``main(request)`` of a module of ours: `falsefloor.plugins.inside.serve`.
+stdin closes. What it does is the ``main(request)`` of a module of ours, on its own side by `serve`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import importlib
 import json
 import math
 import os
+import queue
+import resource
 import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from falsefloor.errors import FalsefloorError
@@ -30,13 +36,15 @@ sys.path[:] = json.loads(sys.argv[1])
 from falsefloor.plugins.guard import SHARE, free_memory, guarded
 most = int(SHARE * free_memory())
 guarded(socket.socket(fileno=int(sys.argv[5])), holds=[int(sys.argv[3])], memory=most, capped=False)
-from falsefloor.plugins.inside import serve
+from falsefloor.plugins.process import serve
 serve(sys.argv[2], int(sys.argv[3]), heard=sys.argv[4] == 'heard')
 """
 LIMIT = 600.0
 """Seconds that `ask` waits for an answer: a model may take long to load."""
 LONGEST_LINE = 8 * 2**20
 """Bytes of one answer where a plugin may have written it; more is no answer."""
+LARGEST_FILE = 256 * 2**20
+"""A plugin that prints in an endless loop may fill this much of the disk before it is stopped."""
 
 
 class GoneError(Exception):
@@ -204,3 +212,72 @@ def _failure(answer: Mapping[str, Any]) -> FalsefloorError:
     failure = FalsefloorError(str(answer["error"]))
     failure.exit_code = code
     return failure
+
+
+def serve(module: str, out: int, *, heard: bool) -> None:
+    """Answer each request with what the module's ``main(request)`` yields, on the pipe ``out``.
+
+    The process ends when the parent closes its end or is killed, even while a plugin hangs. What is raised is
+    an answer too, with its exit code: everything, SystemExit too, for this process exists to survive it. What
+    was not raised on purpose is told with its traceback where a user hears it.
+    """
+    requests, send = _settle_in(out, largest=None if heard else LARGEST_FILE)
+    main: Callable[[dict[str, Any]], Iterator[dict[str, Any]]] = importlib.import_module(module).main
+    for request in requests:
+        try:
+            for answer in main(request):
+                send(answer)
+            send({"end": True})
+        except BaseException as error:
+            said, code = f"{type(error).__name__}: {error}", FalsefloorError.exit_code
+            if isinstance(error, FalsefloorError):
+                said, code = str(error), error.exit_code
+            elif heard:
+                traceback.print_exc()
+            send({"error": said, "exit_code": code})
+
+
+def _settle_in(
+    out: int, *, largest: int | None
+) -> tuple[Iterator[dict[str, Any]], Callable[[dict[str, Any]], None]]:
+    """(requests, send): the parent's requests as they come, and how to answer on the pipe ``out``.
+
+    stdin is empty for plugins, no core is dumped.
+    """
+    faulthandler.enable()
+    for limit, ceiling in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, largest)):
+        if ceiling is not None:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(limit, (ceiling, ceiling))
+    os.set_inheritable(out, False)
+    watched = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def watch() -> None:
+        with os.fdopen(watched, "rb") as file:
+            for line in file:
+                lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+    def requests() -> Iterator[dict[str, Any]]:
+        while True:
+            yield json.loads(lines.get())
+
+    def send(message: dict[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(out, data) :]
+
+    return requests(), send
+
+
+def printed() -> int:
+    """Bytes written to stdout so far; it is a file of the parent's."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    return os.fstat(1).st_size

@@ -18,7 +18,7 @@ from falsefloor.api import NotApplicable
 from falsefloor.engine.identity import files_of
 from falsefloor.errors import FalsefloorError, PluginError, UsageError, did_you_mean
 from falsefloor.options import fill, read_options
-from falsefloor.plugins.contract import inspect_plugin
+from falsefloor.plugins.described import inspect_plugin
 from falsefloor.plugins.process import Child, GoneError, SilentError
 
 Outcome = Literal["passed", "failed", "expected failure", "unexpected pass", "skipped"]

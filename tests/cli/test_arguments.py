@@ -76,7 +76,7 @@ def test_the_command_of_a_study_gives_the_same_study_again(
         started.append(study)
         raise UsageError("only asked")
 
-    monkeypatch.setattr("falsefloor.cli.studies.begin", start)
+    monkeypatch.setattr("falsefloor.cli.run.begin", start)
     program, *words = asked.command()
     assert program == "falsefloor" and command(*words).err == "error: only asked\n"
     assert started == [asked]

@@ -14,7 +14,7 @@ from plugin_site import GOOD, Install
 from falsefloor.errors import PluginError, UsageError
 from falsefloor.plugins import Described, Plugin, catalogue
 from falsefloor.plugins import catalogue as package_attribute
-from falsefloor.plugins.state import locate
+from falsefloor.plugins.catalogue import locate
 
 pytestmark = pytest.mark.usefixtures("warm")
 

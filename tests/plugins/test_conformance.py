@@ -9,7 +9,7 @@ from plugin_site import Install
 
 from falsefloor.errors import PluginError, UsageError
 from falsefloor.plugins import catalogue
-from falsefloor.plugins.conformance import Checked, Trial, conformance
+from falsefloor.plugins.authoring import Checked, Trial, conformance
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -37,7 +37,7 @@ def test_a_plugin_is_found_without_being_imported(install: Install) -> None:
 def test_looking_for_plugins_imports_no_torch_numpy_scipy_or_textual() -> None:
     code = """
 import sys
-import falsefloor.plugins, falsefloor.plugins.loading, falsefloor.plugins.child, falsefloor.options
+import falsefloor.plugins, falsefloor.plugins.loading, falsefloor.plugins.describe, falsefloor.options
 falsefloor.plugins.discover()
 heavy = {"torch", "numpy", "scipy", "textual", "platformdirs"} & set(sys.modules)
 assert not heavy, heavy

@@ -10,7 +10,7 @@ import pytest
 
 from falsefloor.errors import UsageError
 from falsefloor.plugins import KINDS
-from falsefloor.plugins.scaffold import write_package
+from falsefloor.plugins.authoring import write_package
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -1,7 +1,9 @@
-"""`falsefloor plugins new`: a package that builds, passes its tests and type checks as it is written.
+"""For the authors of plugins: `falsefloor plugins new` and `falsefloor plugins check`.
 
-The templates are files beside this one, with $name for what differs; nothing is generated that an author
-would not have written by hand.
+A package is written that builds, passes its tests and type checks as it is: its templates are files beside
+this one, with $name for what differs; nothing is generated that an author would not have written by hand. A
+plugin is checked by the kit in a child, never in the process that asks: a check that hangs or crashes the
+interpreter fails with that reason, and another child goes on behind it.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from falsefloor import __version__
-from falsefloor.api import API_VERSION
-from falsefloor.errors import UsageError, did_you_mean
+from falsefloor.api import API_VERSION, Scalar
+from falsefloor.errors import FalsefloorError, PluginError, UsageError, did_you_mean
+from falsefloor.plugins.describe import TIME_LIMIT, time_limit
+from falsefloor.plugins.described import Described, printable
 from falsefloor.plugins.names import KINDS, OWN, canonical, discover
+from falsefloor.plugins.process import Child, GoneError, SilentError
 
 PREFIX = "falsefloor-"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -33,6 +40,9 @@ _USE = {
 }
 """What a study with the new plugin looks like."""
 _REF = {"model": " --ref 3", "input": " --ref 8"}
+LIMIT = 120.0
+"""Seconds one check may take; the longest of our own takes 20."""
+DIGITS = "digits:mlp"
 
 
 def write_package(name: str, kind: str, *, into: Path, author: str = "") -> tuple[Path, list[Path]]:
@@ -119,3 +129,94 @@ def _templates(kind: str, words: Mapping[str, str]) -> Iterator[tuple[str, Templ
     }
     for (room, file), target in places.items():
         yield target, Template(_room(room).joinpath(f"{file}.tmpl").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of one conformance check, as `falsefloor.testing.Result` says it."""
+
+    name: str
+    outcome: str
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome in ("passed", "skipped")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An installed plugin to be checked: its parameters, and for sources a reference that exists.
+
+    ref is what follows the scheme ("mlp" in "digits:mlp"); model is the model that inputs are for.
+    """
+
+    row: Described
+    params: Mapping[str, Scalar]
+    ref: str | None = None
+    model: str = DIGITS
+
+    def request(self, first: int) -> dict[str, Any]:
+        """What the child is asked. Raises `UsageError` where a reference is wanted and none was given."""
+        if self.row.kind in ("model", "input") and not self.ref:
+            raise UsageError(
+                f"{self.row.spec} is checked with a reference that exists: --ref, what follows"
+                f" {self.row.name + ':'!r} in a study."
+            )
+        return {
+            "kind": self.row.kind,
+            "spec": self.row.spec,
+            "params": dict(self.params),
+            "ref": self.ref,
+            "model": self.model,
+            "first": first,
+        }
+
+
+def conformance(trial: Trial, *, limit: float = LIMIT) -> Iterator[Checked]:
+    """Each check's result as it ends; ``limit`` is in seconds a check.
+
+    Raises `UsageError` for wrong parameters or a missing reference, `PluginError` where the plugin cannot be
+    made or its child does not even start.
+    """
+    names: list[str] = []
+    first = 0
+    while not names or first < len(names):
+        child = Child("falsefloor.testing.kits")
+        try:
+            answers = child.answers(trial.request(first), first=max(TIME_LIMIT, time_limit()), limit=limit)
+            names = _names(child, answers, trial)
+            for answer in answers:
+                if "start" in answer:
+                    first += 1
+                elif "outcome" in answer:
+                    message = printable(str(answer.get("message", "")), longest=1200)
+                    yield Checked(names[first - 1], str(answer["outcome"]), message)
+        except SilentError:
+            yield Checked(names[first - 1], "failed", f"did not end within {limit:g} s and was stopped")
+        except GoneError:
+            yield Checked(names[first - 1], "failed", f"{child.death()}; {_last(child.stderr)}".rstrip("; "))
+        finally:
+            child.end()
+
+
+def _names(child: Child, answers: Iterator[Mapping[str, Any]], trial: Trial) -> list[str]:
+    try:
+        names = [str(name) for name in next(answers)["names"]]
+    except SilentError as error:
+        seconds = max(TIME_LIMIT, time_limit())
+        raise PluginError(f"{trial.row.spec} was not ready to be checked within {seconds:g} s.") from error
+    except (GoneError, KeyError) as error:
+        raise PluginError(f"{trial.row.spec} {child.death()} before it was checked.") from error
+    except FalsefloorError as error:
+        reason = printable(str(error), longest=600)
+        raise (UsageError if error.exit_code == UsageError.exit_code else PluginError)(reason) from error
+    if not names:
+        raise PluginError(f"There is nothing to check about {trial.row.spec}.")
+    return names
+
+
+def _last(stderr: str) -> str:
+    """The innermost line of what a crash left behind, where it left anything."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip().startswith("File ")]
+    return printable(lines[0], longest=200) if lines else ""
