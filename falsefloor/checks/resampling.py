@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from falsefloor.api import Facts, Finding
+from falsefloor.api import Facts
 from falsefloor.checks.reading import said, seen
 from falsefloor.observed import MoreSamples
 
@@ -123,11 +122,3 @@ def regime(more: Resampled, flat: float | None, *, times: float = 1.0) -> Regime
     # expm1: 1 - flat^(1/D) would lose its digits where that is near 1
     share = UNSEEN / (times * every) if flat == 1 else -math.expm1(math.log(flat) / more.dimension)
     return Regime(flat, share, every * share, bound=flat == 1)
-
-
-def with_evidence(finding: Finding, *more: Mapping[str, float]) -> Finding:
-    """The finding with further numbers beside its own."""
-    known = dict(finding.evidence)
-    for numbers in more:
-        known |= numbers
-    return replace(finding, evidence=known)

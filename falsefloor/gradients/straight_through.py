@@ -12,14 +12,13 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-if TYPE_CHECKING:
-    from falsefloor.api import Subject
+from falsefloor.api import Subject
 
 # y = x up to rounding: the gradient of x
 _IDENTITY = frozenset({"ceil", "floor", "round", "trunc", "fix", "sign", "sgn"})

@@ -55,11 +55,9 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Plateau:
-    """index, first: (N,) the chosen scale and the finest of the run, as indices; slope (N,); found (N,)
-    bool."""
+    """index: (N,) the chosen scale's; slope (N,); found (N,) bool."""
 
     index: Tensor
-    first: Tensor
     slope: Tensor
     found: Tensor
 
@@ -154,14 +152,12 @@ def plateau(spectrum: Spectrum, *, limit: Tensor, eps: float) -> Plateau:
             if change[best - 1] <= _ROUGH:
                 break
         if run is None:
-            rows.append((max(inside - 1, 0), max(inside - 1, 0), median[max(inside - 1, 0)], False))
-            continue
-        rows.append((best, run[0], median[best], True))
-    index, first_, slope, found = zip(*rows, strict=True)
+            best = max(inside - 1, 0)
+        rows.append((best, median[best], run is not None))
+    index, slope, found = zip(*rows, strict=True)
     device = spectrum.median.device
     return Plateau(
         index=torch.tensor(index, device=device),
-        first=torch.tensor(first_, device=device),
         slope=torch.tensor(slope, dtype=spectrum.median.dtype, device=device),
         found=torch.tensor(found, device=device),
     )

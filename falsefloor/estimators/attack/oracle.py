@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from falsefloor.api import Norm, Subject
 from falsefloor.estimators.account import Queries
 from falsefloor.numerics.balls import vector_norm, working
-
-if TYPE_CHECKING:
-    from falsefloor.api import Norm, Subject
 
 SURE = 64
 """Roundings of the largest logit by which another class must lead: a thinner lead may not replay alone."""
@@ -116,6 +113,23 @@ class Oracle:
             gradients.append(gradient)
             leads.append(self.lead(logits, part_who))
         return torch.cat(margins), torch.cat(gradients), torch.cat(leads)
+
+    def apart(
+        self,
+        plain: Callable[[Tensor], Tensor],
+        repaired: Callable[[Tensor], Tensor],
+        points: Tensor,
+        who: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        """(n,): whether gradients of the margins to targets (n,) differ at any of points (n, M, d)."""
+        count, width, size = points.shape
+        owner, target = (one.repeat_interleave(width) for one in (who, targets))
+        first, second = (
+            self.slope(function, points.reshape(-1, size), owner, target)[1] for function in (plain, repaired)
+        )
+        apart = (first - second).abs().amax(1) > 1e-5 * torch.maximum(first.abs(), second.abs()).amax(1)
+        return apart.reshape(count, width).any(1)
 
     def slopes(
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
-from falsefloor.estimators.account import Queries
+from falsefloor.estimators.account import Queries, column
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.margins import margins
 from falsefloor.numerics.shares import Ball, Split, split
@@ -61,16 +61,8 @@ class Splitting:
                 move = (witness[index] - point).unsqueeze(0)
                 radii[index] = vector_norm(move.double(), norm)[0]
             context.progress(index + 1, len(inputs), radius=radii)
-        evidence = {
-            "volume": [one.share for one in found],
-            "volume_low": [one.low for one in found],
-            "volume_high": [one.high for one in found],
-            "volume_levels": [float(one.levels) for one in found],
-        }
-        columns = {
-            name: torch.tensor(values, dtype=torch.float64, device=inputs.device)
-            for name, values in evidence.items()
-        }
+        told = zip(*((one.share, one.low, one.high, one.levels) for one in found), strict=True)
+        columns = {name: column(values, inputs) for name, values in zip(OWN, told, strict=True)}
         return Estimate(radius=radii, evidence={**columns, **spent.evidence()}, witness=witness)
 
     def _split(
