@@ -12,13 +12,14 @@ Shapes as in `falsefloor.numerics.spectrum`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from falsefloor.numerics.risers import walk_steps
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.spectrum import RESOLVED, Plateau, Spectrum
 
 WINDOW = (0.04, 0.75)
@@ -46,15 +47,12 @@ class Levels:
 
 
 def count_levels(
-    function: Callable[[Tensor], Tensor],
+    asked: Boxed,
     points: Tensor,
     spectrum: Spectrum,
     plateau: Plateau,
     *,
     radius: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
     eps: float,
     generators: Sequence[Generator],
     coordinates: Tensor | None = None,
@@ -84,16 +82,7 @@ def count_levels(
             continue
         picked = None if coordinates is None else coordinates[n]
         levels, share, reason = walk_steps(
-            function,
-            points[n],
-            usual,
-            guess,
-            lo=lo,
-            hi=hi,
-            rows=rows,
-            ulp=ulp,
-            generator=generators[n],
-            picked=picked,
+            asked, points[n], usual, guess, ulp=ulp, generator=generators[n], picked=picked
         )
         if float(radius[n]) * levels < FEWEST:
             levels, share, reason = math.nan, math.nan, "refused: fewer than three steps"

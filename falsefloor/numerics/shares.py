@@ -34,6 +34,13 @@ class Ball:
     norm: str
     radius: float
 
+    @classmethod
+    def around(cls, point: Tensor, bounds: tuple[Tensor, Tensor], *, norm: str, radius: float) -> Ball:
+        """Around a point (*input) in a box whose corners broadcast to it."""
+        ends = (end.detach().cpu().float().expand(point.shape).reshape(-1) for end in (point, *bounds))
+        centre, lo, hi = ends
+        return cls(centre, lo, hi, norm, radius)
+
     @property
     def latent(self) -> int:
         """How many normal numbers make one point."""

@@ -60,12 +60,7 @@ class Crown:
             raise NotApplicable(
                 "not applicable because the model has one class: no other is at any distance."
             )
-        shape = tuple(inputs.shape[1:])
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
-        if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise NotApplicable(
-                "not applicable because the input domain has no bounds. Give the model bounds."
-            )
+        lo, hi = corners(subject, inputs)
         with torch.no_grad():
             logits = subject(inputs).double().cpu()
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
@@ -93,8 +88,7 @@ class Crown:
     ) -> Iterator[Certified]:
         """What is proved of each input with its logits (N, K), before the tolerance is taken off; the domain
         has bounds. Raises `NotApplicable`, as calling does."""
-        shape = inputs.shape[1:]
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+        lo, hi = corners(subject, inputs)
         nodes, error = read_network(subject, inputs, generator=generator)
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         cap = diameter(lo, hi, (flat.shape[1],), norm)
@@ -111,6 +105,15 @@ class Crown:
                     steps=self.steps,
                 )
             )
+
+
+def corners(subject: Subject, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The domain of inputs (N, *input), (d,) float64 each. Raises `NotApplicable` where it has no bounds."""
+    shape = inputs.shape[1:]
+    lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+    if not bool((lo.isfinite() & hi.isfinite()).all()):
+        raise NotApplicable("not applicable because the input domain has no bounds. Give the model bounds.")
+    return lo, hi
 
 
 def certificate(

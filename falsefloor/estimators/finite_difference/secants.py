@@ -58,7 +58,6 @@ class Probe:
     def gradients(self, points: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Secant gradients of the margins at points (P, *input): (T, P, k)."""
         view, picked = self.view, self.coordinates if coordinates is None else coordinates
-        lo, hi = view.subject.bounds
         scale = torch.full((len(points),), self.scale, dtype=working(points.dtype), device=points.device)
         wide = view.centre.numel() if picked is None else len(picked)
         # all outputs of all coordinates of a few points at a time: bounded where classes are many
@@ -66,15 +65,8 @@ class Probe:
         blocks = []
         for start in range(0, len(points), most):
             here = slice(start, start + most)
-            found = jacobian(
-                view.subject,
-                points[here],
-                scale=scale[here],
-                lo=lo,
-                hi=hi,
-                rows=view.rows,
-                coordinates=None if picked is None else picked.expand(len(points[here]), -1),
-            )
+            each = None if picked is None else picked.expand(len(points[here]), -1)
+            found = jacobian(view.boxed, points[here], scale=scale[here], coordinates=each)
             blocks.append((found[:, view.label].unsqueeze(1) - found[:, view.targets]).transpose(0, 1))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
 from falsefloor.estimators.account import column
-from falsefloor.estimators.crown import Crown, certificate
+from falsefloor.estimators.crown import Crown, certificate, corners
 from falsefloor.estimators.crown.search import Certified
 from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable, search
@@ -72,10 +72,7 @@ class Milp:
         if subject.classes < 2:
             raise NotApplicable("not applicable because the model has one class only.")
         network = read_network(subject, inputs)
-        shape = tuple(inputs.shape[1:])
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
-        if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise NotApplicable("not applicable because the domain has no bounds. Give the model bounds.")
+        lo, hi = corners(subject, inputs)
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         lead = margins(network(flat), labels.cpu())
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)

@@ -18,6 +18,7 @@ from falsefloor.estimators.account import Queries, column
 from falsefloor.evidence import WORDS, Evidence
 from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.margins import margins
+from falsefloor.numerics.secants import Boxed
 
 VANISHED = 1e-3
 """A slope counts as vanished where, times the domain's diameter, it is at most this share of the margin."""
@@ -61,6 +62,11 @@ class View:
         lo, hi = self.subject.bounds
         dtype = working(self.centre.dtype)
         return (self.centre - lo).reshape(-1).to(dtype), (hi - self.centre).reshape(-1).to(dtype)
+
+    @cached_property
+    def boxed(self) -> Boxed:
+        """The subject as secants take it."""
+        return Boxed(self.subject, *self.subject.bounds, self.rows)
 
     @cached_property
     def across(self) -> float:

@@ -47,17 +47,15 @@ class Splitting:
     ) -> Estimate:
         if subject.classes < 2:
             raise NotApplicable("not applicable because the model has one class only.")
-        shape = inputs.shape[1:]
-        lo, hi = (bound.detach().cpu().float().expand(shape).reshape(-1) for bound in subject.bounds)
         spent = Queries(subject, len(inputs))
         witness, found = inputs.clone(), []
         radii = torch.full((len(inputs),), torch.inf, dtype=torch.float64, device=inputs.device)
         for index, (point, label) in enumerate(zip(inputs, labels, strict=True)):
-            ball = Ball(point.detach().cpu().float().reshape(-1), lo, hi, norm, self.radius)
+            ball = Ball.around(point, subject.bounds, norm=norm, radius=self.radius)
             with spent.of(torch.tensor([index], device=inputs.device)):
                 found.append(self._split(subject, ball, point, label, context, index))
             if (best := found[-1].point) is not None:
-                witness[index] = best.reshape(shape).to(inputs)
+                witness[index] = best.reshape(point.shape).to(inputs)
                 move = (witness[index] - point).unsqueeze(0)
                 radii[index] = vector_norm(move.double(), norm)[0]
             context.progress(index + 1, len(inputs), radius=radii)

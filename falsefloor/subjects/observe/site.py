@@ -42,6 +42,15 @@ class Site:
     generators: Sequence[Generator]
     rows: int
 
+    @classmethod
+    def of(
+        cls, subject: ModelSubject, inputs: Tensor, labels: Tensor, norm: str, drawn: Generator, rows: int
+    ) -> Site:
+        """Of one input (1, *input), asked for its logits."""
+        with torch.no_grad():
+            logits = subject(inputs)
+        return cls(subject, inputs, labels, logits, norm, [drawn], rows)
+
     def at(self, numbers: Sequence[int]) -> Site:
         """Of these inputs alone."""
         index = torch.tensor(numbers, device=self.inputs.device)
