@@ -8,17 +8,21 @@ from dataclasses import replace
 from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import (
+    CALM,
+    Regime,
+    Resampled,
     ball,
     ceiling,
     differing_pair,
     follows_gradient,
     inner_row,
     nearest_row,
+    regime,
+    resampled,
     said,
     secants,
     seen,
 )
-from falsefloor.checks.resampling import CALM, Regime, Resampled, regime, resampled
 from falsefloor.numerics.agreement import continuous, disagreement
 from falsefloor.observed import Gradients, Step
 

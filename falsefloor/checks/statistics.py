@@ -5,8 +5,7 @@ from __future__ import annotations
 from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.gradient import VANISHED_SHARE, retested, vanished_share
-from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, said, seen
-from falsefloor.checks.resampling import resampled
+from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, resampled, said, seen
 
 SAME = 1e-6
 FARTHER = 1.5

@@ -121,7 +121,7 @@ def test_one_of_several_outputs_is_chosen_by_name_or_the_refusal_lists_them(tmp_
     with pytest.raises(DomainError, match="Choose the logits: output='logits' in Python, --output logits"):
         Session().prepared(model, inputs)
     found = Session().prepared({**model, "output": "logits"}, inputs)
-    assert found.predicted.tolist() == made(BATCH)["logits"].argmax(1).tolist()
+    assert found.facts["predicted"] == made(BATCH)["logits"].argmax(1).tolist()
 
 
 def test_one_logit_is_two_classes(tmp_path: Path) -> None:

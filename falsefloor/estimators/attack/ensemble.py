@@ -20,7 +20,7 @@ from falsefloor.estimators.attack.budget import LEAST, spend
 from falsefloor.estimators.attack.campaign import Effort, Found, around, begin, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
-from falsefloor.estimators.attack.oracle import Oracle, in_parts
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
@@ -113,7 +113,7 @@ class Attack:
         oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
         count, size = oracle.centre.shape
         group = max(1, _MEMORY // (self._white(oracle).widest * size)) if free else 1
-        places = in_parts(torch.arange(count, device=inputs.device), group)
+        places = torch.split(torch.arange(count, device=inputs.device), group)
         pace = Pace(context, total=len(places) * self._planned(oracle), count=count)
         ledgers = [self._attack(oracle, place, context, pace) for place in places]
         return self._estimate(oracle, inputs, ledgers)
@@ -162,7 +162,7 @@ class Attack:
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
         # secants ask for more points than they were given
         parted = Through(
-            subject, lambda whole: lambda x: torch.cat([whole(part) for part in in_parts(x, oracle.rows)])
+            subject, lambda whole: lambda x: torch.cat([whole(part) for part in torch.split(x, oracle.rows)])
         )
         sources = {h: Secant(h=h, directions=self.directions)(parted) for h in SECANTS}
         repaired = StraightThrough()(subject)
@@ -253,7 +253,7 @@ class Attack:
         longer, size = 3 * self.steps // 2, oracle.centre.shape[1]
         # what the starts of an input ask at once has to fit, whoever stands beside it
         starts = max(1, min(2 * self.restarts, _MEMORY // (self.samples * size)))
-        for part in in_parts(blind, max(1, _MEMORY // (self.samples * starts * size))):
+        for part in torch.split(blind, max(1, _MEMORY // (self.samples * starts * size))):
             own = [ledger.generators[i] for i in part.tolist()]
             found = search(
                 oracle, who[part], own, samples=self.samples, steps=longer, starts=starts, tick=tick

@@ -71,7 +71,7 @@ class Oracle:
     def logits(self, points: Tensor, who: Tensor) -> Tensor:
         """(R, K), at most ``rows`` points a forward."""
         with torch.no_grad(), self.queries.of(who):
-            parts = [self.subject(self._shaped(part)) for part in in_parts(points, self.rows)]
+            parts = [self.subject(self._shaped(part)) for part in torch.split(points, self.rows)]
         return torch.cat(parts)
 
     def lead(self, logits: Tensor, who: Tensor) -> Tensor:
@@ -99,9 +99,7 @@ class Oracle:
         zero: they say nothing about the way down.
         """
         margins, gradients, leads = [], [], []
-        for part, part_who, part_targets in zip(
-            in_parts(points, self.rows), in_parts(who, self.rows), in_parts(targets, self.rows), strict=True
-        ):
+        for part, part_who, part_targets in self._parts(points, who, targets):
             label = self.labels[part_who]
             with self.queries.of(part_who):
                 leaf, logits = self._recorded(function, part)
@@ -140,8 +138,7 @@ class Oracle:
         are not.
         """
         if len(points) > self.rows:
-            split = [in_parts(tensor, self.rows) for tensor in (points, who, targets)]
-            pieces = [list(self.slopes(function, *part)) for part in zip(*split, strict=True)]
+            pieces = [list(self.slopes(function, *part)) for part in self._parts(points, who, targets)]
             for falls in zip(*pieces, strict=True):
                 yield torch.cat([margin for margin, _ in falls]), torch.cat([slope for _, slope in falls])
             return
@@ -151,6 +148,10 @@ class Oracle:
             with self.queries.of(who):
                 fall = self._falling(logits, leaf, self.labels[who], column, points)
             yield fall
+
+    def _parts(self, points: Tensor, who: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """At most ``rows`` points a forward; one part of none where there is none."""
+        return zip(*(torch.split(whole, self.rows) for whole in (points, who, targets)), strict=True)
 
     def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         """A leaf of the points and its logits, with the graph between them where there is one."""
@@ -194,8 +195,3 @@ class Oracle:
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
-
-
-def in_parts(rows: Tensor, size: int) -> list[Tensor]:
-    """The rows in order, ``size`` at a time; at least one part, which may be empty."""
-    return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
