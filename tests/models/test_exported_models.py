@@ -128,7 +128,7 @@ def test_one_logit_is_two_classes(tmp_path: Path) -> None:
     file = export(Flat(), tmp_path / "flat.pt2")
     np.savez(tmp_path / "batch.npz", x=BATCH.numpy())
     found = Session().prepared({"use": f"export:{file}"}, f"npz:{tmp_path}/batch.npz")
-    assert found.predicted.tolist() == (Flat()(BATCH) > 0).long().tolist()
+    assert found.facts["predicted"] == (Flat()(BATCH) > 0).long().tolist()
 
 
 def test_shapes_that_are_computed_are_allowed(tmp_path: Path) -> None:
