@@ -24,8 +24,7 @@ from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
-from falsefloor.study.identity import named
-from falsefloor.study.units import canonical, digest, estimator_of
+from falsefloor.study.units import canonical, digest, estimator_of, named
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.copies import check_initialised, copied
 from falsefloor.subjects.subject import ModelSubject
