@@ -78,15 +78,13 @@ def found(
     *,
     severity: Severity | None = None,
     witness: str | None = None,
-    besides: Mapping[str, float] | None = None,
     **evidence: float | str,
 ) -> Finding:
-    """A finding of the catalogue's severity, unless the facts make it a lesser or a graver one; besides:
-    further evidence."""
+    """A finding of the catalogue's severity, unless the facts make it a lesser or a graver one."""
     return Finding(
         code=code,
         severity=CATALOGUE[code].info.severity if severity is None else severity,
         message=message,
-        evidence={**evidence, **(besides or {})},
+        evidence=evidence,
         witness=witness,
     )

@@ -62,6 +62,7 @@ class Prepared:
     bounds: tuple[float | Tensor, float | Tensor]
     inputs: Tensor
     labels: Tensor
+    predicted: Tensor
     inside: Tensor
     rows: int
     resolution: torch.dtype | None
@@ -273,6 +274,7 @@ def prepare(
         bounds,
         points,
         labels,
+        predicted,
         inside,
         rows,
         resolution,

@@ -24,7 +24,8 @@ from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
-from falsefloor.study.units import canonical, digest, estimator_of, named
+from falsefloor.study.identity import named
+from falsefloor.study.units import canonical, digest, estimator_of
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.copies import check_initialised, copied
 from falsefloor.subjects.subject import ModelSubject
@@ -146,7 +147,7 @@ class Session:
 
     def forget(self, spec: Mapping[str, Any]) -> None:
         """Let a unit's subject be made anew for the next one."""
-        key = _key(spec)
+        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
         if (noted := self._noted.pop(key, None)) is not None:
             noted.restore()  # for a module that stands for its own copy
             self._subjects.pop(key, None)
@@ -155,7 +156,7 @@ class Session:
         """What of a unit's subject is not as it was, as far as that can be told while a stranger's changes
         of this process are not put back: some are both."""
         try:
-            return self._noted[_key(task.spec)].changes()
+            return self._noted[canonical([task.spec[key] for key in ("model", "inputs", "stack")])].changes()
         except Exception:
             return {}
 
@@ -166,7 +167,8 @@ class Session:
 
         What the model changes itself, when it is asked as often (``calls``), is no sign of anything.
         """
-        spec, key = task.spec, _key(task.spec)
+        spec = task.spec
+        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
         noted = self._noted[key]
         if not (changes := {**before, **noted.changes()}):
             return []
@@ -259,11 +261,6 @@ class Session:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return True
-
-
-def _key(spec: Mapping[str, Any]) -> str:
-    """Of a unit's subject."""
-    return canonical([spec["model"], spec["inputs"], spec["stack"]])
 
 
 def _copied(loaded: LoadedModel) -> LoadedModel:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from falsefloor.api import Subject
+    from falsefloor.api import Subject
 
 
 @dataclasses.dataclass(frozen=True)

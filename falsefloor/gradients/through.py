@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Subject
+if TYPE_CHECKING:
+    import torch
+
+    from falsefloor.api import Subject
 
 
 class Through(nn.Module):

@@ -30,6 +30,7 @@ from falsefloor.plugins.described import Described
 from falsefloor.plugins.names import Plugin, discover, resolve, trace
 
 CACHE = "FALSEFLOOR_CACHE"
+BEING = "a process of its own is importing it; one that hangs is stopped and listed as timed out."
 RETRY = 600.0
 """Seconds after which a plugin that timed out is tried again: the machine may have been busy."""
 FORMAT = 2
@@ -44,6 +45,11 @@ class Catalogue:
 
     plugins: tuple[Described, ...]
     installed: tuple[Plugin, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that is installed has been described."""
+        return all(row.status != "being described" for row in self.plugins)
 
     def of(self, kind: str) -> tuple[Described, ...]:
         """The rows of one kind."""
@@ -108,10 +114,13 @@ class Catalogue:
         return self.find(kind, name).plugin.own
 
 
-def catalogue(wanted: Iterable[tuple[str, str]] | None = None, *, refresh: bool = False) -> Catalogue:
+def catalogue(
+    wanted: Iterable[tuple[str, str]] | None = None, *, refresh: bool = False, wait: bool = True
+) -> Catalogue:
     """Describe what is installed: all, or of third-party plugins only those ``wanted`` as (kind, name).
 
-    Rows come from the cache unless something changed or ``refresh`` is set. Never raises for a plugin's sake.
+    Rows come from the cache unless something changed or ``refresh`` is set. Without ``wait`` others' plugins
+    that are not known yet are rows that say so: one of them may hang. Never raises for a plugin's sake.
     """
     installed = discover()
     chosen = installed
@@ -120,7 +129,8 @@ def catalogue(wanted: Iterable[tuple[str, str]] | None = None, *, refresh: bool 
         chosen = tuple(
             p for p in installed if p.own or (p.kind, p.name) in pairs or (p.kind, p.spec) in pairs
         )
-    return Catalogue(plugins=_clashes(_rows(chosen, refresh=refresh), installed), installed=installed)
+    rows = _rows(chosen, refresh=refresh, wait=wait)
+    return Catalogue(plugins=_clashes(rows, installed), installed=installed)
 
 
 def cache_file() -> Path:
@@ -136,7 +146,7 @@ def cache_file() -> Path:
     return folder / f"plugins-{place}.json"
 
 
-def _rows(plugins: tuple[Plugin, ...], *, refresh: bool = False) -> tuple[Described, ...]:
+def _rows(plugins: tuple[Plugin, ...], *, refresh: bool = False, wait: bool = True) -> tuple[Described, ...]:
     path = cache_file()
     stored = _read(path)
     states = {plugin: fingerprint(plugin) for plugin in plugins}
@@ -146,6 +156,9 @@ def _rows(plugins: tuple[Plugin, ...], *, refresh: bool = False) -> tuple[Descri
         row = _kept(plugin, stored.get(_key(plugin)), state=states[plugin], around=around, now=now)
         if row is not None:
             rows[plugin] = row
+    if not wait:
+        later = [plugin for plugin in plugins if plugin not in rows and not plugin.own]
+        rows.update((plugin, Described(plugin, "being described", BEING)) for plugin in later)
     missing = [plugin for plugin in plugins if plugin not in rows]
     if missing:
         trace(f"describing {len(missing)} of {len(plugins)} in a child process")

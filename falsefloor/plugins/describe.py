@@ -102,7 +102,10 @@ def _run(plugins: Sequence[Plugin], *, limit: float) -> _Session:
         _listen(session, answers, count=len(plugins))
     except SilentError:
         session.timed_out = True
-        session.death = "did not finish being imported within its time limit and was stopped"
+        session.death = (
+            f"did not finish being imported within its time limit of {limit:g} s and was stopped;"
+            f" {TIMEOUT}=SECONDS gives it longer, `falsefloor plugins list --refresh` tries it again"
+        )
     except GoneError:
         session.death = f"{child.death()} while it was imported"
     finally:

@@ -20,7 +20,7 @@ from falsefloor.errors import PluginError
 from falsefloor.options import Option, read_options
 from falsefloor.plugins.names import OWN, Plugin
 
-Status = Literal["healthy", "broken", "incompatible", "duplicate", "timed out"]
+Status = Literal["healthy", "broken", "incompatible", "duplicate", "timed out", "being described"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 LONGEST_PAGE = 20_000
 """Letters of a code's page; ours have 2,000."""

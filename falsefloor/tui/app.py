@@ -5,7 +5,6 @@ What it paints first is an empty frame, of what is quick to import; all else is 
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 import time
@@ -26,6 +25,7 @@ from falsefloor.errors import FalsefloorError, StoreError
 from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
 from falsefloor.tui import themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
+from falsefloor.tui.apart import apart, leave, quick
 from falsefloor.tui.ascii import AsciiFilter
 from falsefloor.tui.themes import ANSI_LIGHT, DARK, LIGHT, ORDER, first_theme
 from falsefloor.tui.widgets.bars import KeyBar, TopLine
@@ -149,6 +149,7 @@ class Workbench(App[None]):
 
         self.lookout = Lookout(self, asked=lambda: (self.per_input, self.within), seen=self._show_snapshot)
         self.draft = drafts.kept(self.root)
+        quick(self)
         if not self.is_headless:
             self.switch_mode("runs")
         if (run := self._wanted or self._newest()) is not None:
@@ -156,7 +157,7 @@ class Workbench(App[None]):
         else:
             self.show("first")
         self.lookout.begin(self._driver)
-        self.set_timer(WARM, lambda: self.run_worker(_warm, thread=True, group="warm"))
+        self.set_timer(WARM, lambda: apart(self, _warm, lambda _: quick(self)))
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key) and not event.is_forwarded:
@@ -227,25 +228,25 @@ class Workbench(App[None]):
     ) -> None:
         """Work in a thread; its result goes to `then`, or is said; what fails on purpose is said."""
 
-        def done(result: Any) -> None:
-            if then is not None:
+        def run() -> tuple[Any, str]:
+            try:
+                return work(), ""
+            except (FalsefloorError, OSError, sqlite3.Error) as error:
+                known = isinstance(error, FalsefloorError)
+                return None, str(error) if known else f"That did not work: {error}."
+
+        def done(came: tuple[Any, str]) -> None:
+            result, problem = came
+            if problem:
+                self.say(problem, bad=True)
+                if failed is not None:
+                    failed()
+            elif then is not None:
                 then(result)
             elif result:
                 self.say(str(result))
 
-        def run() -> None:
-            try:
-                result = work()
-            except (FalsefloorError, OSError, sqlite3.Error) as error:
-                known = isinstance(error, FalsefloorError)
-                said = str(error) if known else f"That did not work: {error}."
-                self.call_from_thread(self.say, said, bad=True)
-                if failed is not None:
-                    self.call_from_thread(failed)
-            else:
-                self.call_from_thread(done, result)
-
-        self.run_worker(run, thread=True, group="do")
+        apart(self, run, done)
 
     # Doors
 
@@ -378,6 +379,7 @@ class Workbench(App[None]):
         return run
 
     def on_unmount(self) -> None:
+        leave()
         for run in self.deleted.values():
             with suppress(FalsefloorError, OSError):
                 run.delete()
@@ -388,5 +390,3 @@ class Workbench(App[None]):
 def _warm() -> None:
     for name in ("tui.screens.warnings", "tui.screens.runs", "checks.catalogue", "report.detail"):
         import_module(f"falsefloor.{name}")
-    # What is imported stays: looking through it for garbage held up a key by 35 ms now and then.
-    gc.freeze()

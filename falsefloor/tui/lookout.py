@@ -12,6 +12,7 @@ from textual.driver import Driver
 
 from falsefloor.checks.verdicts import Place
 from falsefloor.store.run_dir import RunDir
+from falsefloor.tui.apart import apart
 from falsefloor.tui.snapshot import RunWatch, Snapshot
 from falsefloor.tui.start import over_ssh
 
@@ -42,7 +43,7 @@ class Lookout:
     ) -> None:
         self._app, self._asked, self._seen = app, asked, seen
         self._watch: RunWatch | None = None
-        self._looking = False
+        self._looking = self._asking = False
         self._sent = 0
         self.next = 0.0
         """when it is looked again, by the monotonic clock"""
@@ -86,12 +87,12 @@ class Lookout:
         self._looking = True
         per_input, within = self._asked()
 
-        def take() -> None:
+        def take() -> tuple[Snapshot | None, float]:
             began = time.thread_time()
             taken = watch.take(per_input=per_input, within=within)
-            self._app.call_from_thread(self._taken, watch, taken, time.thread_time() - began)
+            return taken, time.thread_time() - began
 
-        self._app.run_worker(take, thread=True, group="look")
+        apart(self._app, take, lambda came: self._taken(watch, *came))
 
     def _taken(self, watch: RunWatch, taken: Snapshot | None, cost: float) -> None:
         if watch is not self._watch:
@@ -112,12 +113,17 @@ class Lookout:
             self.machine = ""
             return
 
-        def ask() -> None:
+        def ask() -> str:
             from falsefloor.tui.machine import busy
 
-            self.machine = busy(info.device)
+            return busy(info.device)
 
-        self._app.run_worker(ask, thread=True, group="machine", exclusive=True)
+        def told(machine: str) -> None:
+            self.machine, self._asking = machine, False
+
+        if not self._asking:
+            self._asking = True
+            apart(self._app, ask, told)
 
     def close(self) -> None:
         if self._watch is not None:

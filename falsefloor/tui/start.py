@@ -13,10 +13,6 @@ from pathlib import Path
 from falsefloor.errors import UsageError
 from falsefloor.store.run_dir import find_run
 
-HAND_OVER = 0.0005
-"""Seconds that a thread which reads a run keeps the interpreter from a key: Python's own 5 ms are paid at
-each of the dozen turns that a key takes through the event loop."""
-
 
 def refusal(environ: Mapping[str, str], *, interactive: bool) -> str:
     """Why the app cannot run on this terminal and what to do instead, or nothing."""
@@ -53,7 +49,6 @@ def run_app(root: Path, run: str | None = None) -> int:
         raise UsageError(reason)
     chosen = find_run(root, run) if run is not None else None
     mouse = tune(os.environ)
-    sys.setswitchinterval(HAND_OVER)
     from falsefloor.tui.app import Workbench
 
     app = Workbench(root, chosen)

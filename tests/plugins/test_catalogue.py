@@ -91,6 +91,23 @@ def test_a_timed_out_plugin_is_tried_again_later_and_not_at_once(
     assert described == ["hang/constant"]
 
 
+def test_who_does_not_wait_gets_what_is_known_and_the_rest_as_being_described(
+    install: Install, cache: Path, described: list[str]
+) -> None:
+    install("known")
+    catalogue()
+    described.clear()
+    install("hang", "import time; time.sleep(60)", estimators={"late": "hang:Constant"})
+    found = catalogue(wait=False)
+    assert described == [] and not found.whole and found.find("estimator", "clever").usable
+    assert {row.spec: row.status for row in found.plugins if not row.plugin.own} == {
+        "known/constant": "healthy",
+        "hang/late": "being described",
+    }
+    with pytest.raises(PluginError, match="is being described: a process of its own is importing it"):
+        found.find("estimator", "late")
+
+
 def test_only_the_third_party_plugins_that_are_wanted_are_described(
     install: Install, cache: Path, described: list[str]
 ) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 import falsefloor as ff
 from falsefloor.engine.session import Session
 from falsefloor.plugins import catalogue
-from falsefloor.study.units import changes, claimed, fingerprint
+from falsefloor.study.identity import changes, fingerprint
+from falsefloor.study.units import claimed
 
 SOURCE = textwrap.dedent('''
     import os

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.study import ModelSpec, Study
-from falsefloor.tui import choices, commands, drafts, machine
+from falsefloor.tui import apart, choices, commands, drafts, machine
+from falsefloor.tui.app import Workbench
+from falsefloor.tui.screens import picker
 from falsefloor.tui.screens.new_run import FIRST, NewRun
 from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.widgets.option_form import OptionForm
@@ -41,7 +46,7 @@ model = None
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: Catalogue((), ()))
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda *_, **__: Catalogue((), ()))
 
 
 @pytest.fixture
@@ -91,19 +96,43 @@ async def test_a_model_is_chosen_from_file_to_function(opened: Any, run: RunDir,
         await until(pilot, lambda: page.query_one("#model", Input).value == "python:net.py:build")
 
 
-async def test_a_slow_folder_is_waited_for_beside_the_app(opened: Any, run: RunDir) -> None:
-    read = threading.Event()
+async def test_a_folder_that_does_not_answer_is_waited_for_beside_the_app(
+    opened: Any, run: RunDir, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, scan = threading.Event(), os.scandir
 
-    def slow() -> list[choices.Choice]:
-        read.wait(8)
-        return [choices.Choice("found", "", "found")]
+    def stalled(folder: Path) -> Any:
+        answered.wait(8)
+        return scan(folder)
 
+    monkeypatch.setattr(os, "scandir", stalled)
+    monkeypatch.setattr(picker, "SLOW", 0.05)
     async with opened(run) as pilot:
-        pilot.app.push_screen(Picker("Choose", slow))
-        await shows(pilot, "Reading.")
+        pilot.app.push_screen(Picker("Choose", lambda: choices.files(here, "npz")))
+        await shows(pilot, "Still reading: it answers slowly", "escape goes back")
         await pilot.press("escape")
         assert not isinstance(pilot.app.screen, Picker)
-        read.set()
+        pilot.app.push_screen(Picker("Choose", lambda: choices.files(here, "npz")))
+        await shows(pilot, "Still reading")
+        answered.set()
+        await shows(pilot, "batch.npz", "3 to choose from")
+
+
+def test_who_leaves_the_app_waits_for_no_folder(
+    store: Path, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(apart, "PATIENCE", 0.1)
+
+    async def left() -> None:
+        app = Workbench(store, run)
+        async with app.run_test():
+            app.do(lambda: never.wait(8))
+
+    began = time.monotonic()
+    asyncio.run(left())
+    assert time.monotonic() - began < 5
+    never.set()
 
 
 async def test_a_recent_study_is_begun_with(opened: Any, run: RunDir) -> None:

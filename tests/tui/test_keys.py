@@ -39,8 +39,8 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started, and what is installed is known at once."""
     plugin = Plugin("masker", "staircase", "falsefloor", "0.1.0", "x:y")
     known = Catalogue((Described(plugin, "healthy", summary="Steps."),), (plugin,))
-    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda refresh=False: known)
-    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: known)
+    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda *_, **__: known)
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda *_, **__: known)
 
     def refuse(*_: object, **__: object) -> Any:
         raise UsageError("no run starts in a test")

@@ -52,7 +52,7 @@ SERIES = series_of(FIRST, recorded())
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Catalogue(ROWS, tuple(row.plugin for row in ROWS))
-    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda: found)
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", lambda *_, **__: found)
     monkeypatch.setattr("falsefloor.worker.launch.check", lambda study: (series_of(study, recorded()), []))
 
 

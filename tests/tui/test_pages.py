@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.screens.plugins import Plugins
 from falsefloor.tui.screens.runs import Runs
+from falsefloor.tui.screens.spec_editor import SpecEditor
 from falsefloor.tui.widgets.inputs import Options
 from falsefloor.tui.widgets.live_table import LiveTable
 
@@ -253,7 +256,7 @@ async def test_a_broken_plugin_is_listed_with_its_reason(
     rows = (fine, broken)
     monkeypatch.setattr(
         "falsefloor.tui.screens.plugins.catalogue",
-        lambda refresh=False: Catalogue(rows, tuple(row.plugin for row in rows)),
+        lambda *_, **__: Catalogue(rows, tuple(row.plugin for row in rows)),
     )
     async with opened(run) as pilot:
         await pilot.press("p")
@@ -267,10 +270,39 @@ async def test_a_broken_plugin_is_listed_with_its_reason(
         assert copied == ["stranger/bad[red]"]
 
 
+async def test_a_plugin_that_hangs_holds_up_neither_the_page_nor_the_composing_of_a_run(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    fine, being, late = (
+        plugin(*row) for row in (("fine", "healthy"), ("slow", "being described"), ("slow", "timed out"))
+    )
+
+    def looked(*, refresh: bool = False, wait: bool = True) -> Catalogue:
+        rows = (fine, replace(being, reason="a process imports it"))
+        if wait:
+            ended.wait(8)
+            rows = (fine, replace(late, reason="30 s are over"))
+        return Catalogue(rows, tuple(row.plugin for row in rows))
+
+    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", looked)
+    monkeypatch.setattr("falsefloor.tui.screens.new_run.catalogue", looked)
+    async with opened(run) as pilot:
+        await pilot.press("p")
+        await shows(pilot, "fine", "being described", "a process imports it", "all healthy")
+        await pilot.press("n", "tab", "tab", "tab", "end", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, SpecEditor))
+        await pilot.press(*"slow")
+        await shows(pilot, "'slow' (stranger 1.0) is being described")
+        await pilot.press("escape", "escape")
+        ended.set()
+        await shows(pilot, "timed out", "30 s are over", "1 cannot be used")
+
+
 async def test_runs_plugins_and_help_are_opened_once_however_often_asked(
     opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda refresh=False: Catalogue((), ()))
+    monkeypatch.setattr("falsefloor.tui.screens.plugins.catalogue", lambda *_, **__: Catalogue((), ()))
     async with opened(run) as pilot:
         await pilot.press("r", "p", "r", "p")
         await pilot.pause()

@@ -127,7 +127,7 @@ async def test_no_key_and_no_size_crashes_the_app(
     monkeypatch.chdir(tmp_path / "here")
     known = Catalogue(INSTALLED, tuple(row.plugin for row in INSTALLED))
     for module in ("tui.screens.new_run", "tui.screens.plugins", "worker.launch"):
-        monkeypatch.setattr(f"falsefloor.{module}.catalogue", lambda refresh=False: known)
+        monkeypatch.setattr(f"falsefloor.{module}.catalogue", lambda *_, **__: known)
     for name in ("worker.launch.start", "worker.launch.resume", "plugins.process.ask"):
         monkeypatch.setattr(f"falsefloor.{name}", refuse)
     dice = random.Random(f"{SEED} {make.__name__}")

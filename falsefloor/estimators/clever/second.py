@@ -46,8 +46,12 @@ def second_order(
     for size in units(budget, view.centre.numel()):
         points = view.sample(cap, size, generator)
         for slot in range(len(view.targets)):
-            parts = torch.split(points, view.rows)
-            found = torch.cat([_spectral(view, part, slot, start) for part in parts])
+            found = torch.cat(
+                [
+                    _spectral(view, points[at : at + view.rows], slot, start)
+                    for at in range(0, size, view.rows)
+                ]
+            )
             batch = (seen + torch.arange(size)) // budget.samples
             maxima[slot].scatter_reduce_(0, batch, found.double().cpu(), "amax")
         seen += size

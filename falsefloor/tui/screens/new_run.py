@@ -111,7 +111,7 @@ class NewRun(Page):
         if self._draft is not None:
             self._restore(self._draft)
         self._written = self.draft()
-        self.bench.do(catalogue, self._know)
+        self.bench.do(lambda: catalogue(wait=False), self._know)
         self.set_interval(KEEP, self._keep)
 
     # What is composed is on disk a moment later: a crash anywhere loses nothing
@@ -139,6 +139,8 @@ class NewRun(Page):
 
     def _know(self, found: Catalogue) -> None:
         self.catalogue = found
+        if not found.whole:
+            self.bench.do(catalogue, self._know)
 
     def _fill(self, study: Study) -> None:
         self._kept = study

@@ -14,10 +14,13 @@ from textual.widgets.option_list import Option
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean
+from falsefloor.tui.apart import apart
 from falsefloor.tui.choices import Choice
 from falsefloor.tui.screens.asking import Question
 from falsefloor.tui.widgets.inputs import Options
 
+SLOW = 2.0
+"""Seconds after which it is said that a folder, or a model that is loaded for its places, is slow."""
 Level = Callable[[], Sequence[Choice]]
 
 
@@ -53,24 +56,29 @@ class Picker(Question[str | None]):
         return self.is_attached and bool(self.query(Input) and self.query(OptionList) and self.query("#said"))
 
     def _read(self) -> None:
-        level, app = self._levels[-1], self.app
+        level = self._levels[-1]
         self._found = ()
         self._say("Reading.")
         self._narrow()
 
-        def read() -> None:
+        def read() -> tuple[Sequence[Choice], str]:
             try:
-                found, problem = level(), ""
+                return level(), ""
             except (FalsefloorError, OSError) as error:
-                found, problem = (), str(error)
-            app.call_from_thread(self._know, level, found, problem)
+                return (), str(error)
 
-        self.run_worker(read, thread=True, group="choices")
+        apart(self.app, read, lambda came: self._know(level, *came))
+        self._reading = self.set_timer(SLOW, self._wait)
+
+    def _wait(self) -> None:
+        if self._standing:
+            self._say("Still reading: it answers slowly. It is waited for; escape goes back.")
 
     def _know(self, level: Level, found: Sequence[Choice], problem: str) -> None:
         # It may have been left, or another level asked for meanwhile.
         if not self._standing or level is not self._levels[-1]:
             return
+        self._reading.stop()
         self._found = found
         deeper = (
             "Enter takes it; escape goes back" if len(self._levels) > 1 else "Enter takes it; escape leaves"

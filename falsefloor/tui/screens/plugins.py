@@ -24,7 +24,7 @@ COLUMNS = (
     Column("version", "version"),
     Column("summary", "what it is"),
 )
-TONES = {"healthy": "held", "duplicate": "suspect", "timed out": "suspect"}
+TONES = {"healthy": "held", "duplicate": "suspect", "timed out": "suspect", "being described": "live"}
 
 
 class Plugins(ListPage[Described]):
@@ -40,13 +40,13 @@ class Plugins(ListPage[Described]):
         self._load(refresh=False)
 
     def _load(self, *, refresh: bool) -> None:
-        self.bench.do(lambda: catalogue(refresh=refresh), self._show)
+        self.bench.do(lambda: catalogue(refresh=refresh, wait=refresh), self._show)
 
     def _show(self, found: Catalogue) -> None:
         if not self.standing:
             return
         self.show({f"{row.kind}/{row.spec}": row for row in found.plugins})
-        bad = sum(not row.usable for row in found.plugins)
+        bad = sum(not (row.usable or row.status == "being described") for row in found.plugins)
         packages = len({row.dist for row in found.plugins})
         self.head(
             [
@@ -54,6 +54,8 @@ class Plugins(ListPage[Described]):
                 (f"{bad} cannot be used" if bad else "all healthy", "refuted" if bad else "live"),
             ]
         )
+        if not found.whole:
+            self.bench.do(catalogue, self._show)
 
     def columns(self) -> Sequence[Column]:
         """Where all come from one package, that is said above and the room is for what they are."""

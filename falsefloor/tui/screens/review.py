@@ -20,6 +20,9 @@ from falsefloor.tui.costs import Cost, expect
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.themes import Line, styled
 
+SLOW = 2.0
+"""Seconds after which it is said what takes so long."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -43,7 +46,7 @@ class Review(Page):
         super().__init__()
         self._study = study
         self._checked = Checked()
-        self._started = False
+        self._started = self._slow = False
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="review"):
@@ -60,6 +63,11 @@ class Review(Page):
             return Checked(tuple(said), expect(self._study, series, self.bench.root))
 
         self.bench.do(check, self._know)
+        self.set_timer(SLOW, self._wait)
+
+    def _wait(self) -> None:
+        self._slow = True
+        self._know(self._checked)
 
     def _know(self, checked: Checked) -> None:
         if self.standing:
@@ -94,6 +102,11 @@ class Review(Page):
             yield from self._costs(cost)
         elif not problem:
             yield ("Counting the work.", "dim")
+            if self._slow:
+                yield (
+                    "Others' plugins are imported in a process of its own; one that hangs is stopped.",
+                    "dim",
+                )
         yield ("", "")
         yield ("The command that does the same", "heading")
         yield (clean(study.command_line()), "strong")

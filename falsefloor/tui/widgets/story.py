@@ -15,6 +15,7 @@ from falsefloor.report.cells import Entry
 from falsefloor.report.radii import read_strips
 from falsefloor.report.text import Glyphs, clean, fact
 from falsefloor.tui import sentences, words
+from falsefloor.tui.apart import apart
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.themes import Line, styled
 from falsefloor.tui.widgets.side import Seen, Side, look
@@ -56,20 +57,22 @@ class Story(Horizontal):
             return
         glyphs: Glyphs = self.app.glyphs  # type: ignore[attr-defined]
 
-        def show(drawn: bool, says: Iterable[Line], more: Iterable[Line], pictures: Seen | None) -> None:
+        def show(told: tuple[list[Line], list[Line], Seen | None], drawn: bool) -> None:
             if fresh == self._told and self.is_attached:
+                says, more, pictures = told
                 self.say(says, more)
                 if drawn:
                     side.show(pictures)
-
-        def read(drawn: bool) -> None:
-            self.app.call_from_thread(show, drawn, *_read(snapshot, at, entry, drawn, glyphs))
 
         def rested() -> None:
             if fresh == self._told and self.is_attached:
                 # Asked now: when the cursor came here, the pictures may not have had their room yet.
                 drawn = side.size.height > 0
-                self.run_worker(lambda: read(drawn), thread=True, group="story")
+                apart(
+                    self.app,
+                    lambda: _read(snapshot, at, entry, drawn, glyphs),
+                    lambda told: show(told, drawn),
+                )
 
         self.set_timer(REST, lambda: self.call_after_refresh(rested))
 
