@@ -85,6 +85,11 @@ def bends(nodes: Sequence[Node | None]) -> Iterator[int]:
 
 def evaluate(nodes: Sequence[Node | None], points: Tensor) -> Tensor:
     """The network itself at points (P, n_0): (P, n) of the last node."""
+    return answers(nodes, points)[-1]
+
+
+def answers(nodes: Sequence[Node | None], points: Tensor) -> list[Tensor]:
+    """What every node holds at points (P, n_0): (P, n_i) each."""
     values = [points]
     for node in nodes[1:]:
         assert node is not None
@@ -96,7 +101,7 @@ def evaluate(nodes: Sequence[Node | None], points: Tensor) -> Tensor:
         else:
             known = torch.where(node.groups >= 0, given[0][:, node.groups.clamp_min(0)], -torch.inf)
             values.append(known.amax(2))
-    return values[-1]
+    return values
 
 
 def forward(layers: Sequence[Affine], points: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ POINTS = 0.35 + 0.3 * torch.rand(2, 6, generator=SEEDED)
 ESTIMATORS = [
     "clever:batches=4,samples=16",
     "finite-difference:batches=2,samples=2",
-    "attack:steps=8,restarts=1",
+    "attack:steps=8,restarts=1,rounds=0",
 ]
 SCALE = torch.tensor([0.1, 0.5, 1.0, 2.0, 4.0, 8.0])
 

@@ -14,9 +14,13 @@ from falsefloor.engine.arrays import unpack_tensor
 
 DRAWS = torch.Generator().manual_seed(5)
 WEIGHT = torch.randn(3, 12, generator=DRAWS, dtype=torch.float64)
-POINTS = 0.35 + 0.3 * torch.rand(4, 12, generator=DRAWS, dtype=torch.float64)
+POINTS = 0.35 + 0.3 * torch.rand(2, 12, generator=DRAWS, dtype=torch.float64)
 KINDS = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
-CHEAP = ["clever:batches=4,samples=16", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
+CHEAP = [
+    "clever:batches=4,samples=16",
+    "finite-difference:batches=2,samples=2",
+    "attack:steps=8,restarts=1,rounds=0",
+]
 
 
 class Casting(nn.Module):
@@ -106,9 +110,8 @@ MODELS = {
 def test_a_ceiling_is_as_far_as_its_witness_from_the_input_as_given(model: str, given: str) -> None:
     points = POINTS.to(KINDS[given])
     results = judged(MODELS[model](), points)
-    assert [claimed for claimed, _ in ceilings(results, points)] == pytest.approx(
-        [away for _, away in ceilings(results, points)], rel=1e-6
-    )
+    claimed, away = zip(*ceilings(results, points), strict=True)
+    assert claimed == pytest.approx(away, rel=1e-6)
     assert {one["verdict"] for one in results.estimates} == {"held"}
 
 

@@ -18,7 +18,11 @@ from falsefloor.study.units import model_json
 
 DRAWN = torch.Generator().manual_seed(4)
 WEIGHT, POINTS = torch.randn(4, 8, generator=DRAWN), 0.35 + 0.3 * torch.rand(3, 8, generator=DRAWN)
-CHEAP = ["clever:batches=6,samples=12", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
+CHEAP = [
+    "clever:batches=4,samples=8",
+    "finite-difference:batches=1,samples=2",
+    "attack:steps=8,restarts=1,rounds=0",
+]
 
 
 def model() -> nn.Linear:

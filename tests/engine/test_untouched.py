@@ -33,7 +33,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.estimators.clever import Clever
 
-POINTS = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+POINTS = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def spec(use: str) -> dict[str, Any]:
         "stack": [],
         "norm": "linf",
         "inputs": "live:inputs",
-        "chunk": [0, 4],
+        "chunk": [0, 2],
         "seed": 0,
         "estimator": {"use": use, "params": params, "gradient": "autograd"},
     }

@@ -17,7 +17,11 @@ from falsefloor.errors import UsageError
 from falsefloor.study.units import model_json
 
 IDS = torch.tensor([[3, 7, 9, 0, 0], [4, 4, 8, 1, 6], [11, 2, 0, 0, 0]])
-CHEAP = ["clever:batches=6,samples=12", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
+CHEAP = [
+    "clever:batches=6,samples=12",
+    "finite-difference:batches=1,samples=2",
+    "attack:steps=8,restarts=1,rounds=0",
+]
 CODE = """
 import torch
 from torch import nn
@@ -74,7 +78,7 @@ def test_tokens_are_judged_behind_their_embedding(place: str) -> None:
 def test_any_submodule_is_judged_at_its_input_with_the_names_that_maskers_know() -> None:
     torch.manual_seed(1)
     made = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
-    points = torch.rand(3, 6)
+    points = torch.rand(2, 6)
     inside = judged(made, points, at="2", bounds=(-1, 1), maskers=["none", "staircase:c=255,at=2"])
     alone = judged(made[2], made[:2](points).detach(), bounds=(-1, 1))
     bare = [one for one in inside.estimates if one["masker"] == "none"]

@@ -51,7 +51,7 @@ class Through(nn.Module):
         return self.after(logits) if callable(self.after) else logits
 
 
-def points(count: int = 4, shape: Sequence[int] = (12,), dtype: torch.dtype = torch.float32) -> Tensor:
+def points(count: int = 2, shape: Sequence[int] = (12,), dtype: torch.dtype = torch.float32) -> Tensor:
     return (0.2 + 0.6 * torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))).to(dtype)
 
 
@@ -100,12 +100,12 @@ def check(subject: ModelSubject, x: Tensor, labels: Tensor, estimate: Estimate, 
 def test_a_linear_models_distance_in_the_box_is_exact(norm: Norm, classes: int, dtype: torch.dtype) -> None:
     module = Linear(10, classes).to(dtype)
     subject = ModelSubject(copy.deepcopy(module), classes=classes)
-    x = points(6, (10,), torch.float64).to(dtype)
+    x = points(3, (10,), torch.float64).to(dtype)
     labels = subject(x).argmax(1)
     radius = run(subject, x, norm=norm).radius.double()
     x, module = x.double(), module.double()
     logits = module(x).detach()
-    exact = torch.full((6,), torch.inf, dtype=torch.float64)
+    exact = torch.full((3,), torch.inf, dtype=torch.float64)
     for j in range(classes):
         gradient = (module.weight[labels] - module.weight[j]).detach()
         fall = (gradient * x).sum(1)
@@ -143,18 +143,18 @@ def unmasked() -> dict[Norm, Tensor]:
 def test_a_mask_at_the_input_hides_nothing(mask: str, norm: Norm, unmasked: dict[Norm, Tensor]) -> None:
     x = points()
     labels = ModelSubject(Through(), classes=4)(x).argmax(1)
-    # secants alone are left of the last one: they get the default effort
-    attack = Attack() if mask == "no_grad" else SMALL
+    # secants alone are left of the last one: they get more effort
+    attack = Attack(steps=20, restarts=4, rounds=1) if mask == "no_grad" else SMALL
     subject = ModelSubject(Through(MASKS[mask]), classes=4)
     masked = run(subject, x, norm=norm, labels=labels, attack=attack).radius
     ratio = masked / unmasked[norm]
-    assert float(ratio.median()) <= 1.05
+    assert float(ratio.max()) <= 1.05
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_labels_alone_lead_nearly_as_near_as_gradients(norm: Norm) -> None:
     shape = {"size": 40, "classes": 4}
-    x = points(6, (40,))
+    x = points(3, (40,))
     labelled = ModelSubject(
         Through(after=lambda z: nn.functional.one_hot(z.argmax(1), 4).to(z), **shape), classes=4
     )
@@ -170,12 +170,12 @@ def test_nothing_found_is_inf_with_the_input_as_witness() -> None:
     subject = ModelSubject(Through(after=lambda z: z * 0 + torch.tensor([1.0, 0, 0, 0])), classes=4)
     estimate = run(subject, points())
     assert bool(estimate.radius.isinf().all())
-    assert list(estimate.evidence["found_by"]) == ["none"] * 4
+    assert list(estimate.evidence["found_by"]) == ["none"] * 2
     assert not torch.as_tensor(estimate.evidence["last_tenth_gain"]).any()
 
 
 def test_the_estimate_does_not_depend_on_the_batch() -> None:
-    x = points(4)
+    x = points(3)
     small = Attack(steps=6, restarts=2, rounds=1, samples=8)
     for norm, mask in zip(NORMS, (None, "staircase", "no_grad"), strict=True):
         subject = ModelSubject(Through(MASKS[mask] if mask else None), classes=4)
@@ -238,8 +238,8 @@ def test_a_stochastic_subject_gets_a_witness_that_holds_when_asked_again() -> No
     subject = ModelSubject(
         Through(before=lambda x: x + 0.01 * torch.randn(x.shape, generator=noise)), classes=4
     )
-    estimate = run(subject, points())
-    labels = net()(points()).argmax(1)
+    estimate = run(subject, points(4))
+    labels = net()(points(4)).argmax(1)
     found = estimate.radius.isfinite()
     assert bool(found.any())
     assert estimate.witness is not None

@@ -25,7 +25,11 @@ ESTIMATORS: dict[str, Estimator] = {
     "finite-difference": FiniteDifference(batches=1, samples=2),
     "attack": Attack(steps=8, restarts=2, rounds=1),
 }
-SPECS = ("clever:batches=4,samples=5", "finite-difference:batches=1,samples=2", "attack:steps=8,restarts=2")
+SPECS = (
+    "clever:batches=4,samples=5",
+    "finite-difference:batches=1,samples=2",
+    "attack:steps=8,restarts=1,rounds=1",
+)
 LOWER = ("clever", "finite-difference")
 POINTS = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
 

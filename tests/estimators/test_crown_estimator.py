@@ -21,7 +21,7 @@ from falsefloor.maskers.staircase import Staircase
 from falsefloor.numerics.balls import sample
 from falsefloor.numerics.crown import Heads, relax
 from falsefloor.numerics.envelopes import curve
-from falsefloor.numerics.nodes import chain, evaluate
+from falsefloor.numerics.nodes import answers, chain, evaluate
 from falsefloor.numerics.support import region
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
@@ -88,7 +88,7 @@ def test_a_linear_model_has_its_closed_form(norm: Norm, distance: float) -> None
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh(), nn.GELU(), nn.LeakyReLU(0.2)], ids=str)
 def test_no_scan_of_the_square_finds_a_nearer_class(norm: Norm, activation: nn.Module) -> None:
     shares = []
-    for seed in range(3):
+    for seed in range(2):
         subject = ModelSubject(_small(seed, activation), classes=3)
         centre = torch.rand(1, 2, generator=torch.Generator().manual_seed(seed))
         radius = float(_run(subject, centre, norm).radius[0])
@@ -176,8 +176,7 @@ def test_values_taken_from_one_another_lie_in_their_intervals(norm: Norm) -> Non
         lo=torch.zeros(()),
         hi=torch.ones(()),
     )
-    for at, (low, high) in enumerate(known.intervals):
-        values = evaluate(nodes[: at + 1], drawn[0].double())
+    for values, (low, high) in zip(answers(nodes, drawn[0].double()), known.intervals, strict=True):
         assert bool((values >= low).all() and (values <= high).all())
 
 
@@ -251,14 +250,14 @@ def test_optimised_slopes_prove_nothing_that_a_descent_contradicts(norm: Norm) -
 def test_behind_a_staircase_it_stays_below_the_exact_distance(mode: str) -> None:
     module = compose(_small(0, nn.ReLU()), [(Staircase(c=7, mode=mode), "input")])
     subject = ModelSubject(module, classes=3)
-    inputs = torch.rand(4, 2, generator=torch.Generator().manual_seed(5))
+    inputs = torch.rand(2, 2, generator=torch.Generator().manual_seed(5))
     context = RunContext(generators(inputs, seed=0, norm="linf"))
     with torch.no_grad():
         labels = subject(inputs).argmax(dim=1)
     exact = Milp()(subject, inputs, labels, norm="linf", context=context).radius
     proved = _run(subject, inputs, "linf").radius
     assert bool((proved <= exact).all())
-    assert float((proved / exact).median()) > 0.5
+    assert float((proved / exact).min()) > 0.5
 
 
 def test_a_class_behind_in_one_ball_is_asked_about_again_in_a_larger_one(

@@ -46,7 +46,7 @@ def _small(seed: int) -> nn.Sequential:
 
 def _scanned(subject: ModelSubject, centre: Tensor, norm: Norm) -> float:
     """The distance of the nearest grid point of another class, which is never below the true one."""
-    axis = torch.linspace(0, 1, 601)
+    axis = torch.linspace(0, 1, 401)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         other = subject(grid).argmax(dim=1) != subject(centre).argmax(dim=1)
@@ -66,7 +66,7 @@ def test_a_linear_model_has_its_closed_form(norm: Norm, distance: float) -> None
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_scan_of_the_square_finds_the_same_distance(norm: Norm, seed: int) -> None:
     subject = ModelSubject(_small(seed), classes=3)
     centre = torch.rand(1, 2, generator=torch.Generator().manual_seed(seed))

@@ -109,12 +109,12 @@ def test_the_interval_of_a_ceiling_holds_that_of_the_expectation() -> None:
             label, other = logits.topk(2).indices.tolist()
             normal = WEIGHT[label] - WEIGHT[other]
             exact = float((logits[label] - logits[other]) / normal.norm())
-            # the witness of the mean, on the way to the expectation's nearest
-            step, answer = 0.5 * exact, mean(point[None])[0]
-            while int(answer.argmax()) == label:
-                step *= 1.01
-                answer = mean((point - step * normal / normal.norm())[None])[0]
-            witness = point - step * normal / normal.norm()
+            # the witness of the mean, on the way to the expectation's nearest: the first of another class
+            steps = 0.5 * exact * 1.01 ** torch.arange(1.0, 200.0)
+            way = point - steps[:, None] * normal / normal.norm()
+            first = int((mean(way).argmax(1) != label).int().argmax())
+            assert first > 0
+            step, witness = float(steps[first]), way[first]
             ends = ceiling_interval(mean, point, witness, label=label, distance=step)
             assert ends is not None and ends[0] <= step <= ends[1]
             held += ends[0] <= exact * 1.01 and exact <= ends[1] * 1.01
