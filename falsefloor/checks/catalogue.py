@@ -78,13 +78,15 @@ def found(
     *,
     severity: Severity | None = None,
     witness: str | None = None,
+    besides: Mapping[str, float] | None = None,
     **evidence: float | str,
 ) -> Finding:
-    """A finding of the catalogue's severity, unless the facts make it a lesser or a graver one."""
+    """A finding of the catalogue's severity, unless the facts make it a lesser or a graver one; besides:
+    further evidence."""
     return Finding(
         code=code,
         severity=CATALOGUE[code].info.severity if severity is None else severity,
         message=message,
-        evidence=evidence,
+        evidence={**evidence, **(besides or {})},
         witness=witness,
     )

@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from falsefloor.api import Facts, Finding
+from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.reading import (
+    CALM,
+    Regime,
+    Resampled,
     ball,
     ceiling,
     differing_pair,
     follows_gradient,
     inner_row,
     nearest_row,
+    regime,
+    resampled,
     said,
     secants,
     seen,
 )
-from falsefloor.checks.resampling import CALM, Regime, Resampled, regime, resampled, with_evidence
 from falsefloor.numerics.agreement import continuous, disagreement
 from falsefloor.observed import Gradients, Step
 
@@ -162,15 +166,11 @@ def spiky(facts: Facts) -> list[Finding] | None:
     )
     more = resampled(facts)
     met = None if more is None else _regime(facts, more)
-    finding = found(
-        "FF104",
-        "; ".join([message, *(known.sentence() for known in (met, more) if known is not None)]),
-        severity="note" if median > 0 and (retested(facts) or vouched(facts)) else None,
-        ratio=ratio,
-        median=median,
-        largest=largest,
-    )
-    return [with_evidence(finding, *(known.evidence() for known in (more, met) if known is not None))]
+    message = "; ".join([message, *(known.sentence() for known in (met, more) if known is not None)])
+    besides = (more.evidence() if more else {}) | (met.evidence() if met else {})
+    severity: Severity | None = "note" if median > 0 and (retested(facts) or vouched(facts)) else None
+    told = {"ratio": ratio, "median": median, "largest": largest, **besides}
+    return [found("FF104", message, severity=severity, besides=told)]
 
 
 def retested(facts: Facts) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from falsefloor.api import Facts, Finding, Severity
 from falsefloor.checks.catalogue import family, found
 from falsefloor.checks.gradient import VANISHED_SHARE, retested, vanished_share
-from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, said, seen
-from falsefloor.checks.resampling import resampled, with_evidence
+from falsefloor.checks.reading import ceiling, follows_gradient, is_lower, resampled, said, seen
 
 SAME = 1e-6
 FARTHER = 1.5
@@ -60,8 +59,8 @@ def unstable(facts: Facts) -> list[Finding] | None:
     if more is None:
         return [found("FF302", f"{message}: draw more", half=half, full=full)]
     severity: Severity | None = "note" if half > 0 and retested(facts) else None
-    finding = found("FF302", f"{message}; {more.sentence()}", severity=severity, half=half, full=full)
-    return [with_evidence(finding, more.evidence())]
+    message = f"{message}; {more.sentence()}"
+    return [found("FF302", message, severity=severity, besides=more.evidence(), half=half, full=full)]
 
 
 def capped(facts: Facts) -> list[Finding] | None:

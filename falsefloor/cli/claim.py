@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falsefloor.cli.ending import GATE, OUTRANKED, Ending, ending, leave
+from falsefloor.cli.ending import GATE, Ending, ending, leave
 from falsefloor.cli.studies import build_study, compute, with_settings
 from falsefloor.cli.terminal import AsJson, say, show, show_document, stored
 
@@ -130,12 +130,11 @@ def _judged(
         show_document({**document, "claims": [one.to_json() for one in outcomes]})
     else:
         show(tabular(outcomes))
-    found: dict[int, str] = {}
-    if interrupted is not None and (ended := ending(run, interrupted=interrupted)).code:
-        found[ended.code] = ended.why
+    ended = Ending(0) if interrupted is None else ending(run, interrupted=interrupted)
     words_that_fail = ("refuted", "not decided") if fail_on is FailOn.undecided else ("refuted",)
     failed = [one for one in outcomes if one.word in words_that_fail or one.blank]
-    if failed:
-        found[GATE] = f"{len(failed)} of {len(outcomes)} claims {'are' if len(failed) > 1 else 'is'} not held"
-    code = next((code for code in OUTRANKED if code in found), 0)
-    return Ending(code, found.get(code, ""))
+    if ended.code or not failed:  # whatever else went wrong outranks a gate
+        return ended
+    return Ending(
+        GATE, f"{len(failed)} of {len(outcomes)} claims {'are' if len(failed) > 1 else 'is'} not held"
+    )

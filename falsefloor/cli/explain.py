@@ -33,13 +33,14 @@ def explain(
     if code is None:
         _list_codes(as_json=as_json)
         return
-    name, info, page = _entry(code)
+    name, info = _entry(code)
     if as_json:
-        show_document({"schema": "falsefloor.explain/1", "codes": [_json(name, info, page)]})
+        show_document({"schema": "falsefloor.explain/1", "codes": [_json(name, info)]})
         return
     from falsefloor.plugins.described import LONGEST_PAGE
     from falsefloor.report.text import clean
 
+    page = _page(name)
     show_text(f"{clean(name)} {clean(info.name)} ({info.severity})")
     titles = {
         "": info.summary,
@@ -61,7 +62,7 @@ def explain(
         show_text(textwrap.fill(whole, width, initial_indent=indent, subsequent_indent=indent))
 
 
-def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
+def _entry(code: str) -> tuple[str, CodeInfo]:
     from falsefloor.checks.catalogue import CATALOGUE
     from falsefloor.checks.catalogue import explain as find
     from falsefloor.report.text import clean
@@ -71,11 +72,10 @@ def _entry(code: str) -> tuple[str, CodeInfo, dict[str, str]]:
     code = f"FF{code}" if code.isdigit() else code
     entry = find(code)
     if entry is not None:
-        page = {"measured": entry.measured, "cause": entry.cause, "blind_spot": entry.blind_spot}
-        return code.upper(), entry.info, page
+        return code.upper(), entry.info
     others = _others()
     if code in others:
-        return code, others[code], {}
+        return code, others[code]
     whole = [name for name in others if name.rpartition(":")[2].lower() == code.lower()]
     if whole:
         raise UsageError(f"no warning {code!r} of ours; write {' or '.join(map(clean, whole))}.")
@@ -111,28 +111,29 @@ def _list_codes(*, as_json: bool) -> None:
     from falsefloor.report.listings import Listing
     from falsefloor.report.text import clean
 
+    told = {code: entry.info for code, entry in CATALOGUE.items()} | _others()
     if as_json:
-        pages = [
-            _json(code, e.info, {"measured": e.measured, "cause": e.cause, "blind_spot": e.blind_spot})
-            for code, e in CATALOGUE.items()
-        ]
-        pages += [_json(code, info, {}) for code, info in _others().items()]
+        pages = [_json(code, info) for code, info in told.items()]
         show_document({"schema": "falsefloor.explain/1", "codes": pages})
         return
     rows = tuple(
-        (code, e.info.severity, e.info.name, " ".join(e.info.summary.split()))
-        for code, e in CATALOGUE.items()
-    )
-    rows += tuple(
         (clean(code), info.severity, clean(info.name), clean(" ".join(info.summary.split())))
-        for code, info in _others().items()
+        for code, info in told.items()
     )
     show(Listing(("code", "severity", "name", "what it means"), rows))
 
 
-def _json(code: str, info: CodeInfo, page: dict[str, str]) -> dict[str, Any]:
+def _json(code: str, info: CodeInfo) -> dict[str, Any]:
     row = {name: getattr(info, name) for name in ("name", "severity", "summary", "cure", "source", "page")}
-    return {"code": code, **row, **page}
+    return {"code": code, **row, **_page(code)}
+
+
+def _page(code: str) -> dict[str, str]:
+    """What is said of a code of ours beside its row."""
+    from falsefloor.checks.catalogue import CATALOGUE
+
+    entry = CATALOGUE.get(code)
+    return {name: getattr(entry, name) for name in ("measured", "cause", "blind_spot")} if entry else {}
 
 
 @with_settings("bounds")

@@ -124,14 +124,14 @@ def as_logits(
     answer, rows = one_answer(module, points)
     logits = chosen(answer, output)
     check_shape(logits, rows)
-    if rows == 1 and not _takes(module, points[:1].expand(FILL, *points.shape[1:])):
-        raise DomainError(_fixed_batch(1, _raised(module, points[:1].expand(FILL, *points.shape[1:]))))
+    if rows == 1 and (said := _raised(module, points[:1].expand(FILL, *points.shape[1:]))):
+        raise DomainError(_fixed_batch(1, said))
     check_numbers(logits)
     after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
     alone = logits.ndim == 1 or logits.shape[1] == 1
     shares = alone and _stay_shares(nn.Sequential(module, *after), points, bounds)
-    classes, two, said = classes_of(logits, probabilities=shares)
-    return [*after, *([two] if two else [])], classes, [said] if said else []
+    classes, two, read = classes_of(logits, probabilities=shares)
+    return [*after, *([two] if two else [])], classes, [read] if read else []
 
 
 def as_labels(
@@ -196,7 +196,7 @@ def one_answer(module: nn.Module, points: Tensor) -> tuple[Any, int]:
             first = first or error
     assert first is not None
     said = f"{type(first).__name__}: {str(first)[:300]}"
-    if len(points) not in (1, FILL) and _takes(module, points):
+    if len(points) not in (1, FILL) and not _raised(module, points):
         raise DomainError(_fixed_batch(len(points), said))
     raise DomainError(
         f"the model fails on inputs of shape {tuple(point.shape)}: {said}{_hint(str(first), points.device)}"
@@ -226,10 +226,6 @@ def _fixed_batch(count: int, said: str) -> str:
         f"the model answers batches of {count} only ({said}). Let the first size be free:"
         " x.reshape(len(x), …) or x.flatten(1), so that one input and many are answered."
     )
-
-
-def _takes(module: nn.Module, points: Tensor) -> bool:
-    return not _raised(module, points)
 
 
 def _raised(module: nn.Module, points: Tensor) -> str:

@@ -9,17 +9,19 @@ LONGEST = 112
 """Pixels a side: more than a terminal shows; larger pictures are thinned out."""
 
 
-def glimpse(model: str, inputs: str, *, limit: int, bounds: Any = None) -> dict[str, Any]:
-    """Facts of a model's inputs with the first ``limit`` as nested lists, scaled to [0, 1] by the bounds.
+def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """In a process of its own: facts of a model's inputs with the first ``limit`` as nested lists, scaled to
+    [0, 1] by the bounds.
 
     Raises `FalsefloorError` as a run would.
     """
     from falsefloor.engine.session import Session
 
-    spec: dict[str, Any] = {"use": model} | ({"bounds": bounds} if bounds else {})
-    found = Session().prepared(spec, inputs)
+    bounds = request["bounds"]
+    spec: dict[str, Any] = {"use": request["model"]} | ({"bounds": bounds} if bounds else {})
+    found = Session().prepared(spec, request["inputs"])
     low, high = found.facts["bounds"]
-    shown = found.own(found.inputs)[:limit].float()
+    shown = found.own(found.inputs)[: request["limit"]].float()
     pictures: list[list[list[list[float]]] | None] = []
     for one in shown:
         image = one if one.ndim == 3 else one[None] if one.ndim == 2 else None
@@ -31,9 +33,4 @@ def glimpse(model: str, inputs: str, *, limit: int, bounds: Any = None) -> dict[
             pictures.append(None)
     ranges = [[float(one.min()), float(one.max())] for one in shown]
     parts = [(name, type(part).__name__) for name, part in found.module.named_modules() if name]
-    return {**found.facts, "ranges": ranges, "pictures": pictures, "modules": parts}
-
-
-def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """In a process of its own: the glimpse of what a request names."""
-    yield glimpse(request["model"], request["inputs"], limit=request["limit"], bounds=request["bounds"])
+    yield {**found.facts, "ranges": ranges, "pictures": pictures, "modules": parts}

@@ -1,7 +1,7 @@
 """What a plugin's answers depend on beside its version: the files that it names, and what it learnt.
 
 A study's supervisor loads no plugin, so both are found here, beside the model, and travel in the model's
-fingerprint under ``plugins``; `falsefloor.study.identity` picks a unit's own out of them.
+fingerprint under ``plugins``; `falsefloor.study.units` picks a unit's own out of them.
 """
 
 from __future__ import annotations

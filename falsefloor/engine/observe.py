@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -143,16 +144,4 @@ def as_fact(found: Sequence[Located]) -> dict[str, Any]:
     """The gravest as plain values, with its words; ``others``: the words of the rest."""
     if not found:
         return {"operation": None, "certain": False, "words": "not located", "others": []}
-    first = found[0]
-    return {
-        "operation": first.operation,
-        "submodule": first.submodule,
-        "line": first.line,
-        "kind": first.kind,
-        "lost": first.lost,
-        "displacement": first.displacement,
-        "certain": first.certain,
-        "passes": first.passes,
-        "words": first.words,
-        "others": [one.words for one in found[1:]],
-    }
+    return {**asdict(found[0]), "words": found[0].words, "others": [one.words for one in found[1:]]}

@@ -62,7 +62,6 @@ class Prepared:
     bounds: tuple[float | Tensor, float | Tensor]
     inputs: Tensor
     labels: Tensor
-    predicted: Tensor
     inside: Tensor
     rows: int
     resolution: torch.dtype | None
@@ -274,7 +273,6 @@ def prepare(
         bounds,
         points,
         labels,
-        predicted,
         inside,
         rows,
         resolution,

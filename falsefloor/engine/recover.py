@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from falsefloor.api import GradientSource, Norm, NotApplicable
 from falsefloor.engine.context import generators
@@ -68,7 +68,8 @@ def choose(
     """
     drawn = generators(inputs, seed=seed, norm=f"gradient {norm}")
     sites = [
-        _site(subject, inputs[i : i + 1], labels[i : i + 1], norm, drawn[i], rows) for i in range(len(inputs))
+        Site.of(subject, inputs[i : i + 1], labels[i : i + 1], norm, drawn[i], rows)
+        for i in range(len(inputs))
     ]
     if gradient == AUTO:
         return [_guarded(site) for site in sites]
@@ -125,14 +126,6 @@ def disagreement(rows: Sequence[Row]) -> str | None:
             if what is not None:
                 return f"over steps of {step['h'] * radius:.3g} the gradient {what}"
     return None
-
-
-def _site(
-    subject: ModelSubject, inputs: Tensor, labels: Tensor, norm: str, generator: Generator, rows: int
-) -> Site:
-    with torch.no_grad():
-        logits = subject(inputs)
-    return Site(subject, inputs, labels, logits, norm, [generator], rows)
 
 
 def _flip(site: Site) -> float:

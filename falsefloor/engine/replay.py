@@ -25,7 +25,7 @@ from falsefloor.numerics.margins import margins
 from falsefloor.store.reader import RunReader, readable
 from falsefloor.store.records import Array
 from falsefloor.store.run_dir import RunDir
-from falsefloor.study.identity import PLUGINS, changes, named, plugins_of
+from falsefloor.study.units import PLUGINS, changes, named, plugins_of
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.settle import settle
 from falsefloor.subjects.subject import ModelSubject

@@ -24,8 +24,7 @@ from falsefloor.errors import FalsefloorError, UsageError, did_you_mean
 from falsefloor.plugins.described import printable
 from falsefloor.plugins.loading import make
 from falsefloor.study.grammar import split_ref
-from falsefloor.study.identity import named
-from falsefloor.study.units import canonical, digest, estimator_of
+from falsefloor.study.units import canonical, digest, estimator_of, named
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.copies import check_initialised, copied
 from falsefloor.subjects.subject import ModelSubject
@@ -147,7 +146,7 @@ class Session:
 
     def forget(self, spec: Mapping[str, Any]) -> None:
         """Let a unit's subject be made anew for the next one."""
-        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
+        key = _key(spec)
         if (noted := self._noted.pop(key, None)) is not None:
             noted.restore()  # for a module that stands for its own copy
             self._subjects.pop(key, None)
@@ -156,7 +155,7 @@ class Session:
         """What of a unit's subject is not as it was, as far as that can be told while a stranger's changes
         of this process are not put back: some are both."""
         try:
-            return self._noted[canonical([task.spec[key] for key in ("model", "inputs", "stack")])].changes()
+            return self._noted[_key(task.spec)].changes()
         except Exception:
             return {}
 
@@ -167,8 +166,7 @@ class Session:
 
         What the model changes itself, when it is asked as often (``calls``), is no sign of anything.
         """
-        spec = task.spec
-        key = canonical([spec["model"], spec["inputs"], spec["stack"]])
+        spec, key = task.spec, _key(task.spec)
         noted = self._noted[key]
         if not (changes := {**before, **noted.changes()}):
             return []
@@ -261,6 +259,11 @@ class Session:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return True
+
+
+def _key(spec: Mapping[str, Any]) -> str:
+    """Of a unit's subject."""
+    return canonical([spec["model"], spec["inputs"], spec["stack"]])
 
 
 def _copied(loaded: LoadedModel) -> LoadedModel:

@@ -27,8 +27,7 @@ from falsefloor.errors import FalsefloorError
 from falsefloor.jsonable import as_number
 from falsefloor.observed import MET
 from falsefloor.store.records import Array, EstimateResult, ObservationResult, UnitResult
-from falsefloor.study.identity import fingerprint, plugins_of
-from falsefloor.study.units import canonical, digest, kind_of
+from falsefloor.study.units import canonical, digest, fingerprint, kind_of, plugins_of
 from falsefloor.subjects.observe.around import Moves, around, forgotten
 from falsefloor.subjects.observe.counterexample import Met, met
 from falsefloor.subjects.sightings import Sightings

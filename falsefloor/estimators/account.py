@@ -6,15 +6,13 @@ A subject counts what it is asked; only the estimator knows on whose behalf. Tol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from falsefloor.api import Subject
+from falsefloor.api import Subject
 
 
 class Queries:
@@ -55,3 +53,8 @@ class Queries:
         forward = getattr(self._subject, "forward_queries", None)
         backward = getattr(self._subject, "backward_queries", None)
         return (forward, backward) if isinstance(forward, int) and isinstance(backward, int) else None
+
+
+def column(values: Sequence[float], like: Tensor) -> Tensor:
+    """One number an input, (N,) float64, on the device of ``like``."""
+    return torch.tensor(values, dtype=torch.float64, device=like.device)

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from falsefloor.api import option
+from falsefloor.api import Subject, option
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.numerics.agreement import AGREE
-
-if TYPE_CHECKING:
-    from falsefloor.api import Subject
 
 
 @dataclasses.dataclass(frozen=True)

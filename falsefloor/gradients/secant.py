@@ -9,16 +9,13 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from falsefloor.api import option
-
-if TYPE_CHECKING:
-    from falsefloor.api import Subject
+from falsefloor.api import Subject, option
 
 # Numbers held at once in one chunk of displaced points: 4 MB in float32, where a small net's cost per point
 # is flat.

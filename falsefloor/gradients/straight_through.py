@@ -12,14 +12,14 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-if TYPE_CHECKING:
-    from falsefloor.api import Subject
+from falsefloor.api import Subject
+from falsefloor.numerics.kinks import stem_of
 
 # y = x up to rounding: the gradient of x
 _IDENTITY = frozenset({"ceil", "floor", "round", "trunc", "fix", "sign", "sgn"})
@@ -115,15 +115,9 @@ class _Pass(torch.autograd.Function):
 
 @functools.cache
 def _plain(name: str) -> str:
-    """`Tensor.ceil_`, `__rfloordiv__`, `aten.ceil.default` by their stem."""
-    stem = name.split(".")[0]
-    if stem.startswith("__") and stem.endswith("__"):
-        stem = stem[2:-2]
-        for stem_of in ("floordiv", "mod"):
-            if stem in (f"r{stem_of}", f"i{stem_of}"):
-                return stem_of
-        return stem
-    return stem.removesuffix("_")
+    """By its stem; `__rfloordiv__` and `__imod__` as the operation without the letter."""
+    stem = stem_of(name)
+    return stem[1:] if name.startswith("__") and stem[1:] in ("floordiv", "mod") else stem
 
 
 _SEEN = (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    import torch
-
-    from falsefloor.api import Subject
+from falsefloor.api import Subject
 
 
 class Through(nn.Module):

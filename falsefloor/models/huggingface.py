@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.refs import refusal
+from falsefloor.models.refs import needs, refusal
 
 FORM = "hf:FOLDER, where config.json and model.safetensors are"
 PICTURES, SEQUENCES = "ForImageClassification", "ForSequenceClassification"
@@ -109,9 +109,7 @@ def _loaded(folder: Path, *, pictures: bool) -> Any:
     try:
         import transformers
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "hf: needs the package 'transformers', which is not installed here. Install falsefloor[hf]."
-        ) from error
+        raise needs("hf", "transformers", "hf") from error
     except Exception as error:  # one of its own needs does not fit this torch
         raise UsageError(f"hf: transformers cannot be imported here: {error}") from error
     try:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.refs import existing_file, select, split_options
+from falsefloor.models.refs import existing_file, needs, select, split_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -215,9 +215,7 @@ def _open(path: Path, mode: str) -> tuple[Image, float]:
     try:
         from PIL import Image, ImageOps
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "images: needs the package 'pillow', which is not installed here. Install falsefloor[images]."
-        ) from error
+        raise needs("images", "pillow", "images") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -9,7 +9,7 @@ from torch import nn
 
 from falsefloor.api import LoadedModel
 from falsefloor.errors import DomainError, UsageError
-from falsefloor.models.refs import existing_file, refusal
+from falsefloor.models.refs import existing_file, needs, refusal
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,8 @@ class OnnxModel:
             import onnx
             import onnx2torch
         except ModuleNotFoundError as error:
-            raise UsageError(
-                f"onnx: needs the package {error.name!r}, which is not installed here. Install"
-                " falsefloor[onnx], or convert the model in a Python file: python:FILE.py:build."
-            ) from error
+            other = ", or convert the model in a Python file: python:FILE.py:build"
+            raise needs("onnx", str(error.name), "onnx", other) from error
         except Exception as error:  # one of their own needs does not fit this torch
             raise UsageError(f"onnx: the converter cannot be imported here: {_first(error)}.") from error
         try:

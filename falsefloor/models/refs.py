@@ -221,6 +221,14 @@ def _archive(path: Path) -> str:
     return ""
 
 
+def needs(scheme: str, package: str, extra: str, more: str = "") -> UsageError:
+    """The error where a scheme's package is missing; ``more``: another way than to install it."""
+    return UsageError(
+        f"{scheme}: needs the package {package!r}, which is not installed here. Install"
+        f" falsefloor[{extra}]{more}."
+    )
+
+
 def refusal(message: str, ref: str) -> UsageError:
     """The error with what the file is, where that is known."""
     said = kind_of_file(ref)

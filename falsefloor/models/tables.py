@@ -13,7 +13,7 @@ import torch
 
 from falsefloor.api import LabelledInputs, LoadedModel
 from falsefloor.errors import DomainError, UsageError, did_you_mean
-from falsefloor.models.refs import existing_file, refusal, select, split_options
+from falsefloor.models.refs import existing_file, needs, refusal, select, split_options
 
 FORM = "csv:FILE.csv:label=COLUMN, csv:FILE.csv:label=COLUMN,columns=A;B:0-9"
 KEYS = ("columns", "label")
@@ -78,10 +78,8 @@ class ParquetInputs(TableInputs):
         try:
             from pyarrow import ArrowException, parquet
         except ModuleNotFoundError as error:
-            raise UsageError(
-                "parquet: needs the package 'pyarrow', which is not installed here. Install"
-                " falsefloor[tables], or write the table as CSV: --inputs csv:FILE.csv."
-            ) from error
+            other = ", or write the table as CSV: --inputs csv:FILE.csv"
+            raise needs("parquet", "pyarrow", "tables", other) from error
         try:
             found: Columns = parquet.read_table(path).to_pydict()
         except (ArrowException, OSError, ValueError) as error:

@@ -53,7 +53,7 @@ class Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = _stem(getattr(func, "__name__", ""))
+        name = stem_of(getattr(func, "__name__", ""))
         if name in _WATCHED and args and torch._C._functorch.peek_interpreter_stack() is None:
             for value, threshold, side in _values(name, args, kwargs):
                 self._tell(f"{name}|{side}", value, threshold)
@@ -106,8 +106,8 @@ def _limits(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[A
 
 
 @functools.cache
-def _stem(name: str) -> str:
-    """`Tensor.relu_`, `__gt__`, `aten.relu.default` by their stem."""
+def stem_of(name: str) -> str:
+    """The operation that a function of torch's stands for: `Tensor.relu_`, `__gt__`, `aten.relu.default`."""
     stem = name.split(".")[0]
     if stem.startswith("__") and stem.endswith("__"):
         return stem[2:-2]

@@ -12,13 +12,14 @@ Shapes as in `falsefloor.numerics.spectrum`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from falsefloor.numerics.risers import walk_steps
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.spectrum import RESOLVED, Plateau, Spectrum
 
 WINDOW = (0.04, 0.75)
@@ -45,24 +46,13 @@ class Levels:
     reason: list[str]
 
 
-@dataclass(frozen=True)
-class _Share:
-    """p(h) of one scale."""
-
-    scale: float
-    moved: float
-
-
 def count_levels(
-    function: Callable[[Tensor], Tensor],
+    asked: Boxed,
     points: Tensor,
     spectrum: Spectrum,
     plateau: Plateau,
     *,
     radius: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
     eps: float,
     generators: Sequence[Generator],
     coordinates: Tensor | None = None,
@@ -92,16 +82,7 @@ def count_levels(
             continue
         picked = None if coordinates is None else coordinates[n]
         levels, share, reason = walk_steps(
-            function,
-            points[n],
-            usual,
-            guess,
-            lo=lo,
-            hi=hi,
-            rows=rows,
-            ulp=ulp,
-            generator=generators[n],
-            picked=picked,
+            asked, points[n], usual, guess, ulp=ulp, generator=generators[n], picked=picked
         )
         if float(radius[n]) * levels < FEWEST:
             levels, share, reason = math.nan, math.nan, "refused: fewer than three steps"
@@ -112,31 +93,31 @@ def count_levels(
     return Levels(levels=numbers[:, 0], ramp_share=numbers[:, 1], reason=[count[2] for count in counts])
 
 
-def _shares(scales: list[float], moves: Tensor, usual: Tensor, noise: float) -> list[_Share]:
-    """p(h) from moves (P, A, k) against the coordinates' usual slopes (k,), where enough can be counted."""
-    found = []
+def _shares(scales: list[float], moves: Tensor, usual: Tensor, noise: float) -> list[tuple[float, float]]:
+    """(h, p(h)) from moves (P, A, k) against coordinates' usual slopes (k,), where enough can be counted."""
+    found: list[tuple[float, float]] = []
     for index, scale in enumerate(scales):
         # a coordinate that hardly matters, or whose difference would be rounding, says nothing at this scale
         usable = (usual > 0.1 * usual.max()) & (usual * 2 * scale > noise)
         moved = moves[:, index, usable] > _MOVED * usual[usable]
         if moved.numel() >= _COUNTED:
-            found.append(_Share(scale, float(moved.double().mean())))
+            found.append((scale, float(moved.double().mean())))
     return found
 
 
-def _guess(shares: list[_Share]) -> tuple[float, str]:
+def _guess(shares: list[tuple[float, float]]) -> tuple[float, str]:
     """(levels, reason) from where p(h) = 2·levels·h + δ is half way from δ, its least, to 1."""
     if not shares:
         return math.nan, "refused: nothing above rounding"
-    least = min(share.moved for share in shares)
+    least = min(moved for _, moved in shares)
     if least >= WINDOW[1]:
         return 0.0, "no steps"
-    if max(share.moved for share in shares) <= WINDOW[0]:
+    if max(moved for _, moved in shares) <= WINDOW[0]:
         return math.nan, "refused: fewer than three steps"
     middle = (1 + least) / 2
-    above = next((k for k, share in enumerate(shares) if share.moved >= middle), None)
+    above = next((k for k, (_, moved) in enumerate(shares) if moved >= middle), None)
     if above is None or above == 0:
         return math.nan, "refused: too few scales show steps"
-    fine, coarse = shares[above - 1], shares[above]
-    part = (middle - fine.moved) / (coarse.moved - fine.moved)
-    return (middle - least) / (2 * (fine.scale + part * (coarse.scale - fine.scale))), "steps"
+    (fine, below), (coarse, beyond) = shares[above - 1], shares[above]
+    part = (middle - below) / (beyond - below)
+    return (middle - least) / (2 * (fine + part * (coarse - fine))), "steps"

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.numerics.secants import ELEMENTS
+from falsefloor.numerics.secants import ELEMENTS, Boxed
 from falsefloor.numerics.spectrum import RESOLVED
 
 _LINES = 24
@@ -75,10 +74,9 @@ class _Line:
 class _Walk:
     """A function of M points (M, *input) along one flattened coordinate (M,) of each."""
 
-    function: Callable[[Tensor], Tensor]
+    asked: Boxed
     points: Tensor
     coordinate: Tensor
-    rows: int
 
     def values(self, at: Tensor) -> Tensor:
         """Outputs (M, T, K) on the CPU, in float64, with the coordinate set to ``at`` (M, T)."""
@@ -87,14 +85,13 @@ class _Walk:
         place = at.reshape(-1).to(flat)
         which = torch.arange(count, device=flat.device).repeat_interleave(each)
         outputs = []
-        for piece in torch.split(
-            torch.arange(len(which), device=flat.device), max(1, min(self.rows, ELEMENTS // flat.shape[1]))
-        ):
+        most = max(1, min(self.asked.rows, ELEMENTS // flat.shape[1]))
+        for piece in torch.split(torch.arange(len(which), device=flat.device), most):
             moved = flat[which[piece]].scatter(
                 1, self.coordinate[which[piece]].unsqueeze(1), place[piece].unsqueeze(1)
             )
             with torch.no_grad():
-                outputs.append(self.function(moved.reshape(-1, *self.points.shape[1:])).double().cpu())
+                outputs.append(self.asked.function(moved.reshape(-1, *self.points.shape[1:])).double().cpu())
         return torch.cat(outputs).reshape(count, each, -1)
 
     def held(self, at: Tensor) -> Tensor:
@@ -102,18 +99,15 @@ class _Walk:
         return at.to(self.points.dtype).double()
 
     def only(self, kept: list[int]) -> _Walk:
-        return _Walk(self.function, self.points[kept], self.coordinate[kept], self.rows)
+        return _Walk(self.asked, self.points[kept], self.coordinate[kept])
 
 
 def walk_steps(
-    function: Callable[[Tensor], Tensor],
+    asked: Boxed,
     points: Tensor,
     usual: Tensor,
     guess: float,
     *,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
     ulp: float,
     generator: Generator,
     picked: Tensor | None = None,
@@ -126,9 +120,7 @@ def walk_steps(
     one at half its height: 0 for jumps, NaN where risers differ. Takes 97 forwards a line and 18 for its
     riser; one number is drawn from ``generator``.
     """
-    walk, places = _lay(
-        function, points, usual, guess, picked=picked, lo=lo, hi=hi, rows=rows, generator=generator
-    )
+    walk, places = _lay(asked, points, usual, guess, picked=picked, generator=generator)
     lines = _read(walk, places, ulp)
     even = [line for line in lines if not math.isnan(line.levels)]
     found = torch.tensor([line.levels for line in even], dtype=torch.float64)
@@ -140,22 +132,13 @@ def walk_steps(
 
 
 def _lay(
-    function: Callable[[Tensor], Tensor],
-    points: Tensor,
-    usual: Tensor,
-    guess: float,
-    *,
-    picked: Tensor | None,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
-    generator: Generator,
+    asked: Boxed, points: Tensor, usual: Tensor, guess: float, *, picked: Tensor | None, generator: Generator
 ) -> tuple[_Walk, Tensor]:
     """Lines through points (P, *input) along usable coordinates, steep and shallow in turn, and the places
     (M, `_TILES` + 1) to look at on them."""
     shape = points.shape[1:]
     size = math.prod(shape)
-    low, high = (bound.double().expand(shape).reshape(size).cpu() for bound in (lo, hi))
+    low, high = (bound.double().expand(shape).reshape(size).cpu() for bound in (asked.lo, asked.hi))
     wide = torch.arange(size) if picked is None else picked.cpu()
     usable = ((usual > 0.1 * usual.max()) & (high > low)[wide]).nonzero().squeeze(1)
     ranked = usable[usual[usable].argsort(descending=True, stable=True)]
@@ -163,7 +146,7 @@ def _lay(
     # a golden rotation spreads the lines over the domain, and any few neighbours in steepness too
     draws = (torch.rand(1, generator=generator, dtype=torch.float64) + turns * _GOLDEN).frac()
     coordinate = wide[ranked[turns * len(ranked) // _LINES]] if len(ranked) else wide[:0]
-    walk = _Walk(function, points[turns[: len(coordinate)] % len(points)], coordinate.to(points.device), rows)
+    walk = _Walk(asked, points[turns[: len(coordinate)] % len(points)], coordinate.to(points.device))
     here = walk.points.reshape(len(coordinate), size).double().cpu().gather(1, coordinate.unsqueeze(1))[:, 0]
     low, high = low[coordinate], high[coordinate]
     span = _STEPS / guess

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,6 +26,24 @@ ELEMENTS = 1 << 24
 """Input numbers of one forward at most (64 MB in float32): bounds memory where one input is large."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """A function of points (R, *input) on the box lo, hi, which broadcast to one input; rows: how many points
+    one forward may take."""
+
+    function: Callable[[Tensor], Tensor]
+    lo: Tensor
+    hi: Tensor
+    rows: int
+
+    def corners(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The box (d,) in the type of points (M, *input)."""
+        low, high = (
+            bound.to(points.dtype).expand(points.shape[1:]).reshape(-1) for bound in (self.lo, self.hi)
+        )
+        return low, high
 
 
 def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,41 +68,29 @@ def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor,
     return torch.maximum(low, lo), torch.minimum(high, hi)
 
 
-def jacobian(
-    function: Callable[[Tensor], Tensor],
-    points: Tensor,
-    *,
-    scale: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
-    coordinates: Tensor | None = None,
-    middles: Tensor | None = None,
-) -> Tensor:
+def jacobian(asked: Boxed, points: Tensor, *, scale: Tensor, coordinates: Tensor | None = None) -> Tensor:
     """Secant slopes of all outputs along coordinates: (M, K, k), in float32 at least.
 
-    points (M, *input); scale (M,), the half step in the input's units; lo and hi broadcast to one input;
-    coordinates (M, k) picks flattened coordinates of each point, all of them without it. The steps are
-    centred on the points, or on middles (M, d), coordinate by coordinate. ``rows`` limits one forward; it
-    costs 2·k forwards a point. A coordinate whose step is lost to rounding has slope 0.
+    points (M, *input); scale (M,), the half step in the input's units; coordinates (M, k) picks flattened
+    coordinates of each point, all of them without it. It costs 2·k forwards a point. A coordinate whose step
+    is lost to rounding has slope 0.
     """
     count, shape = len(points), points.shape[1:]
     size = math.prod(shape)
-    low, high = (bound.to(points.dtype).expand(shape).reshape(size) for bound in (lo, hi))
     flat = points.reshape(count, size)
-    middles = flat if middles is None else middles
     chosen = (
         torch.arange(size, device=points.device).expand(count, size) if coordinates is None else coordinates
     )
-    rows = max(2, min(rows, ELEMENTS // max(size, 1)))
+    rows = max(2, min(asked.rows, ELEMENTS // max(size, 1)))
     across = min(chosen.shape[1], rows // 2)
     down = max(1, rows // (2 * max(across, 1)))
     blocks = []
     for start in range(0, count, down):
         here = slice(start, start + down)
-        below, above = ends(middles[here], scale[here].to(points.dtype).reshape(-1, 1), low, high)
+        step = scale[here].to(points.dtype).reshape(-1, 1)
+        below, above = ends(flat[here], step, *asked.corners(points))
         strips = [
-            _block(function, flat[here], part, below.gather(1, part), above.gather(1, part), shape)
+            _block(asked.function, flat[here], part, below.gather(1, part), above.gather(1, part), shape)
             for part in torch.split(chosen[here], max(across, 1), dim=1)
         ]
         blocks.append(strips[0] if len(strips) == 1 else torch.cat(strips, dim=2))
@@ -116,15 +123,7 @@ def _block(
     return ((outputs[:, :wide] - outputs[:, wide:]) * inverse.unsqueeze(2)).transpose(1, 2)
 
 
-def fan(
-    function: Callable[[Tensor], Tensor],
-    points: Tensor,
-    *,
-    scale: Tensor,
-    lo: Tensor,
-    hi: Tensor,
-    rows: int,
-) -> Tensor:
+def fan(asked: Boxed, points: Tensor, *, scale: Tensor) -> Tensor:
     """`jacobian` along all coordinates at half its cost: d + 1 forwards a point, all steps from one end.
 
     The shared end lies up to h/4 beside the point, differently in each coordinate, as the middles of `ends`
@@ -133,26 +132,26 @@ def fan(
     """
     count, shape = len(points), points.shape[1:]
     size = math.prod(shape)
-    low, high = (bound.to(points.dtype).expand(shape).reshape(size) for bound in (lo, hi))
-    below, above = ends(points.reshape(count, size), scale.to(points.dtype).reshape(-1, 1), low, high)
-    wide, middle = above - below, below + (above - below) / 2
+    low, high = asked.corners(points)
     flat = points.reshape(count, size)
+    below, above = ends(flat, scale.to(points.dtype).reshape(-1, 1), low, high)
+    wide, middle = above - below, below + (above - below) / 2
     first, last = flat - below < 0, above - flat < 0
     down = (torch.arange(size, device=points.device) % 2 == 1).expand(count, size)
     down = torch.where(middle - wide < low, False, torch.where(middle + wide > high, True, down))
     down = torch.where(first, False, torch.where(last, True, down))
     start = torch.where(first, below, torch.where(last, above, middle))
     stop = torch.minimum(torch.maximum(torch.where(down, start - wide, start + wide), low), high)
-    most = max(1, min(rows, ELEMENTS // max(size, 1)))
+    most = max(1, min(asked.rows, ELEMENTS // max(size, 1)))
     slopes = []
     for at in range(count):
         with torch.no_grad():
-            here = function(start[at].reshape(1, *shape))
+            here = asked.function(start[at].reshape(1, *shape))
             moved = []
             for part in torch.split(torch.arange(size, device=points.device), most):
                 there = start[at].repeat(len(part), 1)
                 there.scatter_(1, part.unsqueeze(1), stop[at, part].unsqueeze(1))
-                moved.append(function(there.reshape(-1, *shape)))
+                moved.append(asked.function(there.reshape(-1, *shape)))
         outputs = torch.cat(moved).to(working(here.dtype))
         step = (stop[at] - start[at]).to(outputs.dtype)
         inverse = torch.where(step != 0, step, 1.0).reciprocal() * (step != 0)

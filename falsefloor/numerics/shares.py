@@ -34,6 +34,13 @@ class Ball:
     norm: str
     radius: float
 
+    @classmethod
+    def around(cls, point: Tensor, bounds: tuple[Tensor, Tensor], *, norm: str, radius: float) -> Ball:
+        """Around a point (*input) in a box whose corners broadcast to it."""
+        ends = (end.detach().cpu().float().expand(point.shape).reshape(-1) for end in (point, *bounds))
+        centre, lo, hi = ends
+        return cls(centre, lo, hi, norm, radius)
+
     @property
     def latent(self) -> int:
         """How many normal numbers make one point."""
@@ -143,17 +150,17 @@ def split(
     region that no score announces is found by luck alone.
     """
     latent = ball.uniform(particles, generator)
-    count, queries, logarithm, width = len(latent), len(latent), 0.0, 1.0
+    count, queries, level, logarithm, width = len(latent), len(latent), 0, 0.0, 1.0
     if not count:
         return Split(1.0, 0.0, 1.0, 0, 0, None)
     scores = score(ball.points(latent))
-    for level in range(levels):
+    for _ in range(levels):
+        level += 1
         threshold = float(scores.quantile(1 - KEPT))
         done = threshold > 0
         kept = scores > 0 if done else scores >= threshold
         if done or bool((scores > 0).double().mean() >= KEPT) or threshold >= float(scores.amax()):
-            share = math.exp(logarithm) * float((scores > 0).double().mean())
-            return _told(share, logarithm, level + 1, queries, count, ball, latent, scores)
+            break
         logarithm += math.log(float(kept.double().mean()))
         chosen = kept.nonzero().squeeze(1)
         pick = chosen[torch.randint(len(chosen), (count,), generator=generator)]
@@ -171,25 +178,12 @@ def split(
             factor = next(by for above, by in ACCEPTED if accepted > above or not above)
             width = min(WIDTH[1], max(WIDTH[0], width * factor))
     share = math.exp(logarithm) * float((scores > 0).double().mean())
-    return _told(share, logarithm, levels, queries, count, ball, latent, scores)
-
-
-def _told(
-    share: float,
-    logarithm: float,
-    levels: int,
-    queries: int,
-    count: int,
-    ball: Ball,
-    latent: Tensor,
-    scores: Tensor,
-) -> Split:
     # each level's share varies like a binomial one, correlated by the copies
-    spread = 1.96 * math.sqrt(SLOWER * levels * (1 - KEPT) / (KEPT * count))
+    spread = 1.96 * math.sqrt(SLOWER * level * (1 - KEPT) / (KEPT * count))
     if share > 0:
         best = ball.points(latent[int(scores.argmax())].unsqueeze(0))[0]
         return Split(
-            share, share * math.exp(-spread), min(1.0, share * math.exp(spread)), levels, queries, best
+            share, share * math.exp(-spread), min(1.0, share * math.exp(spread)), level, queries, best
         )
     least = math.exp(logarithm) / count
-    return Split(least, 0.0, min(1.0, 3 * math.exp(logarithm + spread) / count), levels, queries, None)
+    return Split(least, 0.0, min(1.0, 3 * math.exp(logarithm + spread) / count), level, queries, None)

@@ -11,14 +11,13 @@ Shapes: N inputs, P points each, A scales (ascending), k coordinates of d, K out
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from falsefloor.numerics.balls import dual, vector_norm, working
-from falsefloor.numerics.secants import jacobian
+from falsefloor.numerics.secants import Boxed, jacobian
 
 SCALES = (*(10 ** (k / 4 - 7) for k in range(25)), 0.15)
 """Four a decade from 1e-7 to 0.1 of the domain's width, and the widest step that secants take."""
@@ -55,11 +54,9 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Plateau:
-    """index, first: (N,) the chosen scale and the finest of the run, as indices; slope (N,); found (N,)
-    bool."""
+    """index: (N,) the chosen scale's; slope (N,); found (N,) bool."""
 
     index: Tensor
-    first: Tensor
     slope: Tensor
     found: Tensor
 
@@ -74,16 +71,13 @@ def enlarge(norms: Tensor, *, norm: str, size: int, count: int) -> Tensor:
 
 
 def measure(
-    function: Callable[[Tensor], Tensor],
+    asked: Boxed,
     points: Tensor,
     own: Tensor,
     other: Tensor,
     *,
     norm: str,
-    lo: Tensor,
-    hi: Tensor,
     width: float,
-    rows: int,
     coordinates: Tensor | None = None,
 ) -> Spectrum:
     """The spectrum of output ``own`` (N,) minus output ``other`` (N,) at points (N, P, *input).
@@ -98,18 +92,12 @@ def measure(
     picked = None if coordinates is None else coordinates.repeat_interleave(each, dim=0)
     mine, theirs = (labels.repeat_interleave(each).reshape(-1, 1, 1) for labels in (own, other))
     with torch.no_grad():
-        magnitude = torch.cat([function(part).abs().amax(dim=1) for part in torch.split(flat, max(rows, 1))])
+        parts = torch.split(flat, max(asked.rows, 1))
+        magnitude = torch.cat([asked.function(part).abs().amax(dim=1) for part in parts])
     slopes, moves = [], []
     for scale in scales.tolist():
-        found = jacobian(
-            function,
-            flat,
-            scale=torch.full((len(flat),), scale, dtype=working(points.dtype), device=points.device),
-            lo=lo,
-            hi=hi,
-            rows=rows,
-            coordinates=picked,
-        )
+        half = torch.full((len(flat),), scale, dtype=working(points.dtype), device=points.device)
+        found = jacobian(asked, flat, scale=half, coordinates=picked)
         wide = found.shape[2]
         slopes.append((_row(found, mine, wide) - _row(found, theirs, wide)).reshape(count, each, wide))
         moves.append(found.abs().amax(dim=1).reshape(count, each, wide))
@@ -154,14 +142,12 @@ def plateau(spectrum: Spectrum, *, limit: Tensor, eps: float) -> Plateau:
             if change[best - 1] <= _ROUGH:
                 break
         if run is None:
-            rows.append((max(inside - 1, 0), max(inside - 1, 0), median[max(inside - 1, 0)], False))
-            continue
-        rows.append((best, run[0], median[best], True))
-    index, first_, slope, found = zip(*rows, strict=True)
+            best = max(inside - 1, 0)
+        rows.append((best, median[best], run is not None))
+    index, slope, found = zip(*rows, strict=True)
     device = spectrum.median.device
     return Plateau(
         index=torch.tensor(index, device=device),
-        first=torch.tensor(first_, device=device),
         slope=torch.tensor(slope, dtype=spectrum.median.dtype, device=device),
         found=torch.tensor(found, device=device),
     )

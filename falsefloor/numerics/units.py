@@ -220,9 +220,8 @@ class _Search:
         unit = (chosen.flatten() - first[call]) * stride[call]
         points = self.inputs.repeat_interleave(kept, 0)
         values, slopes = [], []
-        for at in range(0, len(points), self.rows):
-            part = slice(at, at + self.rows)
-            value, slope = self._slopes(points[part], call[part], unit[part])
+        for part in zip(*(torch.split(whole, self.rows) for whole in (points, call, unit)), strict=True):
+            value, slope = self._slopes(*part)
             values.append(value)
             slopes.append(slope)
         value = torch.cat(values).reshape(count, kept)

@@ -76,6 +76,16 @@ def _most(reasons: Iterable[str]) -> str:
     return min(found, key=lambda reason: (-found[reason], reason), default="")
 
 
+def grouped(
+    records: Iterable[Mapping[str, Any]], *keys: str
+) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    """Records by what they say under these keys, in the order in which that is met."""
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for record in records:
+        found.setdefault(tuple(record[key] for key in keys), []).append(record)
+    return found
+
+
 class Said(NamedTuple):
     """What a cell shows: a number or a state, the marks behind it, and the name of its looks."""
 

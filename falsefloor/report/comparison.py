@@ -16,7 +16,7 @@ from typing import Any
 from falsefloor.checks.verdicts import VERDICTS, Place, rank
 from falsefloor.jsonable import as_number
 from falsefloor.plugins.names import OWN
-from falsefloor.report.cells import Brief, Entry, brief, summary
+from falsefloor.report.cells import Brief, Entry, brief, grouped, summary
 from falsefloor.report.text import Glyphs, clean, verdict_word
 from falsefloor.store.cells import Cell
 from falsefloor.store.reader import RunReader
@@ -346,10 +346,8 @@ def _series(number: int, place: Sequence[Any], record: Mapping[str, Any]) -> Ser
 
 
 def _agreement(observations: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], tuple[int, int]]:
-    made: dict[tuple[str, str, str], tuple[int, int]] = {}
-    for seen in observations:
-        if seen["agreement"] is not None:
-            subject = (seen["model"], seen["masker"], seen["norm"])
-            same, of = made.get(subject, (0, 0))
-            made[subject] = (same + bool(seen["agreement"]), of + 1)
-    return made
+    judged = (one for one in observations if one["agreement"] is not None)
+    return {
+        (model, masker, norm): (sum(bool(one["agreement"]) for one in some), len(some))
+        for (model, masker, norm), some in grouped(judged, "model", "masker", "norm").items()
+    }

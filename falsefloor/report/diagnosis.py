@@ -19,7 +19,7 @@ from falsefloor.checks.verdicts import rank
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Located as FoundAt
 from falsefloor.observed import Observed
-from falsefloor.report.cells import brief, summary
+from falsefloor.report.cells import brief, grouped, summary
 from falsefloor.report.text import STYLES, Glyphs, clean, glyphs_for, number
 from falsefloor.store.reader import RunReader
 
@@ -103,22 +103,18 @@ class Diagnosis:
 
 def diagnose(reader: RunReader) -> list[Diagnosis]:
     """A diagnosis for each subject and norm of the run, in the table's order."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in reader.estimates():
-        groups.setdefault((record["model"], record["masker"], record["norm"]), []).append(record)
-    seen: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for one in reader.observations():
-        seen.setdefault((one["model"], one["masker"], one["norm"]), []).append(one)
-    return [_diagnosis(subject, records, seen.get(subject, [])) for subject, records in groups.items()]
+    groups = grouped(reader.estimates(), "model", "masker", "norm")
+    seen = grouped(reader.observations(), "model", "masker", "norm")
+    return [
+        _diagnosis((model, masker, norm), records, seen.get((model, masker, norm), []))
+        for (model, masker, norm), records in groups.items()
+    ]
 
 
 def _diagnosis(
-    subject: tuple[str, str, str], records: Sequence[dict[str, Any]], observed: Sequence[dict[str, Any]]
+    subject: tuple[str, str, str], records: Sequence[Mapping[str, Any]], observed: Sequence[Mapping[str, Any]]
 ) -> Diagnosis:
-    named: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        named.setdefault(record["name"], []).append(record)
-    claims = tuple(_claims(name, group) for name, group in named.items())
+    claims = tuple(_claims(name, group) for (name,), group in grouped(records, "name").items())
     located = _located(observed)
     followed = [one for one in claims if one.claim != "upper_bound" and one.recovers is None]
     doubted = any(one.verdicts.get("refuted") or one.verdicts.get("suspect") for one in followed)
@@ -134,7 +130,7 @@ def _diagnosis(
     )
 
 
-def _claims(name: str, group: Sequence[dict[str, Any]]) -> Claims:
+def _claims(name: str, group: Sequence[Mapping[str, Any]]) -> Claims:
     first, cell = group[0], summary(0, [brief(record) for record in group])
     return Claims(
         name,
@@ -149,7 +145,7 @@ def _claims(name: str, group: Sequence[dict[str, Any]]) -> Claims:
     )
 
 
-def _gradient(group: Sequence[dict[str, Any]]) -> str | None:
+def _gradient(group: Sequence[Mapping[str, Any]]) -> str | None:
     """ "straight-through on 5, secant on 1; agreement with the function's own secants 0.97 to 1.02"."""
     facts = [one["evidence"] for one in group if "gradient_source" in one["evidence"]]
     if not facts:
@@ -164,7 +160,7 @@ def _gradient(group: Sequence[dict[str, Any]]) -> str | None:
     return words
 
 
-def _located(observed: Sequence[dict[str, Any]]) -> tuple[Located, ...]:
+def _located(observed: Sequence[Mapping[str, Any]]) -> tuple[Located, ...]:
     """Operations by how many inputs they were found on, each place once."""
     found: dict[tuple[str | None, ...], list[FoundAt]] = {}
     for one in observed:
@@ -175,7 +171,7 @@ def _located(observed: Sequence[dict[str, Any]]) -> tuple[Located, ...]:
     return tuple(Located(facts[0].words, len(facts), all(f.certain for f in facts)) for facts in ranked)
 
 
-def _steps(records: Sequence[dict[str, Any]]) -> Steps:
+def _steps(records: Sequence[Mapping[str, Any]]) -> Steps:
     """What finite differences, or a repaired gradient's own look at the scales, told of steps."""
     by_input: dict[int, Mapping[str, Any]] = {}
     for record in records:

@@ -146,14 +146,7 @@ def read_strips(reader: RunReader, comparison: Comparison, at: Place, entry: Ent
     """Of the row at a place; the estimator of ``entry`` comes first."""
     rows = {row.subject.subject: row for row in comparison.rows}
     row = rows.get(at.subject)
-    bare = next(
-        (
-            one
-            for place, one in rows.items()
-            if (place.model, place.norm, place.input) == _alike(at) and _bare(one)
-        ),
-        None,
-    )
+    bare = next((one for place, one in rows.items() if _alike(place) == _alike(at) and _bare(one)), None)
     subjects = [of for of in ((row,) if bare is row else (row, bare)) if of is not None]
     labels = [one.series.label for one in row.entries if one is not None and one.lower] if row else []
     labels.sort(key=lambda label: label != entry.series.label)

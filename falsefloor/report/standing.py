@@ -20,6 +20,7 @@ from falsefloor.checks.verdicts import is_lower
 from falsefloor.evidence import Evidence
 from falsefloor.jsonable import as_number
 from falsefloor.report import scale
+from falsefloor.report.cells import grouped
 from falsefloor.report.figure import Curve, Figure
 from falsefloor.report.text import Glyphs, clean, glyphs_for, number
 
@@ -155,10 +156,7 @@ def sentences(record: Mapping[str, Any], known: Standing) -> Iterator[str]:
 
 def by_input(records: Iterable[Mapping[str, Any]]) -> list[Standing]:
     """One for each subject and input of a run, those that have a lower number or a ceiling."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for record in records:
-        place = tuple(str(record[key]) for key in ("model", "masker", "norm", "input"))
-        groups.setdefault(place, []).append(record)
+    groups = grouped(records, "model", "masker", "norm", "input")
     names = _names(list(groups))
     known = [standing(group, name=name) for name, group in zip(names, groups.values(), strict=True)]
     return [one for one in known if any((one.proved, one.estimated, one.ceiling, one.refuted))]

@@ -263,15 +263,11 @@ class Study:
 
     def command(self) -> list[str]:
         """The `falsefloor run` command that does the same, as far as flags can say it."""
+        models = (model.use for model in self.models)
+        lists = {"model": models, "masker": self.maskers, "estimator": self.estimators, "norm": self.norms}
         words = ["falsefloor", "run"]
-        for model in self.models:
-            words += ["--model", model.use]
-        for stack in self.maskers:
-            words += ["--masker", str(stack)]
-        for estimator in self.estimators:
-            words += ["--estimator", str(estimator)]
-        for norm in self.norms:
-            words += ["--norm", norm]
+        for name, given in lists.items():
+            words += [word for one in given for word in (f"--{name}", str(one))]
         for one in SETTINGS:
             words += _flag(one, getattr(self, one.name))
         for one in DOMAIN:
@@ -295,14 +291,9 @@ def _flag(one: Option, value: Scalar) -> list[str]:
     name = one.name.replace("_", "-")
     if value == one.default:
         return []
-    return (
-        [f"--{name}" if value else f"--no-{name}"]
-        if value is True or value is False
-        else [
-            f"--{name}",
-            show_option(one, value),
-        ]
-    )
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", show_option(one, value)]
 
 
 def _bytes(text: str, *, key: str, least: int = 0, more: str = "") -> int:

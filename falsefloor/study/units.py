@@ -1,8 +1,9 @@
 """Units: the smallest pieces of work that are stored and resumed, and the keys that name them.
 
 A unit is self-contained JSON: whoever holds it can compute it. Its *key* is a digest of all that decides its
-result and can be known without loading anything; its *fingerprint*, computed beside the model, covers the
-rest (weights, source files, inputs, plugin versions).
+result and can be known without loading anything; its *fingerprint* covers what answered: weights and buffers,
+source files, inputs and labels, device kind and dtype, found when the model is loaded, and the versions of
+the plugins involved. Stored results are used again only where both are equal.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from falsefloor.api import Scalar
 from falsefloor.checks.verdicts import Place
 from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue
+from falsefloor.plugins.names import discover, resolve
 from falsefloor.study.study import EstimatorSpec, ModelSpec, StackSpec, Study, plain
 
 FORMAT = 1
 """Version of what a unit means; a change makes stored units of older versions another key."""
 
 CEILING = EstimatorSpec("attack")
+PLUGINS = "plugins"
+"""The part of a model's fingerprint that is its plugins': by name, files and what a masker learnt."""
+_SOURCES = ("model ", "input ")
 
 
 def canonical(value: Any) -> str:
@@ -131,14 +137,9 @@ def model_json(model: ModelSpec) -> dict[str, Any]:
     for name in ("bounds", "scale", "step", "immutable", "mean", "std"):
         if (value := getattr(model, name)) is not None:
             spec[name] = plain(value)
-    if model.target:
-        spec["target"] = model.target
-    if model.output:
-        spec["output"] = model.output
-    if model.average:
-        spec["average"] = model.average
-    if model.at:
-        spec["at"] = model.at
+    for name in ("target", "output", "average", "at"):
+        if value := getattr(model, name):
+            spec[name] = value
     if model.multilabel == "yes":
         spec["multilabel"] = True
     return spec
@@ -151,18 +152,6 @@ def stack_json(stack: StackSpec) -> list[dict[str, Any]]:
 def is_masked(stack: Iterable[Mapping[str, Any]]) -> bool:
     """Whether anything of a stack, as `stack_json` writes it, stands between a model and its gradients."""
     return any(layer.get("use") != "none" for layer in stack)
-
-
-def resolve(study: Study, catalogue: Catalogue) -> Study:
-    """The study with every masker's parameters complete. Raises `UsageError` and `PluginError`."""
-    stacks = []
-    for stack in study.maskers:
-        layers = []
-        for layer in stack.layers:
-            params = catalogue.params("masker", layer.use, layer.params)
-            layers.append(replace(layer, params=params))
-        stacks.append(StackSpec(tuple(layers), stack.name))
-    return replace(study, maskers=tuple(stacks))
 
 
 def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
@@ -189,7 +178,16 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
     for estimator in study.estimators:
         if estimator.gradient != "auto":
             catalogue.params("gradient", estimator.gradient, {})
-    resolved = resolve(study, catalogue)
+    stacks = [
+        StackSpec(
+            tuple(
+                replace(layer, params=catalogue.params("masker", layer.use, layer.params))
+                for layer in stack.layers
+            ),
+            stack.name,
+        )
+        for stack in study.maskers
+    ]
     all_series = [
         Series(
             model,
@@ -201,9 +199,9 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
             origin,
             asked=estimator not in added,
         )
-        for model in resolved.models
-        for norm in resolved.norms
-        for stack in resolved.maskers
+        for model in study.models
+        for norm in study.norms
+        for stack in stacks
         for estimator, params, claim, origin in complete
     ]
     seen: dict[str, Series] = {}
@@ -247,3 +245,56 @@ def sorted_series(series: Sequence[Series]) -> list[Series]:
     for one in series:
         order.setdefault((one.stack.name, one.norm), len(order))
     return sorted(series, key=lambda s: (order[s.stack.name, s.norm], s.claim != "upper_bound"))
+
+
+def fingerprint(spec: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Of a unit, from its spec and the fingerprint of its model and of the plugins beside it."""
+    own = {name: told for name, told in model.items() if name != PLUGINS}
+    known = model.get(PLUGINS, {})
+    # what a trap or a resampling asks has other parameters, and is never taken over
+    wanted = [named(*plugin) for plugin in plugins_of(spec) if plugin[0] == "masker" or "extra" not in spec]
+    beside = {name: told for name, told in known.items() if name in wanted or name.startswith(_SOURCES)}
+    return digest(canonical([own, plugin_versions(spec), *([beside] if beside else [])]))
+
+
+def plugins_of(spec: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(kind, name, parameters) of every plugin that a unit runs, but for the sources of model and inputs."""
+    wanted: list[tuple[str, str, Mapping[str, Any]]] = [
+        ("masker", layer["use"], layer["params"]) for layer in spec["stack"]
+    ]
+    if (estimator := estimator_of(spec)) is not None:
+        wanted.append(("estimator", estimator["use"], estimator["params"]))
+        wanted.append(("gradient", estimator["gradient"], {}))
+    return wanted
+
+
+def plugin_versions(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Kind and name to distribution and version of every plugin that a unit runs."""
+    return {f"{kind} {name}": _version(kind, name) for kind, name, _ in plugins_of(spec)}
+
+
+def named(kind: str, use: str, params: Mapping[str, Any]) -> str:
+    """A plugin with its parameters, as messages name it: "masker vq:codes=8"."""
+    shown = ",".join(f"{name}={value}" for name, value in sorted(params.items()) if value != "")
+    return f"{kind} {use}:{shown}" if shown else f"{kind} {use}"
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of two fingerprints differs, in words: "weights", "the file codes.npz of masker vq:codes=8"."""
+    plain = {*before, *now} - {PLUGINS}
+    found = sorted(name for name in plain if before.get(name) != now.get(name))
+    old, new = before.get(PLUGINS, {}), now.get(PLUGINS, {})
+    for name in sorted({*old, *new}):
+        was, is_ = old.get(name, {}), new.get(name, {})
+        files, there = was.get("files", {}), is_.get("files", {})
+        changed = sorted(path for path in {*files, *there} if files.get(path) != there.get(path))
+        found += [f"the file {path} of {name}" for path in changed]
+        if was.get("learnt") != is_.get("learnt"):
+            found.append(f"what {name} learnt")
+    return found
+
+
+@cache
+def _version(kind: str, name: str) -> str:
+    plugin = resolve(discover(), kind, name)
+    return f"{plugin.dist} {plugin.version}"

@@ -160,8 +160,8 @@ class Within(nn.Module):
             return there
 
         with torch.no_grad():
-            for start in range(0, len(inputs), FILL):
-                self._passing(inputs[start : start + FILL].clone(), take)
+            for part in torch.split(inputs, FILL):
+                self._passing(part.clone(), take)
         values = torch.cat(seen)
         if len(values) != len(inputs) or values.ndim < 2 or not values.is_floating_point():
             kind = str(values.dtype).removeprefix("torch.")

@@ -109,10 +109,7 @@ def plant(
 
     None where no class change was found to plant from, or none that was planted held when verified.
     """
-    with torch.no_grad():
-        logits = subject(inputs)
-    site = Site(subject, inputs, labels, logits, norm, [generator], rows)
-    found = nearest_by_secants(site)
+    found = nearest_by_secants(Site.of(subject, inputs, labels, norm, generator, rows))
     if not bool(found.ok[0]):
         return None
     natural = float(found.radius[0])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
 
 from falsefloor.api import Check, Facts, Finding, NotApplicable, Record
 from falsefloor.checks.judge import points_of
 from falsefloor.checks.verdicts import SEVERITIES
 from falsefloor.plugins.judging import facts_from, facts_plain
-from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
+from falsefloor.testing.common import Case, Result, bound, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.watches import quiet
 
 _LOWER = Record(
@@ -54,13 +54,10 @@ def check_cases(check: Check, facts: Iterable[Facts] = ()) -> list[Case]:
     cases = common_cases("check", check)
     cases.append(Case("the same in another process, on another day", lambda: _elsewhere(check, samples)))
     for name, sample in samples.items():
-        cases += [Case(f"{rule.__doc__}: {name}", _bind(rule, check, sample)) for rule in (_findings, _pure)]
+        # each rule its own copy: a check that writes into its facts must not spoil the next rule's
+        made = [bound(rule, check, copy.deepcopy(sample)) for rule in (_findings, _pure)]
+        cases += [replace(case, name=f"{case.name}: {name}") for case in made]
     return cases
-
-
-def _bind(rule: Callable[[Check, Facts], None], check: Check, facts: Facts) -> Callable[[], None]:
-    # Each rule its own copy: a check that writes into its facts must not spoil the next rule's.
-    return lambda: rule(check, copy.deepcopy(facts))
 
 
 def _findings(check: Check, facts: Facts) -> None:

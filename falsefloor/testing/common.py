@@ -135,13 +135,18 @@ def elsewhere(kind: str, plugin: object, **asked: Any) -> Mapping[str, Any]:
     child = Child("falsefloor.engine.elsewhere")
     try:
         (answer,) = child.answers(request, limit=IMPORT_LIMIT)
-        return answer
     except (SilentError, GoneError, ValueError) as error:
         raise UnmetError(f"gave no answer in another process: {child.death()}") from error
     except FalsefloorError as error:
         raise UnmetError(f"fails in another process: {error}") from error
     finally:
         child.end()
+    return answer
+
+
+def bound(check: Callable[..., str | None], *args: object) -> Case:
+    """A check, whose docstring is its name, on these arguments."""
+    return Case(str(check.__doc__), lambda: check(*args))
 
 
 def files_exist(plugin: object) -> None:

@@ -23,7 +23,7 @@ from falsefloor.testing.claims import (
     same_elsewhere,
     says_something,
 )
-from falsefloor.testing.common import Case, Result, common_cases, require, run_cases
+from falsefloor.testing.common import Case, Result, bound, common_cases, require, run_cases
 from falsefloor.testing.drawn import kit_seed
 from falsefloor.testing.honesty import behind_a_staircase, below_a_trap
 from falsefloor.testing.problems import linear
@@ -60,15 +60,12 @@ def estimator_cases(estimator: Estimator, *, seed: int | None = None) -> list[Ca
     drawn = kit_seed() if seed is None else seed
     trials = [Trial(estimator, norm, drawn, touched=touched) for norm in norms]
     for trial in trials:
-        cases += [Case(f"{check.__doc__} [{trial.norm}]", _bind(check, trial)) for check in _EACH_NORM]
+        made = [bound(check, trial) for check in _EACH_NORM]
+        cases += [replace(case, name=f"{case.name} [{trial.norm}]") for case in made]
     if norms:
-        cases += [Case(str(check.__doc__), _bind(check, trials[-1])) for check in _ONCE]
+        cases += [bound(check, trials[-1]) for check in _ONCE]
         cases.append(Case("answers some of its problems", lambda: _answers(trials)))
     return cases
-
-
-def _bind(check: Callable[[Trial], str | None], trial: Trial) -> Callable[[], str | None]:
-    return lambda: check(trial)
 
 
 def _shapes(trial: Trial) -> None:

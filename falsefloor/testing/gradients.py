@@ -9,7 +9,7 @@ from torch import Tensor
 
 from falsefloor.api import GradientSource, NotApplicable
 from falsefloor.engine.elsewhere import digest
-from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
+from falsefloor.testing.common import Case, Result, bound, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.drawn import LARGEST, Drawn, kit_seed, linears, stored, told
 from falsefloor.testing.problems import SHAPE, Stairs, Watched, linear
 from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
@@ -32,13 +32,7 @@ def check_gradient_source(
 
 def gradient_cases(source: GradientSource) -> list[Case]:
     """The named checks, not yet run."""
-    return common_cases("gradient", source) + [
-        Case(str(check.__doc__), _bind(check, source)) for check in _CHECKS
-    ]
-
-
-def _bind(check: Callable[[GradientSource], str | None], source: GradientSource) -> Callable[[], str | None]:
-    return lambda: check(source)
+    return common_cases("gradient", source) + [bound(check, source) for check in _CHECKS]
 
 
 def _gradient(source: GradientSource, subject: Watched, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from falsefloor.engine.context import RunContext, generators
 from falsefloor.engine.elsewhere import digest
 from falsefloor.engine.prepare import digest_state
 from falsefloor.subjects.compose import compose
-from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
+from falsefloor.testing.common import Case, Result, bound, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.drawn import kit_seed, linears
 from falsefloor.testing.problems import CLASSES, SHAPE, linear
 from falsefloor.testing.watches import own_randomness, process_as_it_was, quiet, untouched
@@ -33,12 +34,8 @@ def check_masker(
 def masker_cases(masker: Masker) -> list[Case]:
     """The named checks, not yet run."""
     cases = common_cases("masker", masker)
-    cases += [Case(f"works at {place}", _bind(_place, masker, place)) for place in PLACES]
-    return cases + [Case(str(check.__doc__), _bind(check, masker)) for check in _CHECKS]
-
-
-def _bind(check: Callable[..., str | None], *args: object) -> Callable[[], str | None]:
-    return lambda: check(*args)
+    cases += [replace(bound(_place, masker, place), name=f"works at {place}") for place in PLACES]
+    return cases + [bound(check, masker) for check in _CHECKS]
 
 
 def _ready(masker: Masker, inputs: Tensor | None = None) -> Masker:

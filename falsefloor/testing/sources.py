@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from falsefloor.api import InputSource, LabelledInputs, LoadedModel, ModelSource, NotApplicable
 from falsefloor.engine.elsewhere import clock_ahead, digest
 from falsefloor.errors import FalsefloorError
-from falsefloor.testing.common import Case, Result, common_cases, elsewhere, require, run_cases
+from falsefloor.testing.common import Case, Result, bound, common_cases, elsewhere, require, run_cases
 from falsefloor.testing.watches import quiet
 
 ABSENT = "no-such-reference-7c1f"
@@ -46,36 +46,23 @@ def check_input_source(
 
 def model_cases(source: ModelSource, ref: str) -> list[Case]:
     """The named checks on a model source, not yet run."""
-    checks: tuple[Callable[[ModelSource, str], str | None], ...] = (
-        _fields,
-        _logits,
-        _rows,
-        _bounds,
-        _repeats,
-        _files,
-    )
-    checks += (_elsewhere,)
+    checks = (_fields, _logits, _rows, _bounds, _repeats, _files, _elsewhere)
     return [
         *common_cases("model", source),
-        *(Case(str(check.__doc__), _bind(check, source, ref)) for check in checks),
+        *(bound(check, source, ref) for check in checks),
         Case("a reference that does not exist is a clear error", lambda: _absent(lambda: source(ABSENT))),
     ]
 
 
 def input_cases(source: InputSource, ref: str, model: LoadedModel) -> list[Case]:
     """The named checks on an input source, not yet run."""
-    checks: tuple[Callable[[InputSource, str, LoadedModel], None], ...] = (_inputs, _labels, _names, _stable)
     return [
         *common_cases("input", source),
-        *(Case(str(check.__doc__), _bind(check, source, ref, model)) for check in checks),
+        *(bound(check, source, ref, model) for check in (_inputs, _labels, _names, _stable)),
         Case(
             "a reference that does not exist is a clear error", lambda: _absent(lambda: source(ABSENT, model))
         ),
     ]
-
-
-def _bind(check: Callable[..., str | None], *args: object) -> Callable[[], str | None]:
-    return lambda: check(*args)
 
 
 def _loaded(source: ModelSource, ref: str) -> LoadedModel:

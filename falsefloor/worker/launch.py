@@ -156,15 +156,11 @@ def launch(run: RunDir) -> None:
         if run.is_alive():
             return
         if process.poll() is not None:
-            if _ended(run):
+            if _info(run).status in ("done", "cancelled", "failed"):
                 return
             raise WorkerError(f"the worker of run {run.id} ended at once; see {run.log}")
         time.sleep(0.02)
     raise WorkerError(f"the worker of run {run.id} did not start within {START_LIMIT:.0f} s; see {run.log}")
-
-
-def _ended(run: RunDir) -> bool:
-    return _info(run).status in ("done", "cancelled", "failed")
 
 
 def _info(run: RunDir) -> RunInfo:

@@ -9,9 +9,8 @@ from falsefloor.errors import FalsefloorError, StudyError, UsageError
 from falsefloor.store.records import UnitResult
 from falsefloor.store.reuse import Stored
 from falsefloor.store.writer import RunWriter
-from falsefloor.study.identity import changes, fingerprint, named
 from falsefloor.study.study import Study
-from falsefloor.study.units import Series, Unit, kind_of, model_json, stack_json
+from falsefloor.study.units import Series, Unit, changes, fingerprint, kind_of, model_json, named, stack_json
 from falsefloor.worker.executor import Executor, Stopped
 
 TOGETHER = 100

@@ -52,7 +52,7 @@ def test_a_checkpoint_of_sequences_takes_ids_on_their_grid(transformers: Any, to
     own = transformers.AutoModelForSequenceClassification.from_pretrained(tokens).eval()
     with torch.no_grad():
         answers = own(torch.tensor(IDS), attention_mask=torch.tensor(IDS != 0).long()).logits.argmax(1)
-    assert found.predicted.tolist() == answers.tolist()
+    assert found.facts["predicted"] == answers.tolist()
     assert found.grid is not None and found.facts["bounds"] == [0, 39]
 
 
@@ -60,7 +60,7 @@ def test_it_is_judged_behind_its_embedding_beside_the_mask_of_its_padding(tokens
     plain = Session().prepared({"use": f"hf:{tokens}"}, f"npz:{tokens}/ids.npz")
     inside = Session().prepared({"use": f"hf:{tokens}:at=embedding"}, f"npz:{tokens}/ids.npz")
     assert inside.facts["shape"] == [5, 16] and inside.grid is None
-    assert inside.predicted.tolist() == plain.predicted.tolist()
+    assert inside.facts["predicted"] == plain.facts["predicted"]
     assert "word_embeddings" in inside.facts["units"]
     for at in range(2):
         subject = inside.subject(inside.module, at=at)

@@ -121,14 +121,14 @@ def test_one_of_several_outputs_is_chosen_by_name_or_the_refusal_lists_them(tmp_
     with pytest.raises(DomainError, match="Choose the logits: output='logits' in Python, --output logits"):
         Session().prepared(model, inputs)
     found = Session().prepared({**model, "output": "logits"}, inputs)
-    assert found.predicted.tolist() == made(BATCH)["logits"].argmax(1).tolist()
+    assert found.facts["predicted"] == made(BATCH)["logits"].argmax(1).tolist()
 
 
 def test_one_logit_is_two_classes(tmp_path: Path) -> None:
     file = export(Flat(), tmp_path / "flat.pt2")
     np.savez(tmp_path / "batch.npz", x=BATCH.numpy())
     found = Session().prepared({"use": f"export:{file}"}, f"npz:{tmp_path}/batch.npz")
-    assert found.predicted.tolist() == (Flat()(BATCH) > 0).long().tolist()
+    assert found.facts["predicted"] == (Flat()(BATCH) > 0).long().tolist()
 
 
 def test_shapes_that_are_computed_are_allowed(tmp_path: Path) -> None:

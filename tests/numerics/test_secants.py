@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from falsefloor.numerics.secants import WIDEST, ends, fan, jacobian, some_coordinates
+from falsefloor.numerics.secants import WIDEST, Boxed, ends, fan, jacobian, some_coordinates
 
 LO, HI = torch.tensor(0.0), torch.tensor(1.0)
 
@@ -45,7 +45,7 @@ def test_an_affine_function_has_its_own_slopes_at_every_scale(seed: int, exponen
     points = torch.rand(4, 5, generator=generator, dtype=torch.float64)
 
     found = jacobian(
-        lambda x: x @ weight.T + 1, points, scale=torch.full((4,), 10**exponent), lo=LO, hi=HI, rows=7
+        Boxed(lambda x: x @ weight.T + 1, LO, HI, 7), points, scale=torch.full((4,), 10**exponent)
     )
 
     assert torch.allclose(found, weight.expand(4, 3, 5), rtol=1e-6, atol=1e-7)
@@ -70,7 +70,7 @@ def test_a_fan_has_an_affine_function_s_slopes_inside_the_box(
         assert face is None or not bool((x == face).any())
         return x @ weight.T + 1
 
-    found = fan(function, points, scale=torch.full((4,), 10**exponent), lo=LO, hi=HI, rows=7)
+    found = fan(Boxed(function, LO, HI, 7), points, scale=torch.full((4,), 10**exponent))
 
     assert torch.allclose(found, weight.expand(4, 3, 5), rtol=1e-6, atol=1e-7)
     assert asked == 4 * 6
@@ -78,10 +78,8 @@ def test_a_fan_has_an_affine_function_s_slopes_inside_the_box(
 
 def test_a_fan_sees_a_staircase_beneath_a_grid_of_pixels_as_steep_as_it_is() -> None:
     points = (torch.rand(2, 400, generator=torch.Generator().manual_seed(0)) * 255).round() / 255
-    found = fan(
-        lambda x: torch.ceil(255 * x).sum(1, keepdim=True) / 255, points, scale=torch.full((2,), 0.01),
-        lo=LO, hi=HI, rows=100,
-    )  # fmt: skip
+    asked = Boxed(lambda x: torch.ceil(255 * x).sum(1, keepdim=True) / 255, LO, HI, 100)
+    found = fan(asked, points, scale=torch.full((2,), 0.01))
     assert abs(float(found.mean()) - 1) < 0.02
 
 
@@ -93,8 +91,8 @@ def test_the_number_of_rows_changes_no_slope(rows: int) -> None:
     def function(x: Tensor) -> Tensor:
         return torch.stack([(x**2).sum(dim=(1, 2)), x.sin().sum(dim=(1, 2))], dim=1)
 
-    whole = jacobian(function, points, scale=scale, lo=LO, hi=HI, rows=10_000)
-    assert torch.equal(jacobian(function, points, scale=scale, lo=LO, hi=HI, rows=rows), whole)
+    whole = jacobian(Boxed(function, LO, HI, 10_000), points, scale=scale)
+    assert torch.equal(jacobian(Boxed(function, LO, HI, rows), points, scale=scale), whole)
 
 
 def test_chosen_coordinates_are_columns_of_all() -> None:
@@ -105,22 +103,21 @@ def test_chosen_coordinates_are_columns_of_all() -> None:
     def function(x: Tensor) -> Tensor:
         return (x**2).cumsum(dim=1)
 
-    whole = jacobian(function, points, scale=scale, lo=LO, hi=HI, rows=64)
-    part = jacobian(function, points, scale=scale, lo=LO, hi=HI, rows=64, coordinates=chosen)
+    whole = jacobian(Boxed(function, LO, HI, 64), points, scale=scale)
+    part = jacobian(Boxed(function, LO, HI, 64), points, scale=scale, coordinates=chosen)
     assert torch.equal(part, whole.gather(2, chosen.unsqueeze(1).expand(-1, 6, -1)))
 
 
 def test_a_coordinate_without_width_has_slope_zero() -> None:
     lo, hi = torch.tensor([0.0, 0.3]), torch.tensor([1.0, 0.3])
-    found = jacobian(
-        lambda x: 5 * x, torch.tensor([[0.5, 0.3]]), scale=torch.full((1,), 0.1), lo=lo, hi=hi, rows=4
-    )
+    asked = Boxed(lambda x: 5 * x, lo, hi, 4)
+    found = jacobian(asked, torch.tensor([[0.5, 0.3]]), scale=torch.full((1,), 0.1))
     assert found[0, 0, 0] == pytest.approx(5) and found[0, 1, 1] == 0
 
 
 def test_half_precision_outputs_are_differenced_in_float32() -> None:
     points = torch.full((1, 2), 0.5, dtype=torch.float16)
-    found = jacobian(lambda x: 2 * x, points, scale=torch.full((1,), 0.1), lo=LO, hi=HI, rows=4)
+    found = jacobian(Boxed(lambda x: 2 * x, LO, HI, 4), points, scale=torch.full((1,), 0.1))
     assert found.dtype == torch.float32
     assert torch.allclose(found[0].diagonal(), torch.tensor([2.0, 2.0]), rtol=1e-2)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from falsefloor.numerics.balls import dual, sample, vector_norm
 from falsefloor.numerics.levels import Levels, count_levels
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.spectrum import SCALES, Plateau, Spectrum, enlarge, measure, plateau
 
 SIZE = 24
@@ -57,20 +58,11 @@ def _look(
 
     points = sample(centre, norm=norm, radius=radius, count=6, generators=[generator], lo=LO, hi=HI)
     own, other = torch.tensor([0]), torch.tensor([1])
-    spectrum = measure(function, points, own, other, norm=norm, lo=LO, hi=HI, width=1.0, rows=rows)
+    asked = Boxed(function, LO, HI, rows)
+    spectrum = measure(asked, points, own, other, norm=norm, width=1.0)
     flat = plateau(spectrum, limit=torch.tensor([radius / 2]), eps=EPS)
-    levels = count_levels(
-        function,
-        points,
-        spectrum,
-        flat,
-        radius=torch.tensor([radius]),
-        lo=LO,
-        hi=HI,
-        rows=rows,
-        eps=EPS,
-        generators=[generator],
-    )
+    wide = torch.tensor([radius])
+    levels = count_levels(asked, points, spectrum, flat, radius=wide, eps=EPS, generators=[generator])
     return spectrum, flat, levels, vector_norm((weight[0] - weight[1]).unsqueeze(0), dual(norm))
 
 

@@ -14,8 +14,7 @@ from torch import nn
 import falsefloor as ff
 from falsefloor.engine.session import Session
 from falsefloor.plugins import catalogue
-from falsefloor.study.identity import changes, fingerprint
-from falsefloor.study.units import claimed
+from falsefloor.study.units import changes, claimed, fingerprint
 
 SOURCE = textwrap.dedent('''
     import os

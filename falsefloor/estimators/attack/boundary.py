@@ -9,17 +9,14 @@ infinite or wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
 from falsefloor.estimators.attack.campaign import Found
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import SECTIONS, tighten
 from falsefloor.numerics.projections import to_plane
-
-if TYPE_CHECKING:
-    from falsefloor.estimators.attack.oracle import Oracle
 
 LENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """How far along a ray the first points lie, as shares of the way to the ray's end in the box."""

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from falsefloor.errors import DomainError
 from falsefloor.estimators.attack.boundary import search, searching
-from falsefloor.estimators.attack.campaign import Effort, Found, begin, explore
+from falsefloor.estimators.attack.campaign import Effort, Found, begin
+from falsefloor.estimators.attack.ledger import Ledger
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import REPEATS, confirm, tighten
 
-if TYPE_CHECKING:
-    from falsefloor.estimators.attack.ledger import Ledger
-    from falsefloor.estimators.attack.oracle import Oracle
-
-    Function = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]
 
 LEAST = 10
 """Queries of three steps whose last point is asked again."""
@@ -51,7 +48,7 @@ SAMPLES = 16
 """Queries a step of the search."""
 
 
-def spend(ledger: Ledger, functions: Mapping[str, Function], generator: Generator, *, budget: int) -> None:
+def spend(ledger: Ledger, functions: Mapping[str, Function], *, budget: int) -> None:
     """Enter into the ledger of one input what ``budget`` queries find, forwards and backwards together.
 
     functions: the subject by its gradient sources' names, autograd's first. Raises `DomainError` where three
@@ -89,13 +86,13 @@ def spend(ledger: Ledger, functions: Mapping[str, Function], generator: Generato
             steps = (room - first) // (searching(SAMPLES, steps=1) - first)
             if steps > 0:
                 left -= searching(SAMPLES, steps=steps)
-                found = search(oracle, who, [generator], samples=SAMPLES, steps=steps, tick=tick)
+                found = search(oracle, who, ledger.generators, samples=SAMPLES, steps=steps, tick=tick)
                 enter("search", found, steps)
         for done, name in enumerate(leading):
             effort = _filling(left // (len(leading) - done), oracle.subject.classes)
             if effort:
                 ledger.covered = effort.targets
-                found = explore(oracle, functions[name], who, [generator], effort=effort, tick=tick)
+                found = ledger.campaign(functions[name], everyone, effort).explore()
                 enter(name, found, effort.total)
                 left -= effort.queries(oracle.subject.classes)
     ledger.best.setdefault("straight-through", ledger.best.get("autograd", ledger.radius))

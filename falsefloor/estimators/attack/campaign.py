@@ -1,26 +1,27 @@
 """One gradient source's whole attempt: which targets, from which starts, how often.
 
 Nearest targets first from the inputs themselves, then from random points around them at the scale of what was
-found, then from around the incumbents. On digits the last two find what the first misses by up to 8 %.
+found, then from around the incumbents. On digits the last two find what the first misses by up to 8 %. Or
+asked again, from starts that somebody chose, inside balls that claims stand on.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, chase, descend
+from falsefloor.api import Context, Norm, Subject
+from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, chase, descend, within
+from falsefloor.estimators.attack.oracle import Oracle
+from falsefloor.estimators.attack.refine import move_back, tighten
+from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.numerics.balls import diameter, sample
 from falsefloor.numerics.projections import to_plane
 
-if TYPE_CHECKING:
-    from falsefloor.estimators.attack.oracle import Oracle
-
-    Function = Callable[[Tensor], Tensor]
+Function = Callable[[Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,52 +90,82 @@ class Found:
         )
 
 
-def explore(
-    oracle: Oracle,
-    function: Function,
-    who: Tensor,
-    generators: Sequence[Generator],
-    *,
-    effort: Effort,
-    tick: Callable[[], None],
-) -> Found:
-    """The whole attempt for the inputs ``who`` (n,), each with its generator."""
-    targets = nearest_targets(oracle, function, who, count=effort.targets)
-    centre = oracle.centre[who][:, None, :]
-    found, nearness = _walk(
-        oracle,
-        function,
-        centre.expand(-1, targets.shape[1], -1),
-        who,
-        targets,
-        steps=effort.first,
-        overshoots=effort.overshoots,
-        tick=tick,
-    )
-    if effort.restarts:
-        again = targets.repeat(1, 3)
-        reach = _reach(oracle, nearness.repeat(1, 3), found.radius)
-        factor = _factors(0.5, 1.5, 3, targets.shape[1], like=reach)
-        start = around(oracle, centre, reach * factor, generators)
-        later, spread = _walk(
-            oracle, function, start, who, again, steps=effort.half, overshoots=effort.overshoots, tick=tick
+@dataclasses.dataclass(frozen=True)
+class Campaign:
+    """One gradient source's attempt for the inputs ``who`` (n,), each with its generator."""
+
+    oracle: Oracle
+    function: Function
+    who: Tensor
+    generators: Sequence[Generator]
+    effort: Effort
+    tick: Callable[[], None]
+
+    def explore(self) -> Found:
+        """The whole attempt."""
+        oracle, effort = self.oracle, self.effort
+        targets = nearest_targets(oracle, self.function, self.who, count=effort.targets)
+        centre = oracle.centre[self.who][:, None, :]
+        found, nearness = self._walk(centre.expand(-1, targets.shape[1], -1), targets, effort.first)
+        if effort.restarts:
+            reach = torch.where(nearness.isfinite(), nearness, found.radius[:, None]).repeat(1, 3)
+            start = self._spread(reach, 0.5, 1.5, 3)
+            later, spread = self._walk(start, targets.repeat(1, 3), effort.half)
+            found = found.and_then(later)
+            nearness = torch.minimum(nearness, spread.reshape(len(self.who), 3, -1).amin(1))
+            order = nearness.argsort(dim=1, stable=True)[:, : effort.kept]
+            chosen = targets.gather(1, order)
+            again = chosen.repeat(1, effort.restarts)
+            start = self._spread(found.radius[:, None].expand_as(again), 0.1, 1.8, effort.restarts)
+            found = found.and_then(self._walk(start, again, effort.steps)[0])
+            if effort.chases:
+                found = found.and_then(self._chase(chosen, found))
+        return self.hop(found)
+
+    def hop(self, found: Found) -> Found:
+        """Start again from around the incumbents, ``effort.rounds`` times."""
+        effort = self.effort
+        count = max(effort.restarts, 1)
+        for _ in range(effort.rounds):
+            targets = found.target[:, None].expand(-1, count)
+            reach = torch.where(found.radius.isfinite(), found.radius, 0.0)[:, None].expand(-1, count)
+            reach = reach * _factors(0.02, 0.6, count, 1, like=reach)
+            start = around(self.oracle, found.point[:, None, :], reach, self.generators)
+            found = found.and_then(self._walk(start, targets, effort.half)[0])
+        return found
+
+    def _walk(self, start: Tensor, targets: Tensor, steps: int) -> tuple[Found, Tensor]:
+        overshoots = self.effort.overshoots
+        return _walk(
+            self.oracle, self.function, start, self.who, targets, steps, overshoots=overshoots, tick=self.tick
         )
-        found = found.and_then(later)
-        nearness = torch.minimum(nearness, spread.reshape(len(who), 3, -1).amin(1))
-        order = nearness.argsort(dim=1, stable=True)[:, : effort.kept]
-        chosen = targets.gather(1, order).repeat(1, effort.restarts)
-        reach = _reach(oracle, torch.full_like(chosen, torch.inf, dtype=nearness.dtype), found.radius)
-        factor = _factors(0.1, 1.8, effort.restarts, order.shape[1], like=reach)
-        start = around(oracle, centre, reach * factor, generators)
-        later, _ = _walk(
-            oracle, function, start, who, chosen, steps=effort.steps, overshoots=effort.overshoots, tick=tick
+
+    def _chase(self, targets: Tensor, found: Found) -> Found:
+        """`chase` towards targets (n, T) and without one, from around the inputs."""
+        free = torch.cat([targets, torch.full_like(targets[:, :1], -1)], 1).repeat(1, self.effort.chases)
+        reach = found.radius[:, None].expand(free.shape)
+        trace = chase(
+            self.oracle,
+            self.function,
+            self._spread(reach, 0.0, 1.5, self.effort.chases).flatten(0, 1),
+            self.who.repeat_interleave(free.shape[1]),
+            free.reshape(-1),
+            reach=self._known(reach).reshape(-1),
+            steps=2 * self.effort.steps,
+            tick=self.tick,
         )
-        found = found.and_then(later)
-        if effort.chases:
-            found = found.and_then(
-                _chase(oracle, function, who, generators, targets.gather(1, order), found, effort, tick)
-            )
-    return hop(oracle, function, who, generators, found, effort=effort, tick=tick)
+        return _best(trace, free)[0]
+
+    def _spread(self, reach: Tensor, least: float, most: float, times: int) -> Tensor:
+        """Starts (n, M, d) around the inputs, as far as ``reach`` (n, M) times a factor for each of ``times``
+        as many columns."""
+        reach = self._known(reach)
+        factors = _factors(least, most, times, reach.shape[1] // times, like=reach)
+        return around(self.oracle, self.oracle.centre[self.who][:, None], reach * factors, self.generators)
+
+    def _known(self, reach: Tensor) -> Tensor:
+        """How far out starts make sense: a quarter of the box where nothing was found."""
+        return torch.where(reach.isfinite(), reach, _quarter(self.oracle))
 
 
 def begin(
@@ -148,34 +179,7 @@ def begin(
 ) -> Found:
     """From points start (n, M, d) that somebody chose, towards whichever class leads there."""
     free = torch.full(start.shape[:2], -1, device=who.device)
-    found, _ = _walk(oracle, function, start, who, free, steps=steps, overshoots=OVERSHOOTS, tick=tick)
-    return found
-
-
-def hop(
-    oracle: Oracle,
-    function: Function,
-    who: Tensor,
-    generators: Sequence[Generator],
-    found: Found,
-    *,
-    effort: Effort,
-    tick: Callable[[], None],
-) -> Found:
-    """Start again from around the incumbents, ``effort.rounds`` times."""
-    count = max(effort.restarts, 1)
-    for _ in range(effort.rounds):
-        targets = found.target[:, None].expand(-1, count)
-        known = found.radius.isfinite()
-        reach = torch.where(known, found.radius, torch.zeros_like(found.radius))[:, None].expand(-1, count)
-        start = around(
-            oracle, found.point[:, None, :], reach * _factors(0.02, 0.6, count, 1, like=reach), generators
-        )
-        later, _ = _walk(
-            oracle, function, start, who, targets, steps=effort.half, overshoots=effort.overshoots, tick=tick
-        )
-        found = found.and_then(later)
-    return found
+    return _walk(oracle, function, start, who, free, steps, overshoots=OVERSHOOTS, tick=tick)[0]
 
 
 def nearest_targets(oracle: Oracle, function: Function, who: Tensor, *, count: int) -> Tensor:
@@ -213,8 +217,8 @@ def _walk(
     start: Tensor,
     who: Tensor,
     targets: Tensor,
-    *,
     steps: int,
+    *,
     overshoots: tuple[float, ...],
     tick: Callable[[], None],
 ) -> tuple[Found, Tensor]:
@@ -234,36 +238,6 @@ def _walk(
     return _best(trace, targets)
 
 
-def _chase(
-    oracle: Oracle,
-    function: Function,
-    who: Tensor,
-    generators: Sequence[Generator],
-    targets: Tensor,
-    found: Found,
-    effort: Effort,
-    tick: Callable[[], None],
-) -> Found:
-    """`chase` towards targets (n, T) and without one, from around the inputs."""
-    free = torch.cat([targets, torch.full_like(targets[:, :1], -1)], 1).repeat(1, effort.chases)
-    width = free.shape[1]
-    unknown = torch.full(free.shape, torch.inf, dtype=found.radius.dtype, device=found.radius.device)
-    reach = _reach(oracle, unknown, found.radius)
-    factor = _factors(0.0, 1.5, effort.chases, targets.shape[1] + 1, like=reach)
-    start = around(oracle, oracle.centre[who][:, None], reach * factor, generators)
-    trace = chase(
-        oracle,
-        function,
-        start.flatten(0, 1),
-        who.repeat_interleave(width),
-        free.reshape(-1),
-        reach=reach.reshape(-1),
-        steps=2 * effort.steps,
-        tick=tick,
-    )
-    return _best(trace, free)[0]
-
-
 def _best(trace: Trace, targets: Tensor) -> tuple[Found, Tensor]:
     """The best of each input over its rows (n, M), and all radii."""
     count, width = targets.shape
@@ -272,13 +246,6 @@ def _best(trace: Trace, targets: Tensor) -> tuple[Found, Tensor]:
     point = trace.point.reshape(count, width, -1)[torch.arange(count), column]
     target = targets.gather(1, column[:, None]).squeeze(1)
     return Found(radius, point, target, trace.history.reshape(-1, count, width).amin(2)), radii
-
-
-def _reach(oracle: Oracle, rows: Tensor, inputs: Tensor) -> Tensor:
-    """How far out starts make sense (n, M): what the row found, else the input, else a quarter of the box."""
-    wide = diameter(oracle.low, oracle.high, tuple(oracle.low.shape), oracle.norm)
-    rows = torch.where(rows.isfinite(), rows, inputs[:, None].expand_as(rows))
-    return torch.where(rows.isfinite(), rows, torch.full_like(rows, wide / 4))
 
 
 def _factors(least: float, most: float, restarts: int, targets: int, *, like: Tensor) -> Tensor:
@@ -291,8 +258,7 @@ def around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[
     """Random points (n, M, d), one in each ball around centre (n, 1, d) with radius (n, M); inf: a quarter
     box."""
     width = radius.shape[1]
-    wide = diameter(oracle.low, oracle.high, tuple(oracle.low.shape), oracle.norm)
-    radius = torch.where(radius.isfinite(), radius, torch.full_like(radius, wide / 4))
+    radius = torch.where(radius.isfinite(), radius, _quarter(oracle))
     return torch.stack(
         [
             sample(
@@ -307,3 +273,54 @@ def around(oracle: Oracle, centre: Tensor, radius: Tensor, generators: Sequence[
             for middle, ball, generator in zip(centre, radius, generators, strict=True)
         ]
     )
+
+
+def _quarter(oracle: Oracle) -> float:
+    return diameter(oracle.low, oracle.high, tuple(oracle.low.shape), oracle.norm) / 4
+
+
+def again(
+    subject: Subject,
+    inputs: Tensor,
+    labels: Tensor,
+    starts: Tensor,
+    balls: Tensor,
+    *,
+    steps: int,
+    norm: Norm,
+    context: Context,
+) -> Tensor:
+    """How far (N,) walks from ``starts`` (N, M, *input) inside ``balls`` (N, M) get, or inf where none meets
+    another class. Through autograd and, where its gradient is another, straight-through.
+
+    A walk of minimum norm stops at the first boundary it meets; inside a fixed ball the same gradient goes
+    on. Behind soft steps in l2 (tanh staircases and waves on two digits models) 16 such walks of 40 steps
+    found a point in 64 of 76 balls, 0.5 to 9 % larger than the best known distance; without noise in 56.
+    """
+    oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
+    who = torch.arange(len(inputs), device=inputs.device)
+    flat, repaired = starts.flatten(2).to(oracle.centre), StraightThrough()(subject)
+    radius, point = torch.full_like(oracle.centre[:, 0], torch.inf), oracle.centre.clone()
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        context.progress(done, 3 * steps, radius=radius)
+
+    for function in (subject, repaired):
+        free = torch.full_like(who, -1)
+        place = who if function is subject else who[oracle.apart(subject, repaired, flat, who, free)]
+        if len(place):
+            draws = [context.generators[at] for at in place.tolist()]
+            found = within(oracle, function, flat[place], place, balls[place], draws, steps=steps, tick=tick)
+            nearer = found.radius < radius[place]
+            radius[place[nearer]], point[place[nearer]] = found.radius[nearer], found.point[nearer]
+    place = who[radius.isfinite()]
+    if not len(place):
+        return radius
+    exact = begin(oracle, subject, point[place][:, None], place, steps=max(4, steps // 2), tick=tick)
+    nearer = exact.radius < radius[place]
+    point[place[nearer]] = exact.point[nearer]
+    settled = tighten(oracle, move_back(oracle, tighten(oracle, point[place], place), place), place)
+    return radius.index_copy(0, place, oracle.distance(settled, place))

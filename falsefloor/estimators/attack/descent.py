@@ -12,16 +12,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
 
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.numerics.balls import directions, vector_norm
 from falsefloor.numerics.projections import shrink, to_plane
-
-if TYPE_CHECKING:
-    from falsefloor.estimators.attack.oracle import Oracle
 
 OVERSHOOTS = (1e-4, 1e-2, 5e-2)
 """How far past the plane a row aims, dealt out in turn. The small one is exact; the large ones leave poor

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from falsefloor.api import NORMS, Claim, Estimate, Norm, option
+from falsefloor.api import NORMS, Claim, Context, Estimate, Norm, Subject, option
 from falsefloor.errors import DomainError
 from falsefloor.estimators.attack.boundary import search
 from falsefloor.estimators.attack.budget import LEAST, spend
-from falsefloor.estimators.attack.campaign import Effort, Found, around, begin, explore, hop, nearest_targets
+from falsefloor.estimators.attack.campaign import Effort, Found, around, begin, nearest_targets
 from falsefloor.estimators.attack.descent import STEEP_OVERSHOOTS
 from falsefloor.estimators.attack.ledger import Ledger, Pace, last_tenth_gain
-from falsefloor.estimators.attack.oracle import Oracle, in_parts
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tighten
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.gradients.through import Through
 from falsefloor.numerics.units import switches
-
-if TYPE_CHECKING:
-    from falsefloor.api import Context, Subject
 
 SECANTS = (0.01, 0.05, 0.1)
 """Half steps of the secants, as shares of the domain: 2 h spans a step of a quantiser of 50, 10 and 5
@@ -116,7 +113,7 @@ class Attack:
         oracle = Oracle.of(subject, inputs, labels, norm=norm, rows=context.rows)
         count, size = oracle.centre.shape
         group = max(1, _MEMORY // (self._white(oracle).widest * size)) if free else 1
-        places = in_parts(torch.arange(count, device=inputs.device), group)
+        places = torch.split(torch.arange(count, device=inputs.device), group)
         pace = Pace(context, total=len(places) * self._planned(oracle), count=count)
         ledgers = [self._attack(oracle, place, context, pace) for place in places]
         return self._estimate(oracle, inputs, ledgers)
@@ -152,29 +149,27 @@ class Attack:
 
     def _attack(self, oracle: Oracle, who: Tensor, context: Context, pace: Pace) -> Ledger:
         white = self._white(oracle)
-        ledger = Ledger(oracle, who, pace=pace, covered=white.targets)
+        draws = [context.generators[i] for i in who.tolist()]
+        ledger = Ledger(oracle, who, draws, pace=pace, covered=white.targets)
         if isinstance(self.queries, int):
             functions: dict[str, Callable[[Tensor], Tensor]] = {
                 "autograd": oracle.subject,
                 "straight-through": StraightThrough()(oracle.subject),
             }
-            spend(ledger, functions, context.generators[int(who)], budget=self.queries)
+            spend(ledger, functions, budget=self.queries)
             pace.finish(self._planned(oracle) - ledger.curve().shape[1], who, ledger.radius)
             return ledger
         subject, everyone = oracle.subject, torch.arange(len(who), device=who.device)
         # secants ask for more points than they were given
         parted = Through(
-            subject, lambda whole: lambda x: torch.cat([whole(part) for part in in_parts(x, oracle.rows)])
+            subject, lambda whole: lambda x: torch.cat([whole(part) for part in torch.split(x, oracle.rows)])
         )
         sources = {h: Secant(h=h, directions=self.directions)(parted) for h in SECANTS}
         repaired = StraightThrough()(subject)
 
         def run(name: str, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort) -> Tensor:
             """The campaign for the inputs at ``place``, entered; their radii before refinement."""
-            found = None
-            if len(place):
-                draws = [context.generators[i] for i in who[place].tolist()]
-                found = explore(oracle, function, who[place], draws, effort=effort, tick=pace.tick)
+            found = ledger.campaign(function, place, effort).explore() if len(place) else None
             ledger.record(name, place, found, planned=effort.total)
             radius = torch.full_like(ledger.radius, torch.inf)
             if found is not None:
@@ -182,8 +177,7 @@ class Attack:
             return radius
 
         run("autograd", subject, everyone, white)
-        draws = [context.generators[i] for i in who.tolist()]
-        other = _differs(oracle, subject, repaired, ledger, draws)
+        other = _differs(subject, repaired, ledger)
         run("straight-through", repaired, everyone[other], white)
         ledger.best["straight-through"] = torch.where(
             other, ledger.best["straight-through"], ledger.best["autograd"]
@@ -191,15 +185,9 @@ class Attack:
         self._past_units(ledger)
         by_gradient = ledger.radius.clone()
         reached = torch.stack([run("secant", sources[h], everyone, self._first_secant()) for h in SECANTS])
-        self._search(ledger, draws)
-        self._again(
-            ledger,
-            context,
-            sources,
-            repaired,
-            reached,
-            (ledger.radius < BEHIND * by_gradient) | by_gradient.isinf(),
-        )
+        self._search(ledger)
+        needy = (ledger.radius < BEHIND * by_gradient) | by_gradient.isinf()
+        self._again(ledger, sources, repaired, reached, needy)
         point = move_back(oracle, tighten(oracle, ledger.point, who), who)
         point, radius = confirm(oracle, tighten(oracle, point, who), who, known=ledger.radius)
         ledger.point, ledger.radius = sharpen(oracle, point, who, known=radius)
@@ -208,7 +196,6 @@ class Attack:
     def _again(
         self,
         ledger: Ledger,
-        context: Context,
         sources: dict[float, Callable[[Tensor], Tensor]],
         repaired: Callable[[Tensor], Tensor],
         reached: Tensor,
@@ -216,7 +203,7 @@ class Attack:
     ) -> None:
         """The larger effort where gradients fell behind: secants of the best step, then around the best
         point."""
-        oracle, effort, pace = ledger.oracle, self._full_secant(), ledger.pace
+        effort = self._full_secant()
         best_step = reached.argmin(0)
         steps = [(needy & (best_step == index)).nonzero().squeeze(1) for index in range(len(SECANTS))]
         parts = [(place, sources[h]) for place, h in zip(steps, SECANTS, strict=True) if len(place)]
@@ -235,11 +222,8 @@ class Attack:
                 torch.cat([f.history for f in found], 1)[:, order],
             )
 
-        def draws(place: Tensor) -> list[torch.Generator]:
-            return [context.generators[i] for i in ledger.who[place].tolist()]
-
         def fresh(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
-            return explore(oracle, function, ledger.who[place], draws(place), effort=effort, tick=pace.tick)
+            return ledger.campaign(function, place, effort).explore()
 
         def nearby(function: Callable[[Tensor], Tensor], place: Tensor) -> Found:
             known = Found(
@@ -248,9 +232,7 @@ class Attack:
                 ledger.target[place],
                 ledger.radius[place].new_empty(0, len(place)),
             )
-            return hop(
-                oracle, function, ledger.who[place], draws(place), known, effort=effort, tick=pace.tick
-            )
+            return ledger.campaign(function, place, effort).hop(known)
 
         ledger.record("secant", everyone, together(fresh), planned=effort.total)
         planned = effort.rounds * effort.half
@@ -258,11 +240,11 @@ class Attack:
         found = nearby(repaired, everyone) if len(everyone) else None
         ledger.record("straight-through", everyone, found, planned=planned, alone=False)
 
-    def _search(self, ledger: Ledger, draws: list[torch.Generator]) -> None:
+    def _search(self, ledger: Ledger) -> None:
         """By classes alone; from many points, and longer, where nothing else leads anywhere. Over labels
         alone (12 digits, three norms) that ends at most at 1.12 of what gradients find, before at 2.7."""
         oracle, who, steps, tick = ledger.oracle, ledger.who, self._search_steps(), ledger.pace.tick
-        found = search(oracle, who, draws, samples=self.samples, steps=steps, tick=tick)
+        found = search(oracle, who, ledger.generators, samples=self.samples, steps=steps, tick=tick)
         ledger.record("search", torch.arange(len(who), device=who.device), found, planned=steps)
         gradients = torch.stack([ledger.best[name] for name in _SOURCES if name != "search"]).amin(0)
         blind = ((ledger.best["search"] < BEHIND * gradients) | gradients.isinf()).nonzero().squeeze(1)
@@ -271,8 +253,8 @@ class Attack:
         longer, size = 3 * self.steps // 2, oracle.centre.shape[1]
         # what the starts of an input ask at once has to fit, whoever stands beside it
         starts = max(1, min(2 * self.restarts, _MEMORY // (self.samples * size)))
-        for part in in_parts(blind, max(1, _MEMORY // (self.samples * starts * size))):
-            own = [draws[i] for i in part.tolist()]
+        for part in torch.split(blind, max(1, _MEMORY // (self.samples * starts * size))):
+            own = [ledger.generators[i] for i in part.tolist()]
             found = search(
                 oracle, who[part], own, samples=self.samples, steps=longer, starts=starts, tick=tick
             )
@@ -329,25 +311,17 @@ class Attack:
 
 
 def _differs(
-    oracle: Oracle,
     plain: Callable[[Tensor], Tensor],
     repaired: Callable[[Tensor], Tensor],
     ledger: Ledger,
-    draws: list[torch.Generator],
 ) -> Tensor:
     """(n,) booleans: the two gradients of the runner-up's margin differ at the input or at one of four
     points.
 
     The points lie around the input at up to the distance found, or a quarter of the box.
     """
-    who = ledger.who
+    oracle, who = ledger.oracle, ledger.who
     centre = oracle.centre[who][:, None]
-    near = around(oracle, centre, ledger.radius[:, None].expand(-1, 4), draws)
-    points = torch.cat([centre, near], 1)
-    count, width, size = points.shape
-    owner = who.repeat_interleave(width)
-    target = nearest_targets(oracle, plain, who, count=oracle.subject.classes)[:, 0].repeat_interleave(width)
-    _, first, _ = oracle.slope(plain, points.reshape(-1, size), owner, target)
-    _, second, _ = oracle.slope(repaired, points.reshape(-1, size), owner, target)
-    apart = (first - second).abs().amax(1) > 1e-5 * torch.maximum(first.abs(), second.abs()).amax(1)
-    return apart.reshape(count, width).any(1)
+    near = around(oracle, centre, ledger.radius[:, None].expand(-1, 4), ledger.generators)
+    target = nearest_targets(oracle, plain, who, count=oracle.subject.classes)[:, 0]
+    return oracle.apart(plain, repaired, torch.cat([centre, near], 1), who, target)

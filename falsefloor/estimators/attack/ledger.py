@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from falsefloor.api import Context
+from falsefloor.estimators.attack.campaign import Campaign, Effort, Found
+from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import tighten
-
-if TYPE_CHECKING:
-    from falsefloor.api import Context
-    from falsefloor.estimators.attack.campaign import Found
-    from falsefloor.estimators.attack.oracle import Oracle
 
 MARGIN = 0.999
 """A later source takes an input over only where it is nearer than this: rounding is no discovery."""
@@ -25,14 +23,22 @@ class Ledger:
     words; covered: how many targets are tried.
     """
 
-    def __init__(self, oracle: Oracle, who: Tensor, *, pace: Pace, covered: int) -> None:
-        self.oracle, self.who, self.pace, self.covered = oracle, who, pace, covered
+    def __init__(
+        self, oracle: Oracle, who: Tensor, generators: Sequence[Generator], *, pace: Pace, covered: int
+    ) -> None:
+        self.oracle, self.who, self.generators = oracle, who, generators
+        self.pace, self.covered = pace, covered
         self.radius = torch.full_like(oracle.centre[who, 0], torch.inf)
         self.point = oracle.centre[who].clone()
         self.target = torch.zeros_like(who)
         self.holder = ["none"] * len(who)
         self.best: dict[str, Tensor] = {}
         self._history: list[Tensor] = []
+
+    def campaign(self, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort) -> Campaign:
+        """An attempt by one source for the inputs at ``place`` (m,) of the n."""
+        draws = [self.generators[i] for i in place.tolist()]
+        return Campaign(self.oracle, function, self.who[place], draws, effort, self.pace.tick)
 
     def record(
         self,

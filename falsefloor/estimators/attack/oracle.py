@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from falsefloor.api import Norm, Subject
 from falsefloor.estimators.account import Queries
 from falsefloor.numerics.balls import vector_norm, working
-
-if TYPE_CHECKING:
-    from falsefloor.api import Norm, Subject
 
 SURE = 64
 """Roundings of the largest logit by which another class must lead: a thinner lead may not replay alone."""
@@ -74,7 +71,7 @@ class Oracle:
     def logits(self, points: Tensor, who: Tensor) -> Tensor:
         """(R, K), at most ``rows`` points a forward."""
         with torch.no_grad(), self.queries.of(who):
-            parts = [self.subject(self._shaped(part)) for part in in_parts(points, self.rows)]
+            parts = [self.subject(self._shaped(part)) for part in torch.split(points, self.rows)]
         return torch.cat(parts)
 
     def lead(self, logits: Tensor, who: Tensor) -> Tensor:
@@ -102,9 +99,7 @@ class Oracle:
         zero: they say nothing about the way down.
         """
         margins, gradients, leads = [], [], []
-        for part, part_who, part_targets in zip(
-            in_parts(points, self.rows), in_parts(who, self.rows), in_parts(targets, self.rows), strict=True
-        ):
+        for part, part_who, part_targets in self._parts(points, who, targets):
             label = self.labels[part_who]
             with self.queries.of(part_who):
                 leaf, logits = self._recorded(function, part)
@@ -117,6 +112,23 @@ class Oracle:
             leads.append(self.lead(logits, part_who))
         return torch.cat(margins), torch.cat(gradients), torch.cat(leads)
 
+    def apart(
+        self,
+        plain: Callable[[Tensor], Tensor],
+        repaired: Callable[[Tensor], Tensor],
+        points: Tensor,
+        who: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        """(n,): whether gradients of the margins to targets (n,) differ at any of points (n, M, d)."""
+        count, width, size = points.shape
+        owner, target = (one.repeat_interleave(width) for one in (who, targets))
+        first, second = (
+            self.slope(function, points.reshape(-1, size), owner, target)[1] for function in (plain, repaired)
+        )
+        apart = (first - second).abs().amax(1) > 1e-5 * torch.maximum(first.abs(), second.abs()).amax(1)
+        return apart.reshape(count, width).any(1)
+
     def slopes(
         self, function: Callable[[Tensor], Tensor], points: Tensor, who: Tensor, targets: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -126,8 +138,7 @@ class Oracle:
         are not.
         """
         if len(points) > self.rows:
-            split = [in_parts(tensor, self.rows) for tensor in (points, who, targets)]
-            pieces = [list(self.slopes(function, *part)) for part in zip(*split, strict=True)]
+            pieces = [list(self.slopes(function, *part)) for part in self._parts(points, who, targets)]
             for falls in zip(*pieces, strict=True):
                 yield torch.cat([margin for margin, _ in falls]), torch.cat([slope for _, slope in falls])
             return
@@ -137,6 +148,10 @@ class Oracle:
             with self.queries.of(who):
                 fall = self._falling(logits, leaf, self.labels[who], column, points)
             yield fall
+
+    def _parts(self, points: Tensor, who: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """At most ``rows`` points a forward; one part of none where there is none."""
+        return zip(*(torch.split(whole, self.rows) for whole in (points, who, targets)), strict=True)
 
     def _recorded(self, function: Callable[[Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         """A leaf of the points and its logits, with the graph between them where there is one."""
@@ -180,8 +195,3 @@ class Oracle:
 
     def _shaped(self, points: Tensor) -> Tensor:
         return points.to(self.dtype).reshape(-1, *self.shape)
-
-
-def in_parts(rows: Tensor, size: int) -> list[Tensor]:
-    """The rows in order, ``size`` at a time; at least one part, which may be empty."""
-    return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]

@@ -6,16 +6,12 @@ Nothing here uses a gradient, so it works on every subject.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from falsefloor.estimators.attack.oracle import BARE
+from falsefloor.estimators.attack.oracle import BARE, Oracle
 from falsefloor.numerics.projections import shrink
-
-if TYPE_CHECKING:
-    from falsefloor.estimators.attack.oracle import Oracle
 
 SECTIONS = 16
 """Shares tried at once: five rounds of 16 reach 1e-6, with fewer forwards in sequence than 20 halvings."""
@@ -142,14 +138,11 @@ def confirm(
         # a round more for some does not touch the others: each row is asked for itself
         row = missing.nonzero().squeeze(1)
         tried = oracle.snap(centre[row] + displacement[row] * (1 + longer)) if longer else point[row]
-        holds = torch.stack([oracle.fooled(tried, who[row]) for _ in range(REPEATS)]).all(0)
+        holds = _holds(oracle, tried, who[row])
         kept[row[holds]] = tried[holds]
         missing[row[holds]] = False
     found = known.isfinite() & ~missing
-    radius = (
-        oracle.distance(kept.double(), who) if kept.dtype == torch.float32 else oracle.distance(kept, who)
-    )
-    return kept, torch.where(found, radius, torch.inf)
+    return kept, torch.where(found, oracle.distance(kept.double(), who), torch.inf)
 
 
 def sharpen(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,12 +163,16 @@ def sharpen(oracle: Oracle, point: Tensor, who: Tensor, *, known: Tensor) -> tup
         if not len(row):
             break
         tried = tighten(dataclasses.replace(oracle, sure=sure), point[row], who[row])
-        holds = torch.stack([bare.fooled(tried, who[row]) for _ in range(REPEATS)]).all(0)
-        reached = oracle.distance(tried.double() if tried.dtype == torch.float32 else tried, who[row])
+        holds = _holds(bare, tried, who[row])
+        reached = oracle.distance(tried.double(), who[row])
         nearer = holds & (reached < radius[row])
         point[row[nearer]], radius[row[nearer]] = tried[nearer], reached[nearer]
         pending[row[holds]] = False
     return point, radius
+
+
+def _holds(oracle: Oracle, points: Tensor, who: Tensor) -> Tensor:
+    return torch.stack([oracle.fooled(points, who) for _ in range(REPEATS)]).all(0)
 
 
 def _largest(displacement: Tensor) -> Tensor:

@@ -80,11 +80,8 @@ def _rows(found: Tensor) -> Tensor:
 
 def own_gradients(view: View, points: Tensor, slots: Tensor) -> Tensor:
     """Margin gradients (P, d) at points (P, *input), each for its own target's slot (P,)."""
-    seeds = view.seeds[slots]
-    parts = [
-        next(_backward(view, points[start : start + view.rows], [seeds[start : start + view.rows]]))
-        for start in range(0, len(points), view.rows)
-    ]
+    pieces = zip(torch.split(points, view.rows), torch.split(view.seeds[slots], view.rows), strict=True)
+    parts = [next(_backward(view, piece, [seeds])) for piece, seeds in pieces]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

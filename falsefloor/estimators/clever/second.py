@@ -46,12 +46,8 @@ def second_order(
     for size in units(budget, view.centre.numel()):
         points = view.sample(cap, size, generator)
         for slot in range(len(view.targets)):
-            found = torch.cat(
-                [
-                    _spectral(view, points[at : at + view.rows], slot, start)
-                    for at in range(0, size, view.rows)
-                ]
-            )
+            parts = torch.split(points, view.rows)
+            found = torch.cat([_spectral(view, part, slot, start) for part in parts])
             batch = (seen + torch.arange(size)) // budget.samples
             maxima[slot].scatter_reduce_(0, batch, found.double().cpu(), "amax")
         seen += size

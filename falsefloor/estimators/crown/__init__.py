@@ -8,7 +8,7 @@ this is a lower bound for large and smooth ones, in all three norms, and takes m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
+from falsefloor.estimators.account import column
 from falsefloor.estimators.crown.network import read_network
 from falsefloor.estimators.crown.search import Certified, Question, certified
 from falsefloor.numerics.balls import diameter
@@ -59,12 +60,7 @@ class Crown:
             raise NotApplicable(
                 "not applicable because the model has one class: no other is at any distance."
             )
-        shape = tuple(inputs.shape[1:])
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
-        if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise NotApplicable(
-                "not applicable because the input domain has no bounds. Give the model bounds."
-            )
+        lo, hi = corners(subject, inputs)
         with torch.no_grad():
             logits = subject(inputs).double().cpu()
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
@@ -75,7 +71,10 @@ class Crown:
             found.append(one)
             context.progress(len(found), len(inputs), radius=radii)
         cap, slack = diameter(lo, hi, (len(lo),), norm), TOLERANCE * float((hi - lo).amax())
-        return _estimate(found, margins(logits, labels.cpu()), cap=cap, slack=slack, like=inputs)
+        lead, proved = margins(logits, labels.cpu()), [(one.radius, one.target) for one in found]
+        radius, evidence = certificate(proved, lead, cap=cap, slack=slack, like=inputs)
+        own = {name: column([getattr(one, name) for one in found], inputs) for name in OWN}
+        return Estimate(radius=radius, evidence={**evidence, **own})
 
     def proofs(
         self,
@@ -89,8 +88,7 @@ class Crown:
     ) -> Iterator[Certified]:
         """What is proved of each input with its logits (N, K), before the tolerance is taken off; the domain
         has bounds. Raises `NotApplicable`, as calling does."""
-        shape = inputs.shape[1:]
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+        lo, hi = corners(subject, inputs)
         nodes, error = read_network(subject, inputs, generator=generator)
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         cap = diameter(lo, hi, (flat.shape[1],), norm)
@@ -109,18 +107,25 @@ class Crown:
             )
 
 
-def _estimate(found: list[Certified], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=like.device)
+def corners(subject: Subject, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The domain of inputs (N, *input), (d,) float64 each. Raises `NotApplicable` where it has no bounds."""
+    shape = inputs.shape[1:]
+    lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
+    if not bool((lo.isfinite() & hi.isfinite()).all()):
+        raise NotApplicable("not applicable because the input domain has no bounds. Give the model bounds.")
+    return lo, hi
 
-    radius = column([max(one.radius - slack, 0.0) for one in found])
-    evidence = {
-        "target": column([float(one.target) for one in found]),
-        "margin": column([float(row[one.target]) for row, one in zip(lead, found, strict=True)]),
+
+def certificate(
+    found: Sequence[tuple[float, int]], lead: Tensor, *, cap: float, slack: float, like: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Radii (N,) of what was proved of each input, (radius, target that binds it), less ``slack``; and the
+    evidence of every certificate. lead (N, K): the margins at the inputs."""
+    radius = column([max(proved - slack, 0.0) for proved, _ in found], like)
+    return radius, {
+        "target": column([target for _, target in found], like),
+        "margin": column([float(row[target]) for row, (_, target) in zip(lead, found, strict=True)], like),
         "cap": torch.full_like(radius, cap),
         "capped": (radius >= cap - slack).to(radius.dtype),
         "targets_covered": torch.full_like(radius, float(lead.shape[1] - 1)),
-        "looks": column([float(one.looks) for one in found]),
-        "cut": column([float(one.cut) for one in found]),
     }
-    return Estimate(radius=radius, evidence=evidence)

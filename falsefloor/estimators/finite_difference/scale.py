@@ -49,9 +49,8 @@ def choose_scale(
     beyond that a quarter of them for the radius and an eighth for the spectrum.
     """
     subject, centre, margin = view.subject, view.centre, view.margin
-    lo, hi = subject.bounds
     if width is None:
-        width = domain_width(lo, hi, tuple(centre.shape), otherwise=cap)
+        width = domain_width(*subject.bounds, tuple(centre.shape), otherwise=cap)
     else:
         cap = min(cap, width)
     chosen = some_coordinates(centre.numel(), count=most, generators=[generator])
@@ -68,28 +67,22 @@ def choose_scale(
     half = getattr(subject, "resolution", None) == torch.float16
     eps = 2.0**-11 if half else torch.finfo(working(centre.dtype)).eps
     spectrum = measure(
-        subject,
+        view.boxed,
         points,
         torch.tensor([view.label], device=centre.device),
         view.targets[margin.argmin()].reshape(1),
         norm=view.norm,
-        lo=lo,
-        hi=hi,
         width=width,
-        rows=view.rows,
         coordinates=fewer,
     )
     limit = WIDEST * width if auto else min(cap / 2, WIDEST * width)
     flat = plateau(spectrum, limit=torch.tensor([limit]), eps=eps)
     levels = count_levels(
-        subject,
+        view.boxed,
         points,
         spectrum,
         flat,
         radius=torch.tensor([width if auto else cap]),
-        lo=lo,
-        hi=hi,
-        rows=view.rows,
         eps=eps,
         generators=[generator],
         coordinates=fewer,

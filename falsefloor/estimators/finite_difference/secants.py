@@ -9,7 +9,7 @@ points are measured again with many fresh coordinates.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -58,23 +58,14 @@ class Probe:
     def gradients(self, points: Tensor, coordinates: Tensor | None = None) -> Tensor:
         """Secant gradients of the margins at points (P, *input): (T, P, k)."""
         view, picked = self.view, self.coordinates if coordinates is None else coordinates
-        lo, hi = view.subject.bounds
         scale = torch.full((len(points),), self.scale, dtype=working(points.dtype), device=points.device)
         wide = view.centre.numel() if picked is None else len(picked)
         # all outputs of all coordinates of a few points at a time: bounded where classes are many
         most = max(1, ELEMENTS // (wide * view.subject.classes))
         blocks = []
-        for start in range(0, len(points), most):
-            here = slice(start, start + most)
-            found = jacobian(
-                view.subject,
-                points[here],
-                scale=scale[here],
-                lo=lo,
-                hi=hi,
-                rows=view.rows,
-                coordinates=None if picked is None else picked.expand(len(points[here]), -1),
-            )
+        for part, half in zip(torch.split(points, most), torch.split(scale, most), strict=True):
+            each = None if picked is None else picked.expand(len(part), -1)
+            found = jacobian(view.boxed, part, scale=half, coordinates=each)
             blocks.append((found[:, view.label].unsqueeze(1) - found[:, view.targets]).transpose(0, 1))
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
 
@@ -128,18 +119,6 @@ class Ball:
     extremes: Tensor
 
 
-@dataclass
-class _Gathered:
-    """Points and their lengths, as they come."""
-
-    points: list[Tensor] = field(default_factory=list)
-    lengths: list[Tensor] = field(default_factory=list)
-
-    def add(self, points: Tensor, lengths: Tensor) -> None:
-        self.points.append(points)
-        self.lengths.append(lengths)
-
-
 def look(
     probe: Probe,
     radius: float,
@@ -153,14 +132,13 @@ def look(
     """Measures one ball; ``at_centre`` (T, k) are the secant gradients at the input itself."""
     view = probe.view
     points = view.sample(radius, sampling.batches * sampling.samples, generator)
-    gathered = _Gathered()
-    gathered.add(points, probe.lengths(probe.gradients(points), rho))
-    norms = gathered.lengths[0][:, :, -1]
-    gathered.add(view.centre.unsqueeze(0), probe.lengths(at_centre.unsqueeze(1), rho))
+    drawn = probe.lengths(probe.gradients(points), rho)
+    norms = drawn[:, :, -1]
+    found = [(points, drawn), (view.centre.unsqueeze(0), probe.lengths(at_centre.unsqueeze(1), rho))]
     # a subset of the coordinates does not say where the margin falls most
     if sampling.walk is not None and probe.coordinates is None:
-        _directed(probe, radius, rho, at_centre, gathered, walk=sampling.walk)
-    table, where = torch.cat(gathered.lengths, dim=1), torch.cat(gathered.points)
+        found += _directed(probe, radius, rho, at_centre, walk=sampling.walk)
+    where, table = (torch.cat(parts, dim) for dim, parts in enumerate(zip(*found, strict=True)))
     # how much of its margin a point's slope uses up, for the target it threatens most
     demand = (table[:, :, 0] / view.margin.to(table.dtype).unsqueeze(1)).amax(dim=0)
     most = demand.argsort(descending=True, stable=True)[:extremes]
@@ -169,19 +147,21 @@ def look(
 
 
 def _directed(
-    probe: Probe, radius: float, rho: list[float], at_centre: Tensor, gathered: _Gathered, *, walk: Walk
-) -> None:
-    """Adds the points of ``walk``; ``at_centre`` (T, d) are the secant gradients at the input itself."""
+    probe: Probe, radius: float, rho: list[float], at_centre: Tensor, *, walk: Walk
+) -> list[tuple[Tensor, Tensor]]:
+    """Points of ``walk`` with their lengths; ``at_centre`` (T, d) are the secant gradients at the input."""
     view = probe.view
     length = vector_norm(at_centre, dual(view.norm)).to(view.margin.dtype)
     slots = (view.margin / length).nan_to_num(nan=0.0).argsort(stable=True)[: walk.targets]
     current = at_centre[slots].nan_to_num(0.0, 0.0, 0.0)
+    found = []
     for _ in range(walk.steps):
         points = ways(view, current, radius, walk.along).flatten(0, 1)
         gradients = probe.gradients(points)
-        gathered.add(points, probe.lengths(gradients, rho))
+        found.append((points, probe.lengths(gradients, rho)))
         own = gradients[slots].reshape(len(slots), len(slots), walk.along, -1).diagonal(dim1=0, dim2=1)
         current = own.mean(dim=0).movedim(-1, 0).nan_to_num(0.0, 0.0, 0.0)
+    return found
 
 
 def ways(view: View, gradients: Tensor, radius: float, along: int) -> Tensor:
@@ -199,10 +179,9 @@ def ways(view: View, gradients: Tensor, radius: float, along: int) -> Tensor:
 
 def look_closer(probe: Probe, ball: Ball, *, at_centre: Tensor) -> Ball:
     """The ball with the slopes of many directed points as well; for a probe of all coordinates."""
-    gathered = _Gathered()
-    _directed(probe, ball.radius, ball.rho, at_centre, gathered, walk=STARE)
-    found = torch.cat(gathered.lengths, dim=1).amax(dim=1)
-    return dataclasses.replace(ball, slopes=torch.maximum(ball.slopes, found))
+    found = _directed(probe, ball.radius, ball.rho, at_centre, walk=STARE)
+    steepest = torch.cat([lengths for _, lengths in found], dim=1).amax(dim=1)
+    return dataclasses.replace(ball, slopes=torch.maximum(ball.slopes, steepest))
 
 
 def measure_again(probe: Probe, ball: Ball, *, queries: int, generator: Generator) -> tuple[Ball, float]:

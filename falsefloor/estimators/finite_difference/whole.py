@@ -137,7 +137,6 @@ def _distance(view: View, points: Tensor) -> Tensor:
 def _gradients(probe: Probe, points: Tensor) -> Tensor:
     """Secant gradients (T, P, d) along all coordinates of points (P, *input)."""
     view = probe.view
-    lo, hi = view.subject.bounds
     scale = torch.full((len(points),), probe.scale, dtype=working(points.dtype), device=points.device)
-    found = fan(view.subject, points, scale=scale, lo=lo, hi=hi, rows=view.rows)
+    found = fan(view.boxed, points, scale=scale)
     return (found[:, view.label].unsqueeze(1) - found[:, view.targets]).transpose(0, 1)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from falsefloor.api import Claim, Context, Estimate, Norm, NotApplicable, Subject, option
-from falsefloor.estimators.crown import Crown
+from falsefloor.estimators.account import column
+from falsefloor.estimators.crown import Crown, certificate, corners
 from falsefloor.estimators.crown.search import Certified
 from falsefloor.estimators.milp.network import Question, read_network
 from falsefloor.estimators.milp.program import margin_bounds, nearest, reachable, search
@@ -71,10 +72,7 @@ class Milp:
         if subject.classes < 2:
             raise NotApplicable("not applicable because the model has one class only.")
         network = read_network(subject, inputs)
-        shape = tuple(inputs.shape[1:])
-        lo, hi = (bound.detach().double().cpu().expand(shape).reshape(-1) for bound in subject.bounds)
-        if not bool((lo.isfinite() & hi.isfinite()).all()):
-            raise NotApplicable("not applicable because the domain has no bounds. Give the model bounds.")
+        lo, hi = corners(subject, inputs)
         flat = inputs.detach().double().cpu().reshape(len(inputs), -1)
         lead = margins(network(flat), labels.cpu())
         radii = torch.full((len(inputs),), torch.nan, dtype=torch.float64)
@@ -158,20 +156,10 @@ def _proofs(
 
 
 def _estimate(found: Sequence[Distance], lead: Tensor, *, cap: float, slack: float, like: Tensor) -> Estimate:
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64, device=like.device)
-
-    radius = column([max(distance.lower - slack, 0.0) for distance in found])
-    upper = column([distance.upper for distance in found])
-    evidence: dict[str, Tensor | Sequence[str]] = {
-        "target": column([float(distance.target) for distance in found]),
-        "margin": column([float(row[distance.target]) for row, distance in zip(lead, found, strict=True)]),
-        "upper": upper,
-        "gap": upper - radius,
-        "exact": column([float(distance.solved) for distance in found]),
-        "cap": torch.full_like(radius, cap),
-        "capped": (radius >= cap - slack).to(radius.dtype),
-        "targets_covered": torch.full_like(radius, float(lead.shape[1] - 1)),
-        "solver": ["solved" if distance.solved else "time limit" for distance in found],
-    }
-    return Estimate(radius=radius, evidence=evidence)
+    proved = [(one.lower, one.target) for one in found]
+    radius, evidence = certificate(proved, lead, cap=cap, slack=slack, like=like)
+    upper = column([one.upper for one in found], like)
+    solved = column([one.solved for one in found], like)
+    words = ["solved" if one.solved else "time limit" for one in found]
+    own = {"upper": upper, "gap": upper - radius, "exact": solved}
+    return Estimate(radius=radius, evidence={**evidence, **own, "solver": words})

@@ -14,10 +14,11 @@ from torch import Generator, Tensor
 
 from falsefloor.api import Context, Estimate, Norm, Subject
 from falsefloor.errors import DomainError
-from falsefloor.estimators.account import Queries
+from falsefloor.estimators.account import Queries, column
 from falsefloor.evidence import WORDS, Evidence
 from falsefloor.numerics.balls import diameter, sample, working
 from falsefloor.numerics.margins import margins
+from falsefloor.numerics.secants import Boxed
 
 VANISHED = 1e-3
 """A slope counts as vanished where, times the domain's diameter, it is at most this share of the margin."""
@@ -61,6 +62,11 @@ class View:
         lo, hi = self.subject.bounds
         dtype = working(self.centre.dtype)
         return (self.centre - lo).reshape(-1).to(dtype), (hi - self.centre).reshape(-1).to(dtype)
+
+    @cached_property
+    def boxed(self) -> Boxed:
+        """The subject as secants take it."""
+        return Boxed(self.subject, *self.subject.bounds, self.rows)
 
     @cached_property
     def across(self) -> float:
@@ -161,21 +167,20 @@ class Form:
         A number that was not said is NaN. Longer curves are thinned evenly, their last value kept.
         """
 
-        def column(values: Sequence[float | None]) -> Tensor:
-            known = [math.nan if value is None else value for value in values]
-            return torch.tensor(known, dtype=torch.float64, device=like.device)
+        def numbers(values: Sequence[float | None]) -> Tensor:
+            return column([math.nan if value is None else value for value in values], like)
 
         evidence: dict[str, Tensor | Sequence[str]] = {}
         for name in self.shared:
             values = [getattr(outcome.evidence, name) for outcome in outcomes]
-            evidence[name] = values if name in WORDS else column(values)
-        evidence |= {name: column([outcome.own.get(name) for outcome in outcomes]) for name in self.own}
+            evidence[name] = values if name in WORDS else numbers(values)
+        evidence |= {name: numbers([outcome.own.get(name) for outcome in outcomes]) for name in self.own}
         evidence |= queries.evidence()
         curves = {
             name: torch.stack([_fitted(outcome.curves.get(name, ()), length) for outcome in outcomes])
             for name, length in self.curves.items()
         }
-        return Estimate(column([outcome.radius for outcome in outcomes]), evidence, curves)
+        return Estimate(column([outcome.radius for outcome in outcomes], like), evidence, curves)
 
 
 def _fitted(values: Sequence[float], length: int) -> Tensor:

@@ -201,9 +201,7 @@ def share_of_ball(
     (``share_bound``): a bound on a share, not on the nearest point. Those that have are sightings like any
     others, and refute.
     """
-    flat = point.detach().cpu().float().reshape(-1)
-    lo, hi = (bound.detach().cpu().float().expand(point.shape).reshape(-1) for bound in subject.bounds)
-    ball = Ball(flat, lo, hi, norm, radius)
+    ball = Ball.around(point, subject.bounds, norm=norm, radius=radius)
     points = ball.points(ball.uniform(max(1, min(DRAWN, MEMORY // max(1, ball.latent))), generator))
     drawn, other = len(points), 0
     if drawn:

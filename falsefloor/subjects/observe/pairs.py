@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.numerics.balls import directions, fold
-from falsefloor.numerics.secants import jacobian
+from falsefloor.numerics.secants import Boxed, jacobian
 from falsefloor.numerics.support import vertex
 from falsefloor.subjects.observe.site import SCALES, Site
 
@@ -87,7 +87,7 @@ def coarse_slopes(site: Site, points: Tensor, targets: Tensor, share: float) -> 
             return site.guard(flat.unsqueeze(1)).squeeze(1)
 
         scale = (share * (hi - lo).max()).expand(count)
-        slope = jacobian(logits_of, points, scale=scale, lo=lo, hi=hi, rows=site.rows)
+        slope = jacobian(Boxed(logits_of, lo, hi, site.rows), points, scale=scale)
         return _of_targets(site, slope, targets).reshape(count, -1, *shape)
     few = site.part(FEW)
     drawn = [directions(tuple(shape), norm="linf", count=few, generator=g) for g in site.generators]

@@ -42,6 +42,15 @@ class Site:
     generators: Sequence[Generator]
     rows: int
 
+    @classmethod
+    def of(
+        cls, subject: ModelSubject, inputs: Tensor, labels: Tensor, norm: str, drawn: Generator, rows: int
+    ) -> Site:
+        """Of one input (1, *input), asked for its logits."""
+        with torch.no_grad():
+            logits = subject(inputs)
+        return cls(subject, inputs, labels, logits, norm, [drawn], rows)
+
     def at(self, numbers: Sequence[int]) -> Site:
         """Of these inputs alone."""
         index = torch.tensor(numbers, device=self.inputs.device)
@@ -121,12 +130,8 @@ class Site:
         self.guard.forwards += len(flat)
         self.guard.backwards += len(flat)
         ask = self.subject if function is None else function
-        blocks = range(0, len(flat), self.guard.rows)
-        parts = [
-            _slopes(ask, *(part[at : at + self.guard.rows] for part in (flat, labels, rivals)))
-            for at in blocks
-        ]
-        return torch.cat(parts).reshape(points.shape)
+        blocks = zip(*(torch.split(whole, self.guard.rows) for whole in (flat, labels, rivals)), strict=True)
+        return torch.cat([_slopes(ask, *block) for block in blocks]).reshape(points.shape)
 
 
 def _slopes(ask: Callable[[Tensor], Tensor], points: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
