@@ -149,6 +149,15 @@ class Entry:
 
     def said(self, glyphs: Glyphs) -> Said:
         """The number with its claim and, where it does not stand, its mark; or where the estimate is."""
+        if glyphs not in self._said:
+            self._said[glyphs] = self._say(glyphs)
+        return self._said[glyphs]
+
+    @cached_property
+    def _said(self) -> dict[Glyphs, Said]:
+        return {}
+
+    def _say(self, glyphs: Glyphs) -> Said:
         cell = self.cell
         if cell.radius is None and cell.live is not None:
             share, moving = cell.live

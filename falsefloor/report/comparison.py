@@ -55,7 +55,7 @@ class Row:
         told, word = self.told, verdict_word(self.verdict)
         return f"{told.count}/{told.of} {word}" if told and 0 < told.count < told.of else word
 
-    @property
+    @cached_property
     def ratio(self) -> float | None:
         """Of the floor that moved most against the unmasked subject, up or down."""
         found = [entry.ratio for entry in self.entries if entry is not None and entry.ratio is not None]
@@ -187,33 +187,52 @@ def compare(
     ended: bool = False,
     said: Iterable[str] = (),
     words: Iterable[str] = (),
+    before: Comparison | None = None,
 ) -> Comparison:
     """The comparison of a run from its series and their summaries, in the order of the study.
 
     briefs: (series, input) to what became of it; where it is given, every row is of one input. ended: whether
-    the run is over, so that nothing moves any more, whatever was reported last.
+    the run is over, so that nothing moves any more, whatever was reported last. before: an earlier comparison
+    of the run; its rows stay the same objects where the series and the cells are the same ones.
     """
     columns = tuple(dict.fromkeys(one.label for one in series))
     table: dict[Place, dict[str, Entry]] = {}
     for place, one, cell in _cells(series, cells, briefs):
-        table.setdefault(place, {})[one.label] = Entry(one, replace(cell, live=None) if ended else cell)
+        table.setdefault(place, {})[one.label] = Entry(
+            one, replace(cell, live=None) if ended and cell.live else cell
+        )
     bare = {
-        (place.model, place.norm, place.input): entries
+        (place.model, place.norm, place.input): place
         for place, entries in table.items()
         if not any(is_masked(entry.series.stack) for entry in entries.values())
     }
+    kept = {row.subject: row for row in before.rows} if before and before.columns == columns else {}
+    stays = {place: _is_of(kept.get(place), entries) for place, entries in table.items()}
     rows = []
     for place, entries in table.items():
-        base = bare.get((place.model, place.norm, place.input), {})
+        unmasked = bare.get((place.model, place.norm, place.input))
+        base = table[unmasked] if unmasked else {}
+        seen = (agreement or {}).get(place[:3]) if briefs is None else None
+        if stays[place] and (unmasked is None or stays[unmasked]) and kept[place].agreement == seen:
+            rows.append(kept[place])
+            continue
         known = {
             label: entry if base is entries else replace(entry, ratio=_ratio(entry, base.get(label)))
             for label, entry in entries.items()
         }
         at = tuple(known.get(column) for column in columns)
-        seen = (agreement or {}).get(place[:3]) if briefs is None else None
         counted = max(entries.values(), key=lambda entry: entry.cell.judged).cell
         rows.append(Row(place, at, _told(at), seen, (counted.correct, counted.judged)))
     return Comparison(columns, tuple(rows), tuple(said), tuple(words))
+
+
+def _is_of(row: Row | None, entries: Mapping[str, Entry]) -> bool:
+    """Whether a row was made of these very series and cells."""
+    known = [entry for entry in row.entries if entry is not None] if row else []
+    pairs = [(entry, entries.get(entry.series.label)) for entry in known]
+    return len(known) == len(entries) and all(
+        now is not None and now.cell is entry.cell and now.series is entry.series for entry, now in pairs
+    )
 
 
 def _cells(

@@ -23,6 +23,9 @@ HAND_OVER = 0.0005
 each of the dozen turns that a key takes through the event loop."""
 PATIENCE = 2.0
 """Seconds that whoever leaves the app waits for what may be being written."""
+TIDY, OFTEN, NEVER = 2.0, 10, 10**9
+"""Seconds without a key after which garbage is looked for among all objects, and after how many looks among
+the young ones: as often as Python does it by itself."""
 NAME = "falsefloor apart"
 
 
@@ -56,12 +59,20 @@ def apart(app: App[Any], work: Callable[[], T], then: Callable[[T], None] = lamb
     threading.Thread(target=run, name=NAME, daemon=True).start()
 
 
-def quick(app: App[Any]) -> None:
-    """Keep the interpreter from holding up the loop, as far as can be: when much has been imported."""
+def quick(app: App[Any], *, last_key: Callable[[], float] = lambda: 0.0) -> None:
+    """Keep the interpreter from holding up the loop, as far as can be: now and from now on."""
     sys.setswitchinterval(HAND_OVER)
-    if not app.is_headless:
-        # What is imported stays: looking through it for garbage held up a key by 35 ms now and then.
-        gc.freeze()
+    if app.is_headless:
+        return
+
+    def tidy() -> None:
+        if gc.get_count()[2] > OFTEN and time.monotonic() - last_key() > TIDY:
+            gc.collect()
+
+    # A look through all objects held up a key by 35 ms: it is done where nobody types.
+    often, seldom, _ = gc.get_threshold()
+    gc.set_threshold(often, seldom, NEVER)
+    app.set_interval(TIDY, tidy)
 
 
 def leave() -> None:

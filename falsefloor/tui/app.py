@@ -149,7 +149,7 @@ class Workbench(App[None]):
 
         self.lookout = Lookout(self, asked=lambda: (self.per_input, self.within), seen=self._show_snapshot)
         self.draft = drafts.kept(self.root)
-        quick(self)
+        quick(self, last_key=lambda: self.pressed)
         if not self.is_headless:
             self.switch_mode("runs")
         if (run := self._wanted or self._newest()) is not None:
@@ -157,7 +157,7 @@ class Workbench(App[None]):
         else:
             self.show("first")
         self.lookout.begin(self._driver)
-        self.set_timer(WARM, lambda: apart(self, _warm, lambda _: quick(self)))
+        self.set_timer(WARM, lambda: apart(self, _warm))
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key) and not event.is_forwarded:

@@ -136,6 +136,7 @@ class RunWatch:
             briefs=briefs,
             ended=made.ended,
             said=reader.said(),
+            before=last.comparison,
         )
         self._last = replace(made, comparison=shown, per_input=briefs is not None)
         return self._last

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,6 +17,7 @@ from falsefloor.report.text import Glyphs, clean, code_in, tone
 from falsefloor.tui import words
 from falsefloor.tui.widgets.cells import WIDEST, Cell, Column, Row, fit
 
+NOTHING = Cell("")
 LONGEST = 28
 """Cells of a masker beyond which all are written without their keys: the reason is worth the room."""
 
@@ -42,12 +43,26 @@ class View:
         return replace(self, group=order[after % len(order)])
 
 
+@dataclass
+class Kept:
+    """Rows as they were made last, by the row that they are of, and what all of them depended on."""
+
+    rested_on: object = None
+    rows: dict[int, tuple[Told, Row]] = field(default_factory=dict)
+
+
 def table(
-    comparison: Comparison, view: View, glyphs: Glyphs, *, codes: Mapping[int, str] = MappingProxyType({})
+    comparison: Comparison,
+    view: View,
+    glyphs: Glyphs,
+    *,
+    codes: Mapping[int, str] = MappingProxyType({}),
+    kept: Kept | None = None,
 ) -> tuple[list[Column], list[Row]]:
     """Columns and rows. A row's key is its place: with a label where it is one estimate.
 
-    codes: all warnings of a series, for filters, where they are known.
+    codes: all warnings of a series, for filters, where they are known. kept: of an earlier table; a row of
+    the comparison that is the same object is not made again.
     """
     rows = list(comparison.rows)
     if view.pivot == "rows":
@@ -60,22 +75,39 @@ def table(
     for one in (entry for row in rows for entry in row.entries if entry is not None):
         if one.cell.radius is not None:
             room[_key(one, view)] = max(room.get(_key(one, view), 0), len(one.said(glyphs).mark))
+    kept = kept or Kept()
+    rests_on = (view, glyphs, columns, names, room, codes)
+    known = kept.rows if rests_on == kept.rested_on else {}
+    kept.rested_on, kept.rows = rests_on, {}
     made = []
     for row in rows:
-        masker = row.subject.masker
-        cells = _said(row, glyphs)
-        cells["masker"] = Cell(names[masker], "", masker)
-        for entry in row.entries:
-            if entry is not None:
-                cells[_key(entry, view)] = _number(entry, room.get(_key(entry, view), 0), glyphs)
-        said = " ".join(
-            codes.get(entry.series.id, entry.reason) for entry in row.entries if entry is not None
-        )
-        at = row.subject
-        tags = (("code", said), ("model", at.model), ("masker", at.masker), ("norm", at.norm))
-        group = f"{view.group} {clean(getattr(at, view.group))}" if view.group else ""
-        made.append(Row(at, tuple(cells.get(column.key, Cell("")) for column in columns), tags, group))
+        of, found = known.get(id(row), (None, None))
+        if of is not row or found is None:
+            found = _row(row, columns, view, glyphs, name=names[row.subject.masker], room=room, codes=codes)
+        kept.rows[id(row)] = (row, found)
+        made.append(found)
     return columns, made
+
+
+def _row(
+    row: Told,
+    columns: Sequence[Column],
+    view: View,
+    glyphs: Glyphs,
+    *,
+    name: str,
+    room: Mapping[str, int],
+    codes: Mapping[int, str],
+) -> Row:
+    at, cells = row.subject, _said(row, glyphs)
+    cells["masker"] = Cell(name, "", at.masker)
+    entries = [entry for entry in row.entries if entry is not None]
+    for entry in entries:
+        cells[_key(entry, view)] = _number(entry, room.get(_key(entry, view), 0), glyphs)
+    said = " ".join(codes.get(entry.series.id, entry.reason) for entry in entries)
+    tags = (("code", said), ("model", at.model), ("masker", at.masker), ("norm", at.norm))
+    group = f"{view.group} {clean(getattr(at, view.group))}" if view.group else ""
+    return Row(at, tuple(cells.get(column.key, NOTHING) for column in columns), tags, group)
 
 
 def _columns(comparison: Comparison, view: View, glyphs: Glyphs) -> Iterator[Column]:

@@ -11,7 +11,7 @@ from falsefloor.report.cells import Brief, summary
 from falsefloor.report.comparison import Comparison, compare
 from falsefloor.report.text import ASCII, UNICODE, Glyphs
 from falsefloor.store.reader import SeriesRow
-from falsefloor.tui.table import View, table
+from falsefloor.tui.table import Kept, View, table
 from falsefloor.tui.widgets.cells import Cell
 
 CLAIMS = {"clever": "lower_estimate", "milp": "lower_bound", "attack": "upper_bound"}
@@ -127,3 +127,19 @@ def test_a_row_is_found_by_all_its_codes_and_by_what_its_columns_do_not_show() -
     _, rows = table(comparison(), View(), UNICODE, codes={3: "FF201 FF102"})
     tags = dict(rows[1].tags)
     assert "FF102" in tags["code"] and tags["norm"] == "linf" and tags["model"] == "m"
+
+
+def test_a_table_of_what_moved_is_the_table_of_what_is() -> None:
+    rows = [one for one, _ in FOUND]
+    cells = {one.id: summary(one.id, told) for one, told in FOUND}
+    kept, shown, before = Kept(), UNICODE, compare(rows, cells)
+    for moved in (0, 3, 3, 6, 7):
+        cells = cells | {moved: summary(moved, [told("suspect", 0.01 * moved + 0.5)])}
+        now = compare(rows, cells, before=before)
+        assert now == compare(rows, cells)
+        stayed = {row.subject.masker for row, old in zip(now.rows, before.rows, strict=True) if row is old}
+        others = {"none", "staircase", "ramp"} - {rows[moved].masker}
+        assert stayed == (others if rows[moved].masker != "none" else set()), "ratios are to the unmasked row"
+        for view in (View(), View(), View(wide=False), View("rows")):
+            assert table(now, view, shown, kept=kept) == table(now, view, shown)
+        before, shown = now, ASCII if shown is UNICODE else UNICODE

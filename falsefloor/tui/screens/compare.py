@@ -22,7 +22,7 @@ from falsefloor.tui import commands, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.of_run import OfRun
 from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.table import View, table
+from falsefloor.tui.table import Kept, View, table
 from falsefloor.tui.widgets.bars import Piece
 from falsefloor.tui.widgets.cells import Head
 from falsefloor.tui.widgets.inputs import Search
@@ -40,9 +40,10 @@ class Compare(OfRun):
 
     def __init__(self) -> None:
         super().__init__()
-        self.view = View()
+        self.view, self._kept = View(), Kept()
         self._codes: Mapping[int, str] = {}
         self._codes_of: object = None
+        self._heights: object = None
         self._return: Place | None = None
         """The row that the cursor goes back to from its inputs."""
 
@@ -84,7 +85,9 @@ class Compare(OfRun):
         lines = [*([said] if said else []), *snapshot.comparison.said]
         self.query_one("#problem").display = bool(lines)
         self.put("problem", [("\n".join(f"! {clean(line)}" for line in lines), "error")])
-        columns, rows = table(snapshot.comparison, self.view, self.bench.glyphs, codes=self._codes)
+        columns, rows = table(
+            snapshot.comparison, self.view, self.bench.glyphs, codes=self._codes, kept=self._kept
+        )
         shown = self.query_one(LiveTable)
         shown.show(columns, rows, gap=1)
         if self._return is not None and snapshot.within is None:
@@ -94,8 +97,10 @@ class Compare(OfRun):
         # What the rows leave goes to the pictures below them, or where those stand beside, to the story.
         left = self.size.height - len(rows) - TAKEN
         huge = self.has_class("-huge")
-        self.query_one(Side).styles.height = "1fr" if huge else max(13, min(22, left))
-        self.query_one(Story).styles.height = max(14, min(30, left + 8)) if huge else None
+        heights = ("1fr" if huge else max(13, min(22, left)), max(14, min(30, left + 8)) if huge else None)
+        if heights != self._heights:
+            self._heights = heights
+            self.query_one(Side).styles.height, self.query_one(Story).styles.height = heights
         self.put("legend", [(self._legend(snapshot), "dim")])
         self._tell()
         self.tell_keys()

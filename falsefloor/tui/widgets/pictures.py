@@ -120,7 +120,7 @@ class Pictures(Widget):
 
     def draw(self, faces: Faces | None) -> None:
         self.faces = faces or Faces((), "")
-        self.refresh(layout=True)
+        self.refresh()
 
     @property
     def panels(self) -> tuple[Panel, ...]:
