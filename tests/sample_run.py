@@ -69,7 +69,7 @@ class Recorded:
     def claim(self, name: str) -> str:
         return next(one.claim for one in self.series.values() if one.estimator == name)
 
-    def origin(self, kind: str, name: str) -> dict[str, str]:
+    def origin(self, name: str) -> dict[str, str]:
         return dict(next(one.plugin for one in self.series.values() if one.estimator == name))
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from falsefloor.cli.terminal import console, say
@@ -51,11 +50,13 @@ def follow(run: RunDir, *, owner: bool, named: bool = True) -> bool:
     KeyboardInterrupt. What made it fail is said by what is printed afterwards. named: its id was said; where
     it was not, it is as soon as something is planned, for a slip is no run.
     """
+    from falsefloor.report.text import clean
+
     with _reader(run) as reader, _screen() as screen, _presses() as presses:
         seen, asked, event, killed = 0.0, 0, 0, 0.0
         while True:
-            if presses.count > asked:
-                asked = presses.count
+            if len(presses) > asked:
+                asked = len(presses)
                 if not owner:
                     raise KeyboardInterrupt
                 killed = killed or (time.monotonic() if asked > 1 else 0.0)
@@ -70,28 +71,18 @@ def follow(run: RunDir, *, owner: bool, named: bool = True) -> bool:
                 for row in reader.events(after=event):
                     event = row["id"]
                     if row["kind"] != "failed":
-                        screen.say(f"{row['kind']}: {_plain(row['message'])}")
+                        screen.say(f"{row['kind']}: {clean(str(row['message']))}")
                 screen.update(reader, info)
                 if info.status in ENDED or (killed and time.monotonic() - killed > LAST_WORDS):
                     return asked > 0
             time.sleep(POLL)
 
 
-@dataclass
-class _Presses:
-    """How often Ctrl-C was pressed: counted, so that no press can break into the middle of a line."""
-
-    count: int = 0
-
-
 @contextmanager
-def _presses() -> Iterator[_Presses]:
-    presses = _Presses()
-
-    def pressed(_signal: int, _frame: FrameType | None) -> None:
-        presses.count += 1
-
-    before = signal.signal(signal.SIGINT, pressed)
+def _presses() -> Iterator[list[int]]:
+    """Every Ctrl-C that was pressed: noted, so that none can break into the middle of a line."""
+    presses: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: presses.append(number))
     try:
         yield presses
     finally:
@@ -163,9 +154,3 @@ def _reader(run: RunDir) -> RunReader:
         return RunReader(run)
     except StoreError as error:
         raise StoreError(f"{error} What the worker said is in {run.log}.") from error
-
-
-def _plain(text: str) -> str:
-    from falsefloor.report.text import clean
-
-    return clean(str(text))

@@ -8,6 +8,7 @@ import typer
 
 from falsefloor.cli.ending import INTERRUPTED, ending, leave
 from falsefloor.cli.terminal import AsJson, Radii, RunName, find, say, show_document
+from falsefloor.cli.terminal import show as display
 
 if TYPE_CHECKING:
     from falsefloor.store.reader import RunReader
@@ -73,7 +74,6 @@ def print_run(run: RunDir, *, as_json: bool) -> None:
 
 
 def _print_table(reader: RunReader) -> None:
-    from falsefloor.cli.terminal import show as display
     from falsefloor.report.comparison import read_comparison
     from falsefloor.report.refutations import read_kinds, read_refutations
     from falsefloor.report.summary import Summary
@@ -83,7 +83,6 @@ def _print_table(reader: RunReader) -> None:
 
 
 def _print_accuracy(run: RunDir, asked: str, *, as_json: bool) -> None:
-    from falsefloor.cli.terminal import show as display
     from falsefloor.report.accuracy import document, read_sets, tabular
     from falsefloor.report.radii import chosen_radii
     from falsefloor.store.reader import RunReader
@@ -102,14 +101,11 @@ def _print_accuracy(run: RunDir, asked: str, *, as_json: bool) -> None:
 def _print_wide(run: RunDir) -> None:
     from itertools import chain
 
-    from rich.text import Text
-
-    from falsefloor.cli.terminal import show as display
     from falsefloor.report.detail import first_records
     from falsefloor.report.standing import Lines, by_input
     from falsefloor.store.reader import RunReader
 
     with RunReader(run) as reader:
         known = by_input(chain.from_iterable(first_records(reader, most=WIDE).values()))
-    display(Text(""))
+    display("")
     display(Lines(known))

@@ -95,9 +95,9 @@ class Catalogue:
         proven = row.claim == "lower_bound" and row.elsewhere
         return "lower_estimate" if proven else row.claim or "lower_estimate"
 
-    def origin(self, kind: str, name: str) -> dict[str, str]:
-        """The distribution and version that offer a plugin, as stored beside its estimates."""
-        found = self.find(kind, name)
+    def origin(self, estimator: str) -> dict[str, str]:
+        """The distribution and version that offer an estimator, as stored beside its estimates."""
+        found = self.find("estimator", estimator)
         return {"dist": found.dist, "version": found.version}
 
     def shown(self, estimators: Iterable[str]) -> dict[str, dict[str, Any]]:

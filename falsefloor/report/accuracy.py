@@ -260,9 +260,9 @@ def binomial(count: int, of: int, *, level: float = LEVEL) -> tuple[float, float
     return _least(count, of, (1 - level) / 2), 1 - _least(of - count, of, (1 - level) / 2)
 
 
-def median_interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[float, float] | None:
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Where the median of all values like these lies, by their order alone; None for fewer than six."""
-    ordered, tail = sorted(values), (1 - level) / 2
+    ordered, tail = sorted(values), (1 - LEVEL) / 2
     count = len(ordered)
     below, term = 0.0, 0.5**count if count < 1000 else 0.0
     rank = 0

@@ -154,19 +154,13 @@ class Outcome:
     def why(self) -> str:
         """The sentence beside the outcome."""
         of_share = self.claim.what == "accuracy"
-        low, high = (
-            f"{100 * float(end):.1f} %"
-            if of_share
-            else "not bounded"
-            if end == math.inf
-            else number(float(end))
-            for end in (self.low, self.high)
-        )
-        said = (
-            f"the {self.claim.what} is {low}"
-            if low == high
-            else f"the {self.claim.what} is from {low} to {high}"
-        )
+
+        def shown(end: Fraction | float) -> str:
+            told = f"{100 * float(end):.1f} %" if of_share else number(float(end))
+            return "not bounded" if end == math.inf else told
+
+        low, high = shown(self.low), shown(self.high)
+        said = f"the {self.claim.what} is {low if low == high else f'from {low} to {high}'}"
         if self.word == "refuted" and self.claim.sign.startswith(">"):
             near = [
                 f"input {at} at {number(one.found)}"

@@ -75,15 +75,15 @@ def first_records(reader: RunReader, *, most: int) -> dict[int, list[dict[str, A
     return {one.id: list(islice(reader.estimates(series=one.id), each)) for one in series}
 
 
-def worst_details(reader: RunReader, *, most: int = DRAWN) -> Iterator[Detail]:
+def worst_details(reader: RunReader) -> Iterator[Detail]:
     """What has something to show, the gravest verdicts of the whole run first, by input among equals."""
-    models, left = reader.models(), most
+    models, left = reader.models(), DRAWN
     subjects = {one.id: Place(one.model, one.masker, one.norm) for one in reader.series()}
     known: dict[Place, Surroundings] = {}
-    for number, series, at in islice(reader.ranked(), 20 * most):
+    for number, series, at in islice(reader.ranked(), 20 * DRAWN):
         if series not in subjects or not left:
             continue
-        if len(known) > most:  # neighbours in this order share their surroundings, others need not stay
+        if len(known) > DRAWN:  # neighbours in this order share their surroundings, others need not stay
             known.clear()
         place = subjects[series]._replace(input=at)
         around = known[place] = known.get(place) or _surroundings(reader, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from falsefloor.report.text import clean, verdict_word
+from falsefloor.report.text import clean
 
 COLOURS = {
     "refuted": "#b00020",
@@ -39,10 +39,10 @@ def latex(words: str) -> str:
     return "".join(_LATEX.get(char, char) for char in clean(words))
 
 
-def verdict_html(verdict: str, shown: str = "") -> str:
-    """A verdict in its colour; ``shown``: with its count."""
+def verdict_html(verdict: str, shown: str) -> str:
+    """A verdict in its colour. shown: its word, with its count."""
     colour = COLOURS.get(verdict, "inherit")
-    return f'<span style="color:{colour};font-weight:600">{html(shown or verdict_word(verdict))}</span>'
+    return f'<span style="color:{colour};font-weight:600">{html(shown)}</span>'
 
 
 def head_html(words: str) -> str:

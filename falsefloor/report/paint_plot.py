@@ -152,16 +152,16 @@ def save(made: Sheet, path: Path, *, kind: Kind, trim: bool = True) -> None:
     write_whole(path, drawn.getvalue())
 
 
-def write_figure(figure: Figure, path: Path, *, width: float = 0.0) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
     """One figure as a file, of the kind that its name ends in. Raises `UsageError`."""
     kind = next((one for one in KINDS if path.suffix == f".{one}"), None)
     if kind is None:
         raise UsageError(
             f"a figure is written as {', '.join(f'.{one}' for one in KINDS)}; not {path.name!r}."
         )
-    with _drawing(width):
+    with _drawing(0.0):
         try:
-            save(sheet([figure], width=width), path, kind=kind, trim=not width)
+            save(sheet([figure]), path, kind=kind)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}.") from error
 

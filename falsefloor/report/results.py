@@ -40,8 +40,8 @@ class Results:
     slices count the estimates as in a list. It owns the run's directory for as long as it lives.
     """
 
-    def __init__(self, run: RunDir, *, keep: object = None) -> None:
-        self._run, self._keep = run, keep
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
 
     @cached_property
     def document(self) -> dict[str, Any]:

@@ -27,6 +27,13 @@ from falsefloor.report.text import Glyphs, clean, glyphs_for, number
 DOUBTED = ("refuted", "suspect")
 LIMITS = "docs/limits.md"
 """Where stands, in numbers, what an estimate that held may not have seen."""
+MARKS = (
+    ("proved", "green", "square"),
+    ("estimated", "blue", "circle"),
+    ("another class found", "purple", "triangle"),
+    ("false floor", "red", "cross"),
+)
+"""Of a picture: what a number is, its hue and its marker."""
 MOST_ROWS = 60
 """Inputs in one picture: the nearest ceilings first are those that a reader looks for."""
 
@@ -75,6 +82,11 @@ class Standing:
     ceiling: float | None = None
     refuted: float | None = None
     share: Share | None = None
+
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        """In the order of `MARKS`."""
+        return self.proved, self.estimated, self.ceiling, self.refuted
 
     def words(self) -> str:
         """ "estimated 0.0930, proved 0.0790, found at 0.1060"."""
@@ -159,7 +171,7 @@ def by_input(records: Iterable[Mapping[str, Any]]) -> list[Standing]:
     groups = grouped(records, "model", "masker", "norm", "input")
     names = _names(list(groups))
     known = [standing(group, name=name) for name, group in zip(names, groups.values(), strict=True)]
-    return [one for one in known if any((one.proved, one.estimated, one.ceiling, one.refuted))]
+    return [one for one in known if any(one.numbers)]
 
 
 def _names(places: Sequence[tuple[str, ...]]) -> list[str]:
@@ -179,24 +191,16 @@ def picture(known: Sequence[Standing]) -> Figure:
     """All inputs on one axis, a row each: up to the square is proved, up to the circle estimated, at the
     triangle another class was found; a cross is a floor that is false."""
     shown = list(known[:MOST_ROWS])
-    marks = (
-        ("proved", "green", "square", [one.proved for one in shown]),
-        ("estimated", "blue", "circle", [one.estimated for one in shown]),
-        ("another class found", "purple", "triangle", [one.ceiling for one in shown]),
-        ("false floor", "red", "cross", [one.refuted for one in shown]),
-    )
-    curves = [
-        Curve(f"{name} ", (0.0, value), (-float(row), -float(row)), hue)
-        for name, hue, _, values in marks[:1]
-        for row, value in enumerate(values)
-        if value is not None
-    ]
-    keys = []
-    for name, hue, mark, values in marks:
-        at = [(value, -float(row)) for row, value in enumerate(values) if value is not None]
-        if at:
-            keys.append(Curve(name, [x for x, _ in at], [y for _, y in at], hue, mark, line=False))
-    reach = [value for _, _, _, values in marks for value in values if value is not None]
+    curves, keys = [], []
+    for at, (name, hue, mark) in enumerate(MARKS):
+        points = [
+            (value, -float(row)) for row, one in enumerate(shown) if (value := one.numbers[at]) is not None
+        ]
+        if name == "proved":
+            curves = [Curve("proved ", (0.0, x), (y, y), hue) for x, y in points]
+        if points:
+            keys.append(Curve(name, [x for x, _ in points], [y for _, y in points], hue, mark, line=False))
+    reach = [value for one in shown for value in one.numbers if value is not None]
     bounds = [one.share for one in shown if one.share is not None]
     notes = [f"{len(known) - len(shown):,} more inputs are not drawn."] * (len(known) > len(shown))
     if len(bounds) == 1:
@@ -241,10 +245,7 @@ def line(known: Standing, *, width: int, top: float, glyphs: Glyphs) -> str:
 
 def lines(known: Sequence[Standing], *, width: int, glyphs: Glyphs) -> Iterator[str]:
     """The picture in letters: a legend, then for each input its name, row and words."""
-    top = max(
-        (v for one in known for v in (one.proved, one.estimated, one.ceiling, one.refuted) if v is not None),
-        default=0.0,
-    )
+    top = max((value for one in known for value in one.numbers if value is not None), default=0.0)
     yield f"{glyphs.bar} proved  o estimated  {glyphs.up} another class found  {glyphs.cross} false floor"
     name = max((len(one.name) for one in known), default=0)
     for one in known:

@@ -28,14 +28,14 @@ _HEAD = b"SQLite format 3\0"
 _JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
 
 
-def open_regular(path: str | Path, flags: int, *, mode: int = 0o600, folder: int | None = None) -> int:
+def open_regular(path: str | Path, flags: int, *, folder: int | None = None) -> int:
     """A descriptor of a regular file that is no link; no pipe is waited for. Raises `OSError`.
 
     Nor is one written that has another name: that may be somebody else's file.
     """
     careful = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags & ~os.O_TRUNC | careful, mode, dir_fd=folder)
+        descriptor = os.open(path, flags & ~os.O_TRUNC | careful, 0o600, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise _odd(path) from error

@@ -162,47 +162,29 @@ def series_of(study: Study, catalogue: Catalogue) -> list[Series]:
     `PluginError`.
     """
     bounded = any(
-        catalogue.claim(e.use) == "upper_bound" and catalogue.is_own("estimator", e.use)
+        e.name == CEILING.name
+        or (catalogue.claim(e.use) == "upper_bound" and catalogue.is_own("estimator", e.use))
         for e in study.estimators
-    ) or any(e.name == CEILING.name for e in study.estimators)
+    )
     added = () if bounded or not study.ceiling else (CEILING,)
-    complete = [
-        (
-            e,
-            catalogue.params("estimator", e.use, e.params, effort=study.effort),
-            catalogue.claim(e.use),
-            catalogue.origin("estimator", e.use),
-        )
-        for e in replace(study, estimators=(*study.estimators, *added)).estimators
-    ]
-    for estimator in study.estimators:
-        if estimator.gradient != "auto":
-            catalogue.params("gradient", estimator.gradient, {})
-    stacks = [
-        StackSpec(
-            tuple(
-                replace(layer, params=catalogue.params("masker", layer.use, layer.params))
-                for layer in stack.layers
-            ),
-            stack.name,
-        )
-        for stack in study.maskers
-    ]
+    estimators = []
+    for e in (*study.estimators, *added):
+        params = catalogue.params("estimator", e.use, e.params, effort=study.effort)
+        claim = claimed(catalogue.claim(e.use), e.gradient)
+        estimators.append((e, params, claim, catalogue.origin(e.use)))
+    for e in study.estimators:
+        if e.gradient != "auto":
+            catalogue.params("gradient", e.gradient, {})
+    stacks = []
+    for stack in study.maskers:
+        known = [replace(y, params=catalogue.params("masker", y.use, y.params)) for y in stack.layers]
+        stacks.append(StackSpec(tuple(known), stack.name))
     all_series = [
-        Series(
-            model,
-            stack,
-            norm,
-            estimator,
-            params,
-            claimed(claim, estimator.gradient),
-            origin,
-            asked=estimator not in added,
-        )
+        Series(model, stack, norm, e, params, claim, origin, asked=e not in added)
         for model in study.models
         for norm in study.norms
         for stack in stacks
-        for estimator, params, claim, origin in complete
+        for e, params, claim, origin in estimators
     ]
     seen: dict[str, Series] = {}
     for one in all_series:
