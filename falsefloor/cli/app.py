@@ -170,7 +170,7 @@ def _command_of(error: Any, arguments: Sequence[str]) -> str:
 
 def _damaged() -> str | None:
     """Whether a run that the command opened is damaged or a stranger's; asked only after something failed."""
-    from falsefloor.store.damage import damage
+    from falsefloor.store.files import damage
 
     for opened in OPENED:
         if (said := damage(opened)) is not None:

@@ -112,7 +112,7 @@ def _runs(root: Path) -> Iterator[Finding]:
     """Damage, workers that are gone or stand still, and how much room it all takes."""
     import time
 
-    from falsefloor.store.damage import damage
+    from falsefloor.store.files import damage
     from falsefloor.store.run_dir import STALE, list_dirs, strays
 
     runs, start, looked = list_dirs(root), time.monotonic(), 0

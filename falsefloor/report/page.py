@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
 from falsefloor.report.accuracy import input_sets, tabular
-from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
 from falsefloor.report.figure import FIGURES, Figure, own
-from falsefloor.report.forms import table_html
+from falsefloor.report.forms import bibtex, methods, table_html
 from falsefloor.report.markup import COLOURS
 from falsefloor.report.paint_svg import svg
 from falsefloor.report.pictures import picture, png_url

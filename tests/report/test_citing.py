@@ -9,9 +9,8 @@ import pytest
 from sample_run import sample
 
 from falsefloor.report import markup
-from falsefloor.report.citing import bibtex, methods
 from falsefloor.report.comparison import read_comparison
-from falsefloor.report.forms import latex, markdown
+from falsefloor.report.forms import bibtex, latex, markdown, methods
 from falsefloor.report.page import page
 from falsefloor.report.refutations import read_refutations
 from falsefloor.store.reader import RunReader

@@ -17,8 +17,7 @@ from falsefloor.api import Facts, Finding
 from falsefloor.checks.judge import Judgement
 from falsefloor.errors import StoreError
 from falsefloor.store import run_dir, schema
-from falsefloor.store.damage import damage
-from falsefloor.store.files import copy_run
+from falsefloor.store.files import copy_run, damage
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
 from falsefloor.store.run_dir import RunDir, create_run

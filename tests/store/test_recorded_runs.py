@@ -19,7 +19,7 @@ from recorded_runs import restored
 
 from falsefloor.cli.app import run_command
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.damage import damage
+from falsefloor.store.files import damage
 from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.store.writer import RunWriter

@@ -23,7 +23,7 @@ class Installed:
     def claim(self, name: str) -> str:
         return "upper_bound" if name == "attack" else "lower_estimate"
 
-    def origin(self, kind: str, name: str) -> dict[str, str]:
+    def origin(self, name: str) -> dict[str, str]:
         return {"dist": "falsefloor", "version": "0"}
 
     def is_own(self, kind: str, name: str) -> bool:

@@ -23,8 +23,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.errors import FalsefloorError
 from falsefloor.jsonable import finite, written
-from falsefloor.store.damage import damage
-from falsefloor.store.files import copy_folder, write_whole
+from falsefloor.store.files import copy_folder, damage, write_whole
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
 from falsefloor.store.run_dir import RunDir

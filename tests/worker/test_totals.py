@@ -13,7 +13,7 @@ from falsefloor.engine.session import Session
 from falsefloor.engine.unit import run_unit
 from falsefloor.plugins import catalogue
 from falsefloor.plugins.judging import RunJudge
-from falsefloor.store.damage import damage
+from falsefloor.store.files import damage
 from falsefloor.store.reader import RunReader
 from falsefloor.store.records import UnitResult
 from falsefloor.store.run_dir import RunDir

@@ -13,7 +13,7 @@ from traced import Trace, ended, gone, numbers, stored, study
 
 from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError
-from falsefloor.store.damage import damage
+from falsefloor.store.files import damage
 from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
 from falsefloor.worker.launch import resume, start
