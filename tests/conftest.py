@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthChe
 settings.register_profile("seeded", derandomize=True, **UNTIMED)
 settings.register_profile("explore", derandomize=False, print_blob=True, **UNTIMED)
 settings.load_profile("seeded")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays: looked through for garbage again and again, it takes half as long again to
+    collect the tests, and every look while they run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ process starts, what it imports and what stands in `/proc` start real ones: they
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -239,6 +240,7 @@ def main(fd: int) -> None:
     """Import what takes long, then fork for every wish until nobody is there to have one."""
     for name in READY:
         importlib.import_module(name)
+    gc.freeze()  # or each fork copies what it looks through for garbage
     sys.modules["falsefloor.worker.kept"].subprocess = forking(Forked)  # type: ignore[attr-defined]
     wishes = socket.socket(fileno=fd)
     while True:

@@ -11,6 +11,7 @@ The nursery imports what takes long, once, and runs nothing of anybody's: a fork
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -65,6 +66,7 @@ def main(fd: int, device: str) -> None:
     if LINUX:
         for name in READY:
             importlib.import_module(name)
+        gc.freeze()  # or each fork copies what it looks through for garbage
     adopt_orphans()
     guards: set[int] = set()
 
