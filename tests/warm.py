@@ -9,7 +9,6 @@ process starts, what it imports and what stands in `/proc` start real ones: they
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -26,15 +25,8 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 
-READY = (
-    "torch",
-    "falsefloor.engine.session",
-    "falsefloor.engine.unit",
-    "falsefloor.worker.supervisor",
-    "falsefloor.worker.kept",
-    "falsefloor.plugins.process",
-)
-"""What is imported once, for all."""
+READY = ("falsefloor.worker.supervisor", "falsefloor.worker.kept", "falsefloor.plugins.process")
+"""What is imported once for all, beside what a nursery imports."""
 FREE = 512
 """Descriptors from here on are nobody's: what a fork was given waits there until its place is free."""
 BASE = list(sys.path)
@@ -240,7 +232,7 @@ def main(fd: int) -> None:
     """Import what takes long, then fork for every wish until nobody is there to have one."""
     for name in READY:
         importlib.import_module(name)
-    gc.freeze()  # or each fork copies what it looks through for garbage
+    importlib.import_module("falsefloor.worker.child").get_ready()
     sys.modules["falsefloor.worker.kept"].subprocess = forking(Forked)  # type: ignore[attr-defined]
     wishes = socket.socket(fileno=fd)
     while True:

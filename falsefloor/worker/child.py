@@ -46,13 +46,27 @@ READY = (
     "torch",
     "falsefloor.engine.session",
     "falsefloor.engine.unit",
+    "falsefloor.estimators.attack",
+    "falsefloor.estimators.clever",
+    "falsefloor.gradients.autograd",
     "falsefloor.store.records",
 )
 """What is imported once for all models. Not elsewhere than on Linux, whose libraries outlive a fork."""
+SYMBOLIC = "torch.fx.experimental.symbolic_shapes"
+"""What the first gradient in a process imports, and sympy with it: 0.2 s a model."""
 
 
 class Stop(threading.Event):
     """Set by the reading thread where the supervisor asked to cancel: what runs, and all that waits."""
+
+
+def get_ready() -> None:
+    """Import what every model needs, once for all of them."""
+    for name in READY:
+        importlib.import_module(name)
+    with contextlib.suppress(ImportError):  # a part of torch that nobody promises
+        importlib.import_module(SYMBOLIC)
+    gc.freeze()  # or each fork copies what it looks through for garbage
 
 
 def main(fd: int, device: str) -> None:
@@ -64,9 +78,7 @@ def main(fd: int, device: str) -> None:
     # torch.export.load falls back to full unpickling without it (torch 2.13: a planted pickle ran).
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     if LINUX:
-        for name in READY:
-            importlib.import_module(name)
-        gc.freeze()  # or each fork copies what it looks through for garbage
+        get_ready()
     adopt_orphans()
     guards: set[int] = set()
 

@@ -48,7 +48,7 @@ def judged(tmp_path: Path, inputs: str, *names: str, **changes: Any) -> RunDir:
                 ]
             ],
             "inputs": inputs,
-            "estimators": ["clever:batches=2,samples=4,radius=0.3", "attack:steps=2,restarts=1,rounds=0"],
+            "estimators": ["clever:batches=2,samples=4,radius=0.3", "attack:steps=4,restarts=1,rounds=0"],
             "recover": "off",
             "time_limit": 0.0,
             "memory": "2GB",
