@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from plugin_site import GOOD, Install
+from warm import Forker
 
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.catalogue import cache_file
 
 
 @pytest.fixture
@@ -41,13 +43,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 @pytest.fixture(scope="session")
-def own_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_rows(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Path:
     """A cache in which our own plugins are described already: importing torch for each test takes seconds."""
     folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FALSEFLOOR_CACHE", str(folder))
+    with pytest.MonkeyPatch.context() as patch, forker.used():
         patch.setenv("FALSEFLOOR_PLUGINS", "")
         catalogue()
+    shutil.copy(cache_file(), folder)
     return folder
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from traced import MARK, Trace, alive, install, kill
+from warm import Forker
 
 from falsefloor.plugins import catalogue
+from falsefloor.plugins.catalogue import cache_file
 from falsefloor.worker import launch
 
 
 @pytest.fixture(scope="session")
-def plugin_site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def plugin_site(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> tuple[Path, Path]:
     """The folder of the traced plugin, and a cache in which every plugin is described already."""
     folder = tmp_path_factory.mktemp("traced")
     install(folder / "site")
-    with pytest.MonkeyPatch.context() as patch:
+    (folder / "cache").mkdir()
+    with pytest.MonkeyPatch.context() as patch, forker.used():
+        catalogue()  # ours, for all tests
+        shutil.copy(cache_file(), folder / "cache")
         patch.syspath_prepend(str(folder / "site"))
         patch.setenv("PYTHONPATH", str(folder / "site"))
         patch.setenv("FALSEFLOOR_CACHE", str(folder / "cache"))
