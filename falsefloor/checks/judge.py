@@ -7,7 +7,6 @@ function of stored facts, so old runs can be judged again and late facts change 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,12 +37,7 @@ class Judgement:
     checks: int = 0
 
 
-def judge(
-    facts: Facts,
-    checks: Sequence[Check],
-    *,
-    notes: Sequence[Finding] = (),
-) -> Judgement:
+def judge(facts: Facts, checks: Sequence[Check], *, notes: Sequence[Finding] = ()) -> Judgement:
     """Judge one estimate.
 
     notes: findings from elsewhere, such as the estimator's own warnings. A check that raises becomes FF901
@@ -63,7 +57,7 @@ def judge(
     gathered += [_bounded(facts, note) for note in notes if note.code not in known]
     if any(_wavers(finding) for finding in gathered):
         # no point of such a subject can be promised to replay
-        gathered = [_softened(finding) for finding in gathered]
+        gathered = [replace(f, severity="suspect") if f.severity == "refuted" else f for f in gathered]
     unique = {(f.code, f.severity, f.message, f.witness or ""): f for f in gathered}
     ranked = tuple(unique[key] for key in sorted(unique, key=lambda key: _rank(unique[key])))
     gravest = ranked[0] if ranked else None
@@ -132,12 +126,10 @@ def _ask(check: Check, facts: Facts) -> tuple[list[Finding], int, bool]:
     missing, is asked rule by rule: one that fails takes no other down, and only those that ran are counted.
     So is none that declines with `NotApplicable`.
     """
-    rules = getattr(check, "rules", None)
+    rules, each = getattr(check, "rules", None), 1
     if not isinstance(rules, Mapping):
         rules = {"+".join(_codes(check)) or type(check).__name__: check}
         each = max(1, len(_codes(check)))
-    else:
-        each = 1
     findings: list[Finding] = []
     count, failed = 0, False
     for name, rule in rules.items():
@@ -179,7 +171,7 @@ def _bounded(facts: Facts, finding: Finding) -> Finding:
     """A refutation carries a stored point, or it is suspicion."""
     if finding.severity != "refuted" or finding.witness in points_of(facts):
         return finding
-    return dataclasses.replace(finding, severity="suspect")
+    return replace(finding, severity="suspect")
 
 
 def points_of(facts: Facts) -> frozenset[str]:
@@ -195,10 +187,6 @@ def _wavers(finding: Finding) -> bool:
     # a remark has no evidence: the core's own, of a subject that changed while it was estimated
     moved = finding.evidence.get("repeat_shift")
     return moved is None or (isinstance(moved, float) and moved > 0)
-
-
-def _softened(finding: Finding) -> Finding:
-    return dataclasses.replace(finding, severity="suspect") if finding.severity == "refuted" else finding
 
 
 def _rank(finding: Finding) -> tuple[int, int, str, str, str]:

@@ -75,7 +75,8 @@ def replay(reader: RunReader, name: str, *, session: Session | None = None) -> d
     if witness.shape == x.shape[1:]:
         told |= _point(subject, x, label, witness, told, evidence, norm=spec["norm"])
     elif witness.shape == (2, *x.shape[1:]):
-        target = _target(revive(estimate["evidence"]))
+        named = revive(estimate["evidence"]).get("target")  # the class that the claim's margin is about
+        target = int(named) if isinstance(named, int | float) and named == named else None
         told |= _pair(subject, label, witness, evidence, target, norm=spec["norm"])
     else:
         raise StoreError(f"the witness has the shape {tuple(witness.shape)}, the input {tuple(x.shape[1:])}.")
@@ -115,12 +116,6 @@ def _find(reader: RunReader, name: str) -> dict[str, Any]:
     # those that can be replayed, worst first
     known = [f["id"] for f in found if f["witness"] is not None]
     raise UsageError(f"no finding {name!r} in this run. {did_you_mean(name, known)}")
-
-
-def _target(evidence: Mapping[str, Any]) -> int | None:
-    """The class that the claim's margin is about, where the estimator names one."""
-    target = evidence.get("target")
-    return int(target) if isinstance(target, int | float) and target == target else None
 
 
 def _changed(reader: RunReader, model: str, session: Session, spec: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from falsefloor.api import Estimator, Norm
+from falsefloor.api import Estimator
 from falsefloor.engine.context import RunContext, generators
 from falsefloor.estimators.attack import Attack
 from falsefloor.estimators.clever import Clever
@@ -190,7 +190,7 @@ def underflow() -> Table:
     return Table("underflow", ("t", "float32", "float64", "exact"), sorted(rows))
 
 
-def casts(norm: Norm = "linf") -> Table:
+def casts() -> Table:
     """The scale spectrum of one digit's margin under number types, with the median gradient of autograd."""
     rows: list[Row] = []
     body = DigitsModel()("mlp").module
@@ -201,7 +201,7 @@ def casts(norm: Norm = "linf") -> Table:
         subject = ModelSubject(compose(body, stack), classes=10)
         with torch.no_grad():
             lead = margins(subject(x[None]), labels[:1])[0]
-        view = View.of(subject, x, label, lead, norm=norm, rows=4096)
+        view = View.of(subject, x, label, lead, norm="linf", rows=4096)
         drawn = torch.Generator().manual_seed(0)
         found = choose_scale(view, cap=1.0, auto=True, most=64, generator=drawn)
         spectrum = found.spectrum
@@ -322,15 +322,10 @@ TABLES: dict[str, Callable[[], Table]] = {
 }
 
 
-def reproduce(folder: Path, names: Sequence[str] = tuple(TABLES)) -> Iterator[Path]:
-    """Write the tables, one after the other; each file's path as it is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        yield TABLES[name]().write(folder)
-
-
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """In a process of its own: the path of every table as it is written."""
     torch.set_num_threads(1)
-    for path in reproduce(Path(request["folder"])):
-        yield {"table": str(path)}
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in TABLES.values():
+        yield {"table": str(table().write(folder))}

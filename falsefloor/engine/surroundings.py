@@ -80,7 +80,10 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (lambda: _umask(), os.umask),
     (os.getcwd, os.chdir),
     (lambda: [resource.getrlimit(one) for one in _LIMITS], lambda before: _put_limits(before)),
-    (lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda mask: _put_mask(mask)),
+    (
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        lambda mask: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
+    ),
     (lambda: os.sched_getaffinity(0), lambda cores: os.sched_setaffinity(0, cores)),
     (threading.gettrace, threading.settrace),
     (threading.getprofile, threading.setprofile),
@@ -113,10 +116,6 @@ def _umask() -> int:
     now = os.umask(0o077)
     os.umask(now)
     return now
-
-
-def _put_mask(mask: set[Any]) -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _put_limits(before: list[tuple[int, int]]) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from falsefloor.api import Subject
+
+OWN = frozenset((
+    "module", "bounds", "classes", "device", "dtype", "resolution", "span", "forward_queries",
+    "backward_queries",
+))  # fmt: skip
+"""What is asked of the subject itself."""
 
 
 class Through(nn.Module):
@@ -18,46 +24,20 @@ class Through(nn.Module):
     subject; `forward_queries` and `backward_queries` raise AttributeError where it counts none.
     """
 
+    module: nn.Module
+    bounds: tuple[Tensor, Tensor]
+    classes: int
+    device: torch.device
+    dtype: torch.dtype
+
     def __init__(self, subject: Subject, source: Callable[[Subject], Callable[[Tensor], Tensor]]) -> None:
         super().__init__()
         self.subject, self.source = subject, source
         self._logits = source(subject)
 
-    @property
-    def module(self) -> nn.Module:
-        return self.subject.module
-
-    @property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        return self.subject.bounds
-
-    @property
-    def classes(self) -> int:
-        return self.subject.classes
-
-    @property
-    def device(self) -> torch.device:
-        return self.subject.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.subject.dtype
-
-    @property
-    def resolution(self) -> torch.dtype | None:
-        return getattr(self.subject, "resolution", None)
-
-    @property
-    def span(self) -> float | None:
-        return getattr(self.subject, "span", None)
-
-    @property
-    def forward_queries(self) -> int:
-        return cast("int", self.subject.forward_queries)  # type: ignore[attr-defined]
-
-    @property
-    def backward_queries(self) -> int:
-        return cast("int", self.subject.backward_queries)  # type: ignore[attr-defined]
+    def __getattr__(self, name: str) -> Any:
+        """The subject's own, where it has it."""
+        return getattr(self.subject, name) if name in OWN else super().__getattr__(name)
 
     def prepare(self, inputs: Tensor) -> None:
         """One forward for what a source looks at once, so that no input's estimate is charged for it."""

@@ -145,9 +145,7 @@ def chase(
         displacement = (
             point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
         )
-        inside = oracle.snap(centre + displacement) - centre
-        share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
-        point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))
+        point = _into(oracle, centre, oracle.snap(centre + displacement), ball)
     return best.trace()
 
 
@@ -184,13 +182,19 @@ def within(
         nearest = best.radius.reshape(count, width).amin(1, keepdim=True).expand(count, width)
         ball = torch.minimum(ball, nearest.reshape(-1))
         length = ball * max((1 + math.cos(math.pi * step / steps)) / 2, 0.01)
-        inside = oracle.snap(point - length[:, None] * _steepest(gradient, oracle.norm)) - centre
-        share = (ball / vector_norm(inside, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
-        point = oracle.snap(centre + shrink(inside, share, norm=oracle.norm))
+        ahead = oracle.snap(point - length[:, None] * _steepest(gradient, oracle.norm))
+        point = _into(oracle, centre, ahead, ball)
     trace = best.trace()
     radius, column = trace.radius.reshape(count, width).min(1)
     chosen = trace.point.reshape(count, width, size)[torch.arange(count), column]
     return Trace(radius, chosen, trace.history.reshape(steps, count, width).amin(2))
+
+
+def _into(oracle: Oracle, centre: Tensor, point: Tensor, ball: Tensor) -> Tensor:
+    """Points (R, d) projected into balls (R,) around their centres."""
+    moved = point - centre
+    share = (ball / vector_norm(moved, oracle.norm)).nan_to_num(1.0, 1.0).clamp(max=1)
+    return oracle.snap(centre + shrink(moved, share, norm=oracle.norm))
 
 
 def _steepest(gradient: Tensor, norm: str) -> Tensor:

@@ -73,9 +73,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = {id(one) for one in changed} - self.refs.keys()
         # a constant that this operation writes into, as zeros that sums are added to, is what it was before
         given = tuple(one.clone() if id(one) in written else one for one in args)
-        step = Step(
-            name.removesuffix("_"), _pure(func), self._swapped(given), dict(self._swapped(kwargs).items())
-        )
+        step = Step(name.removesuffix("_"), _pure(func), self._swapped(given), self._swapped(kwargs))
         result = func(*args, **kwargs)
         for one in changed:
             shared = one.untyped_storage().data_ptr()
@@ -93,13 +91,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _swapped(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self.refs.get(id(value), value)
-        if isinstance(value, (tuple, list)):
-            return type(value)(self._swapped(one) for one in value)
-        if isinstance(value, dict):
-            return {key: self._swapped(one) for key, one in value.items()}
-        return value
+        return mapped(value, Tensor, lambda one: self.refs.get(id(one), one))
 
 
 def trace(module: nn.Module, given: Tensor) -> tuple[list[Step], Ref]:
@@ -126,28 +118,28 @@ def leaves(value: Any, kind: type[T]) -> list[T]:
     return [found for one in value for found in leaves(one, kind)] if isinstance(value, (tuple, list)) else []
 
 
+def mapped(value: Any, kind: type[T], change: Callable[[T], Any]) -> Any:
+    """An operation's arguments with what is of ``kind`` changed, in order."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: mapped(one, kind, change) for key, one in value.items()}
+    return (
+        type(value)(mapped(one, kind, change) for one in value) if isinstance(value, (tuple, list)) else value
+    )
+
+
 def constants(value: Any) -> Any:
     """With every constant in float64 on the CPU."""
-    if isinstance(value, Tensor):
-        there = value.detach().cpu()
-        return there.double() if there.is_floating_point() else there
-    if isinstance(value, dict):
-        return {key: constants(one) for key, one in value.items()}
-    return type(value)(constants(one) for one in value) if isinstance(value, (tuple, list)) else value
+    return mapped(
+        value, Tensor, lambda one: one.detach().cpu().double() if one.is_floating_point() else one.cpu()
+    )
 
 
 def filled(value: Any, given: list[Tensor]) -> Any:
     """With these values in place of their references, in order."""
     left = iter(given)
-
-    def put(one: Any) -> Any:
-        if isinstance(one, Ref):
-            return next(left)
-        if isinstance(one, dict):
-            return {key: put(part) for key, part in one.items()}
-        return type(one)(put(part) for part in one) if isinstance(one, (tuple, list)) else one
-
-    return put(value)
+    return mapped(value, Ref, lambda _: next(left))
 
 
 def _changed(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
