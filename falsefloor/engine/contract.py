@@ -8,6 +8,7 @@ where its sum is what the subject counted.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -30,71 +31,61 @@ def check_estimate(
     estimate: object, inputs: Tensor, kept: Tensor, labels: Tensor, *, claim: Claim, name: str
 ) -> None:
     """Raises `PluginError` where an estimate breaks the contract; ``kept`` is the inputs before the call."""
+
+    def wrong(said: str) -> PluginError:
+        return PluginError(f"{name} {said}")
+
     count = len(labels)
     if not isinstance(estimate, Estimate):
-        raise PluginError(
-            f"{name} returned {type(estimate).__name__}; an estimator returns falsefloor.api.Estimate."
-        )
+        raise wrong(f"returned {type(estimate).__name__}; an estimator returns falsefloor.api.Estimate.")
     radius = estimate.radius
     if not isinstance(radius, Tensor) or tuple(radius.shape) != (count,) or not radius.is_floating_point():
         got = f"{radius.dtype} {tuple(radius.shape)}" if isinstance(radius, Tensor) else type(radius).__name__
-        raise PluginError(
-            f"{name} returned radii {got}; expected one floating point number for each of {count}."
-        )
+        raise wrong(f"returned radii {got}; expected one floating point number for each of {count}.")
     if radius.isnan().any():
-        raise PluginError(
-            f"{name} returned NaN as a radius; inf from an upper bound means that nothing was found."
-        )
+        raise wrong("returned NaN as a radius; inf from an upper bound means that nothing was found.")
     if (radius < 0).any():
-        raise PluginError(f"{name} returned the negative radius {float(radius.min()):g}.")
+        raise wrong(f"returned the negative radius {float(radius.min()):g}.")
     if claim != "upper_bound" and radius.isinf().any():
-        raise PluginError(
-            f"{name} claims an infinite lower radius; return the radius it looked at as the cap."
-        )
+        raise wrong("claims an infinite lower radius; return the radius it looked at as the cap.")
     if not torch.equal(inputs, kept):
-        raise PluginError(f"{name} changed the inputs it was given; work on a copy.")
+        raise wrong("changed the inputs it was given; work on a copy.")
     for key, values in estimate.evidence.items():
         if not column(values, count):
-            raise PluginError(
-                f"{name} returned evidence {key!r} that is not one value for each of {count} inputs."
-            )
+            raise wrong(f"returned evidence {key!r} that is not one value for each of {count} inputs.")
     for key, values in estimate.curves.items():
         if not isinstance(values, Tensor) or len(values) != count:
-            raise PluginError(
-                f"{name} returned the curve {key!r} without one row for each of {count} inputs."
-            )
-    _besides(estimate, inputs, name=name)
+            raise wrong(f"returned the curve {key!r} without one row for each of {count} inputs.")
+    _besides(estimate, count, wrong)
     witness = estimate.witness
     if claim == "upper_bound" and witness is None:
-        raise PluginError(f"{name} claims upper bounds without a witness; return the adversarial inputs.")
+        raise wrong("claims upper bounds without a witness; return the adversarial inputs.")
     if witness is not None and (not isinstance(witness, Tensor) or witness.shape != inputs.shape):
         had = str(tuple(witness.shape)) if isinstance(witness, Tensor) else type(witness).__name__
-        raise PluginError(
-            f"{name} returned a witness {had}; expected the inputs' shape {tuple(inputs.shape)}."
-        )
+        raise wrong(f"returned a witness {had}; expected the inputs' shape {tuple(inputs.shape)}.")
 
 
-def _besides(estimate: Estimate, inputs: Tensor, *, name: str) -> None:
-    """The optional parts, and how much there is of the others. Raises `PluginError`."""
-    count, sure = len(inputs), estimate.confidence
+def _besides(estimate: Estimate, count: int, wrong: Callable[[str], PluginError]) -> None:
+    """The optional parts, and how much there is of the others. Raises ``wrong``."""
+    sure = estimate.confidence
     if sure is not None:
         values = torch.as_tensor(sure, dtype=torch.float64).detach().reshape(-1)
         if len(values) not in (1, count) or not bool(((values >= 0) & (values <= 1)).all()):
-            raise PluginError(
-                f"{name} returned the confidence {values[:8].tolist()}; expected a probability from 0 to 1,"
+            raise wrong(
+                f"returned the confidence {values[:8].tolist()}; expected a probability from 0 to 1,"
                 f" one for each of {count} inputs or one for all."
             )
     each = estimate.per_target
     if each is not None and (not isinstance(each, Tensor) or each.ndim != 2 or len(each) != count):
         had = str(tuple(each.shape)) if isinstance(each, Tensor) else type(each).__name__
-        raise PluginError(f"{name} returned per_target {had}; expected ({count}, classes).")
+        raise wrong(f"returned per_target {had}; expected ({count}, classes).")
     if isinstance(each, Tensor):
         least = torch.where(each.isnan(), torch.inf, each.detach().double()).amin(1)
         if bool((estimate.radius.detach().double().to(least) > least * (1 + SAME)).any()):
-            raise PluginError(f"{name} returned a radius above its own radius to one class (per_target).")
+            raise wrong("returned a radius above its own radius to one class (per_target).")
     for what, values_of in (("evidence", estimate.evidence), ("curves", estimate.curves)):
         if len(values_of) > MOST_NAMES:
-            raise PluginError(f"{name} returned {len(values_of)} {what}; at most {MOST_NAMES} are stored.")
+            raise wrong(f"returned {len(values_of)} {what}; at most {MOST_NAMES} are stored.")
 
 
 def told_besides(estimator: object, estimate: Estimate, *, name: str) -> Estimate:

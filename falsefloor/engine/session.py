@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, TypeVar
@@ -193,38 +193,32 @@ class Session:
         ``declined``: the model's or the inputs' source declines; a masker that does is told by its units.
         What a model sets while it loads stays in a process of its own, and is put back in its caller's.
         """
-        if not self.live:
-            return self._ready(model, inputs, parts)
-        with undisturbed():
-            answer = self._ready(model, inputs, parts)
-            self.give_back()
-        return answer
-
-    def _ready(
-        self, model: Mapping[str, Any], inputs: str, parts: Sequence[list[dict[str, Any]] | Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        try:
-            loaded = self.prepared(model, inputs)
-            for part in parts:
-                if isinstance(part, Mapping):
-                    with suppress(Exception):  # one that cannot be made fails its own units, in its words
-                        self.identified(model, inputs, part["kind"], part["use"], part["params"])
-                    continue
-                with suppress(NotApplicable):
-                    self.subject(model, inputs, part)
-        except NotApplicable as error:
-            said = declined(error, who=f"the source of {model['use']}")
-            return {"error": said, "exit_code": UsageError.exit_code, "declined": True}
-        except FalsefloorError as error:
-            return {"error": str(error), "exit_code": error.exit_code}
-        except (Exception, SystemExit) as error:  # one that exits fails its own model
-            return {"error": describe_error(error), "exit_code": UsageError.exit_code}
-        return {
-            "facts": dict(loaded.facts),
-            "fingerprint": self.fingerprint(model, inputs),
-            "device": str(self.device),
-            "pace": self._pace(model, inputs, [part for part in parts if not isinstance(part, Mapping)]),
-        }
+        with ExitStack() as after:
+            if self.live:
+                after.enter_context(undisturbed())
+                after.callback(self.give_back)
+            try:
+                loaded = self.prepared(model, inputs)
+                for part in parts:
+                    if isinstance(part, Mapping):
+                        with suppress(Exception):  # one that cannot be made fails its own units, in its words
+                            self.identified(model, inputs, part["kind"], part["use"], part["params"])
+                        continue
+                    with suppress(NotApplicable):
+                        self.subject(model, inputs, part)
+            except NotApplicable as error:
+                said = declined(error, who=f"the source of {model['use']}")
+                return {"error": said, "exit_code": UsageError.exit_code, "declined": True}
+            except FalsefloorError as error:
+                return {"error": str(error), "exit_code": error.exit_code}
+            except (Exception, SystemExit) as error:  # one that exits fails its own model
+                return {"error": describe_error(error), "exit_code": UsageError.exit_code}
+            return {
+                "facts": dict(loaded.facts),
+                "fingerprint": self.fingerprint(model, inputs),
+                "device": str(self.device),
+                "pace": self._pace(model, inputs, [part for part in parts if not isinstance(part, Mapping)]),
+            }
 
     def _pace(
         self, model: Mapping[str, Any], inputs: str, stacks: Sequence[list[dict[str, Any]]]

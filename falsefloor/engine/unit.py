@@ -112,9 +112,7 @@ def _part(
         result = result if touched else asked_around(task, session, result)
     kept = estimate.blamed(task, result, touched) if touched else noted(task, session, result, inside, seen)
     return replace(
-        kept,
-        forward=subject.forward_queries - before[0],
-        backward=subject.backward_queries - before[1],
+        kept, forward=subject.forward_queries - before[0], backward=subject.backward_queries - before[1]
     )
 
 

@@ -127,27 +127,24 @@ def _pick(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, ...], path: Path)
 
 
 def _inputs(array: NDArray[Any], path: Path, model: LoadedModel) -> Tensor:
+
+    def wrong(said: str) -> DomainError:
+        return DomainError(f"{path}: {said}")
+
     if array.dtype.kind not in "fiub":
-        raise DomainError(f"{path}: the inputs are of type {array.dtype}; numbers were expected.")
+        raise wrong(f"the inputs are of type {array.dtype}; numbers were expected.")
     if array.ndim < 2 or len(array) == 0:
-        raise DomainError(
-            f"{path}: the inputs have shape {array.shape}; expected (N, *input) with N of at least 1."
-        )
+        raise wrong(f"the inputs have shape {array.shape}; expected (N, *input) with N of at least 1.")
     shape = tuple(array.shape[1:])
     if model.input_shape and shape != tuple(model.input_shape):
         same = np.prod(shape) == np.prod(model.input_shape)
-        advice = (
-            f"reshape them to (N, {str(tuple(model.input_shape)).strip('()').rstrip(',')})"
-            if same
-            else "name others"
-        )
-        raise DomainError(
-            f"{path}: one input has shape {shape}, the model takes {tuple(model.input_shape)}; {advice}."
-        )
+        sizes = str(tuple(model.input_shape)).strip("()").rstrip(",")
+        advice = f"reshape them to (N, {sizes})" if same else "name others"
+        raise wrong(f"one input has shape {shape}, the model takes {tuple(model.input_shape)}; {advice}.")
     upper = None if model.at else model.bounds[1]
     if array.dtype == np.uint8 and isinstance(upper, float | int) and array.max() > upper:
-        raise DomainError(
-            f"{path}: the inputs are bytes up to {array.max()}, the model's domain ends at {upper:g}. "
+        raise wrong(
+            f"the inputs are bytes up to {array.max()}, the model's domain ends at {upper:g}. "
             f"Divide by {BYTE_WHITE} before saving, or declare the bounds 0,{BYTE_WHITE}."
         )
     known = array if array.dtype in KINDS else array.astype(np.float64)

@@ -119,13 +119,7 @@ def _profile(rows: Numbers, top: Numbers, spread: Numbers) -> tuple[Numbers, ...
     lengths = gaps[:, 0] + excess[:, None]
     scale = np.power(np.power(lengths, shape[:, None]).mean(axis=1), 1 / shape) * spread
     low, high = _interval(grid, coarse, height)
-    return (
-        top + excess * spread,
-        shape,
-        scale,
-        top + low * spread,
-        top + np.maximum(high, excess) * spread,
-    )
+    return (top + excess * spread, shape, scale, top + low * spread, top + np.maximum(high, excess) * spread)
 
 
 def _likelihood(gaps: Numbers, excess: Numbers) -> tuple[Numbers, Numbers]:

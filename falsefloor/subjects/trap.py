@@ -166,14 +166,7 @@ def _way(subject: ModelSubject, x: Tensor, reach: float, norm: str) -> tuple[Ten
 
 
 def _verified(
-    planted: ModelSubject,
-    inputs: Tensor,
-    labels: Tensor,
-    step: Tensor,
-    reach: float,
-    *,
-    norm: str,
-    rows: int,
+    planted: ModelSubject, inputs: Tensor, labels: Tensor, step: Tensor, reach: float, *, norm: str, rows: int
 ) -> tuple[Tensor, float, int] | None:
     """The nearest point along the step that changes class, settled, with its distance and its class.
 

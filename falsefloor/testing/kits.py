@@ -33,10 +33,7 @@ KITS: Mapping[str, Callable[..., list[Case]]] = {
 
 
 def parametrize_with_checks(
-    kind: str,
-    plugins: Iterable[Any],
-    *args: Any,
-    expected_failures: Mapping[str, str] | None = None,
+    kind: str, plugins: Iterable[Any], *args: Any, expected_failures: Mapping[str, str] | None = None
 ) -> pytest.MarkDecorator:
     """A decorator for a test with one argument, ``check``, that calls it.
 

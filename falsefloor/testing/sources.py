@@ -20,11 +20,7 @@ ABSENT = "no-such-reference-7c1f"
 
 
 def check_model_source(
-    source: ModelSource,
-    ref: str,
-    *,
-    expected_failures: Mapping[str, str] | None = None,
-    raises: bool = True,
+    source: ModelSource, ref: str, *, expected_failures: Mapping[str, str] | None = None, raises: bool = True
 ) -> list[Result]:
     """Run every check on a model source with a reference that exists; the rest as for `check_estimator`."""
     name = type(source).__name__

@@ -169,13 +169,7 @@ class Campaign:
 
 
 def begin(
-    oracle: Oracle,
-    function: Function,
-    start: Tensor,
-    who: Tensor,
-    *,
-    steps: int,
-    tick: Callable[[], None],
+    oracle: Oracle, function: Function, start: Tensor, who: Tensor, *, steps: int, tick: Callable[[], None]
 ) -> Found:
     """From points start (n, M, d) that somebody chose, towards whichever class leads there."""
     free = torch.full(start.shape[:2], -1, device=who.device)

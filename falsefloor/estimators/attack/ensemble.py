@@ -311,9 +311,7 @@ class Attack:
 
 
 def _differs(
-    plain: Callable[[Tensor], Tensor],
-    repaired: Callable[[Tensor], Tensor],
-    ledger: Ledger,
+    plain: Callable[[Tensor], Tensor], repaired: Callable[[Tensor], Tensor], ledger: Ledger
 ) -> Tensor:
     """(n,) booleans: the two gradients of the runner-up's margin differ at the input or at one of four
     points.

@@ -25,13 +25,7 @@ _POWER_STEPS = 12
 
 
 def second_order(
-    view: View,
-    cap: float,
-    budget: Budget,
-    generator: Generator,
-    *,
-    fitted: bool,
-    tick: Callable[[int], None],
+    view: View, cap: float, budget: Budget, generator: Generator, *, fitted: bool, tick: Callable[[int], None]
 ) -> Outcome:
     """The radius of one input by curvature, all the view's targets; ``cap`` is the ball that is sampled.
 

@@ -70,11 +70,7 @@ def scale_agreement(
         for i in range(len(site.inputs)):
             facts[i][name] = {
                 "steps": _steps(steps, change[i], predicted[i], rounding=float(site.rounding[i])),
-                **_norm_facts(
-                    size[i],
-                    diameter=site.diameter,
-                    margin=float(site.margins[i].min()),
-                ),
+                **_norm_facts(size[i], diameter=site.diameter, margin=float(site.margins[i].min())),
             }
     return Agreement(radius=radius, points=points, logits=logits, facts=facts)
 
