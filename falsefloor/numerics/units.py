@@ -18,8 +18,7 @@ from torch import Tensor
 from falsefloor.numerics.balls import fold
 from falsefloor.numerics.kinks import Watch
 from falsefloor.numerics.projections import to_plane
-
-Function = Callable[[Tensor], Tensor]
+from falsefloor.numerics.secants import Boxed
 
 PROBES, NEAR = 9, 6
 """Rows an input is surveyed at: itself, steps that feel for slopes, points that show what does switch."""
@@ -70,36 +69,24 @@ class Switches:
 
 
 def switches(
-    function: Function,
-    inputs: Tensor,
-    *,
-    norm: str,
-    lo: Tensor,
-    hi: Tensor,
-    count: int,
-    others: Tensor | None = None,
-    rows: int = 4096,
+    asked: Boxed, inputs: Tensor, *, norm: str, count: int, others: Tensor | None = None
 ) -> Switches:
     """The ``count`` units of each of inputs (N, *input) that the least step could switch.
 
-    function: from points to logits, asked at `ROWS` points and ``count`` more, with a gradient, an input.
-    others (R, *input): points at which units are used as they should be. rows: a forward's most points.
-    Never raises for what the function does, except when memory is out.
+    asked: from points to logits, at `ROWS` points and ``count`` more, with a gradient, an input. others (R,
+    *input): points at which units are used as they should be. Never raises for what the function does, except
+    when memory is out.
     """
-    none = Switches(
-        inputs.new_zeros(len(inputs), 0, *inputs.shape[1:], dtype=torch.float32),
-        torch.zeros(len(inputs), 0, device=inputs.device),
-    )
     try:
-        found = _Search(function, inputs, norm=norm, lo=lo, hi=hi, count=count, rows=rows).run(others)
+        return _Search(asked, inputs, norm=norm, count=count).run(others)
     except torch.OutOfMemoryError:
         raise
     except UnseenError as why:
-        return Switches(none.slope, none.gap, reason=str(why))
+        reason = str(why)
     except Exception as error:
-        why_not = f"its forward fails while it is watched ({type(error).__name__}: {error})"[:300]
-        return Switches(none.slope, none.gap, reason=why_not)
-    return found
+        reason = f"its forward fails while it is watched ({type(error).__name__}: {error})"[:300]
+    slope = inputs.new_zeros(len(inputs), 0, *inputs.shape[1:], dtype=torch.float32)
+    return Switches(slope, torch.zeros(len(inputs), 0, device=inputs.device), reason=reason)
 
 
 class UnseenError(Exception):
@@ -107,11 +94,10 @@ class UnseenError(Exception):
 
 
 class _Search:
-    def __init__(
-        self, function: Function, inputs: Tensor, *, norm: str, lo: Tensor, hi: Tensor, count: int, rows: int
-    ) -> None:
-        self.function, self.inputs, self.norm, self.lo, self.hi = function, inputs, norm, lo, hi
-        self.count, self.rows = count, max(rows - rows % ROWS, ROWS)
+    def __init__(self, asked: Boxed, inputs: Tensor, *, norm: str, count: int) -> None:
+        self.function, self.lo, self.hi = asked.function, asked.lo, asked.hi
+        self.inputs, self.norm, self.count = inputs, norm, count
+        self.rows = max(asked.rows - asked.rows % ROWS, ROWS)
         self.shape: list[tuple[str, int, int]] = []  # name, values a row, stride of each call
 
     def run(self, others: Tensor | None) -> Switches:

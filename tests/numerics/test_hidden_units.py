@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.units import LAYER, Switches, switches
 
 SIZE = 20
@@ -22,7 +23,7 @@ LO, HI = torch.tensor(0.0), torch.tensor(1.0)
 
 
 def found(function: Any, *, norm: str = "linf", count: int = 16, **options: Any) -> Switches:
-    return switches(function, X, norm=norm, lo=LO, hi=HI, count=count, **options)
+    return switches(Boxed(function, LO, HI, 4096), X, norm=norm, count=count, **options)
 
 
 def reached(function: Any, norm: str = "linf") -> Tensor:
@@ -104,6 +105,6 @@ def test_many_units_are_looked_at_in_part() -> None:
 def test_an_input_does_not_depend_on_its_neighbours() -> None:
     net = nn.Sequential(nn.Linear(SIZE, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU())
     both = found(net)
-    alone = switches(net, X[1:], norm="linf", lo=LO, hi=HI, count=16)
+    alone = switches(Boxed(net, LO, HI, 4096), X[1:], norm="linf", count=16)
     assert torch.equal(alone.gap[0], both.gap[1])
     assert torch.equal(alone.slope[0], both.slope[1])

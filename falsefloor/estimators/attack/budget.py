@@ -69,7 +69,7 @@ def spend(ledger: Ledger, functions: Mapping[str, Function], *, budget: int) -> 
 
     def walk(name: str, steps: int) -> int:
         start = oracle.centre[who][:, None]
-        enter(name, begin(oracle, functions[name], start, who, steps=steps, tick=tick), steps)
+        enter(name, begin(ledger.walker(functions[name]), start, who, steps=steps), steps)
         return 2 * steps
 
     if budget < STAGED:

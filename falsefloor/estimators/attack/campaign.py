@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from falsefloor.api import Context, Norm, Subject
-from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, chase, descend, within
+from falsefloor.estimators.attack.descent import OVERSHOOTS, Trace, Walker
 from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import move_back, tighten
 from falsefloor.gradients.straight_through import StraightThrough
@@ -94,18 +94,16 @@ class Found:
 class Campaign:
     """One gradient source's attempt for the inputs ``who`` (n,), each with its generator."""
 
-    oracle: Oracle
-    function: Function
+    walker: Walker
     who: Tensor
     generators: Sequence[Generator]
     effort: Effort
-    tick: Callable[[], None]
 
     def explore(self) -> Found:
         """The whole attempt."""
-        oracle, effort = self.oracle, self.effort
-        targets = nearest_targets(oracle, self.function, self.who, count=effort.targets)
-        centre = oracle.centre[self.who][:, None, :]
+        walker, effort = self.walker, self.effort
+        targets = nearest_targets(walker.oracle, walker.function, self.who, count=effort.targets)
+        centre = walker.oracle.centre[self.who][:, None, :]
         found, nearness = self._walk(centre.expand(-1, targets.shape[1], -1), targets, effort.first)
         if effort.restarts:
             reach = torch.where(nearness.isfinite(), nearness, found.radius[:, None]).repeat(1, 3)
@@ -130,30 +128,21 @@ class Campaign:
             targets = found.target[:, None].expand(-1, count)
             reach = torch.where(found.radius.isfinite(), found.radius, 0.0)[:, None].expand(-1, count)
             reach = reach * _factors(0.02, 0.6, count, 1, like=reach)
-            start = around(self.oracle, found.point[:, None, :], reach, self.generators)
+            start = around(self.walker.oracle, found.point[:, None, :], reach, self.generators)
             found = found.and_then(self._walk(start, targets, effort.half)[0])
         return found
 
     def _walk(self, start: Tensor, targets: Tensor, steps: int) -> tuple[Found, Tensor]:
-        overshoots = self.effort.overshoots
-        return _walk(
-            self.oracle, self.function, start, self.who, targets, steps, overshoots=overshoots, tick=self.tick
-        )
+        return _walk(self.walker, start, self.who, targets, steps, overshoots=self.effort.overshoots)
 
     def _chase(self, targets: Tensor, found: Found) -> Found:
         """`chase` towards targets (n, T) and without one, from around the inputs."""
         free = torch.cat([targets, torch.full_like(targets[:, :1], -1)], 1).repeat(1, self.effort.chases)
         reach = found.radius[:, None].expand(free.shape)
-        trace = chase(
-            self.oracle,
-            self.function,
-            self._spread(reach, 0.0, 1.5, self.effort.chases).flatten(0, 1),
-            self.who.repeat_interleave(free.shape[1]),
-            free.reshape(-1),
-            reach=self._known(reach).reshape(-1),
-            steps=2 * self.effort.steps,
-            tick=self.tick,
-        )
+        start = self._spread(reach, 0.0, 1.5, self.effort.chases).flatten(0, 1)
+        who, wide = self.who.repeat_interleave(free.shape[1]), self._known(reach).reshape(-1)
+        steps = 2 * self.effort.steps
+        trace = self.walker.chase(start, who, free.reshape(-1), reach=wide, steps=steps)
         return _best(trace, free)[0]
 
     def _spread(self, reach: Tensor, least: float, most: float, times: int) -> Tensor:
@@ -161,19 +150,18 @@ class Campaign:
         as many columns."""
         reach = self._known(reach)
         factors = _factors(least, most, times, reach.shape[1] // times, like=reach)
-        return around(self.oracle, self.oracle.centre[self.who][:, None], reach * factors, self.generators)
+        centre = self.walker.oracle.centre[self.who][:, None]
+        return around(self.walker.oracle, centre, reach * factors, self.generators)
 
     def _known(self, reach: Tensor) -> Tensor:
         """How far out starts make sense: a quarter of the box where nothing was found."""
-        return torch.where(reach.isfinite(), reach, _quarter(self.oracle))
+        return torch.where(reach.isfinite(), reach, _quarter(self.walker.oracle))
 
 
-def begin(
-    oracle: Oracle, function: Function, start: Tensor, who: Tensor, *, steps: int, tick: Callable[[], None]
-) -> Found:
+def begin(walker: Walker, start: Tensor, who: Tensor, *, steps: int) -> Found:
     """From points start (n, M, d) that somebody chose, towards whichever class leads there."""
     free = torch.full(start.shape[:2], -1, device=who.device)
-    return _walk(oracle, function, start, who, free, steps, overshoots=OVERSHOOTS, tick=tick)[0]
+    return _walk(walker, start, who, free, steps, overshoots=OVERSHOOTS)[0]
 
 
 def nearest_targets(oracle: Oracle, function: Function, who: Tensor, *, count: int) -> Tensor:
@@ -206,29 +194,13 @@ def nearest_targets(oracle: Oracle, function: Function, who: Tensor, *, count: i
 
 
 def _walk(
-    oracle: Oracle,
-    function: Function,
-    start: Tensor,
-    who: Tensor,
-    targets: Tensor,
-    steps: int,
-    *,
-    overshoots: tuple[float, ...],
-    tick: Callable[[], None],
+    walker: Walker, start: Tensor, who: Tensor, targets: Tensor, steps: int, *, overshoots: tuple[float, ...]
 ) -> tuple[Found, Tensor]:
     """Descend from start (n, M, d) towards targets (n, M): the best of each input, and all radii (n, M)."""
     count, width = targets.shape
     overshoot = start.new_tensor(overshoots)[torch.arange(width) % len(overshoots)].repeat(count)
-    trace = descend(
-        oracle,
-        function,
-        start.reshape(count * width, -1),
-        who.repeat_interleave(width),
-        targets.reshape(-1),
-        steps=steps,
-        overshoot=overshoot,
-        tick=tick,
-    )
+    rows, owner = start.reshape(count * width, -1), who.repeat_interleave(width)
+    trace = walker.descend(rows, owner, targets.reshape(-1), steps=steps, overshoot=overshoot)
     return _best(trace, targets)
 
 
@@ -307,13 +279,15 @@ def again(
         place = who if function is subject else who[oracle.apart(subject, repaired, flat, who, free)]
         if len(place):
             draws = [context.generators[at] for at in place.tolist()]
-            found = within(oracle, function, flat[place], place, balls[place], draws, steps=steps, tick=tick)
+            walker = Walker(oracle, function, tick)
+            found = walker.within(flat[place], place, balls[place], draws, steps=steps)
             nearer = found.radius < radius[place]
             radius[place[nearer]], point[place[nearer]] = found.radius[nearer], found.point[nearer]
     place = who[radius.isfinite()]
     if not len(place):
         return radius
-    exact = begin(oracle, subject, point[place][:, None], place, steps=max(4, steps // 2), tick=tick)
+    walker = Walker(oracle, subject, tick)
+    exact = begin(walker, point[place][:, None], place, steps=max(4, steps // 2))
     nearer = exact.radius < radius[place]
     point[place[nearer]] = exact.point[nearer]
     settled = tighten(oracle, move_back(oracle, tighten(oracle, point[place], place), place), place)

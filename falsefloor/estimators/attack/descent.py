@@ -72,122 +72,103 @@ class _Best:
         return Trace(self.radius, self._point, torch.stack(self._history))
 
 
-def descend(
-    oracle: Oracle,
-    function: Callable[[Tensor], Tensor],
-    start: Tensor,
-    who: Tensor,
-    targets: Tensor,
-    *,
-    steps: int,
-    overshoot: Tensor,
-    tick: Callable[[], None],
-) -> Trace:
-    """Walk every row (R, d) for ``steps`` steps towards its target (R,), from its start.
+@dataclasses.dataclass(frozen=True)
+class Walker:
+    """Walks by one gradient: ``function`` is the subject's with that, ``tick`` is told of every step."""
 
-    Repeated projection (DeepFool, Moosavi-Dezfooli et al. 2016; FAB, Croce & Hein 2020). The step is the
-    whole way at first and a twentieth of it at last, since at a kink of the boundary whole steps cycle. After
-    60 % of the steps every row aims exactly. ``overshoot`` (R,).
-    """
-    centre = oracle.centre[who]
-    below, above = centre - oracle.low, oracle.high - centre
-    point = oracle.snap(start)
-    best = _Best(oracle, who)
-    for step in range(steps):
-        margin, gradient, lead = oracle.slope(function, point, who, targets)
-        best.note(point, lead > 0)
-        tick()
-        # scaled, so that neither vanishing nor exploding gradients leave the range of the sums
-        scale = gradient.abs().amax(1, keepdim=True)
-        unit = (gradient / scale).nan_to_num(0.0)
-        moved = point - centre
-        # a model may answer in more precision than its inputs have, and points are inputs
-        fall = (margin.to(moved.dtype) / scale[:, 0]).nan_to_num(0.0) - (unit * moved).sum(1)
-        least = overshoot.min() * (1.0 if step < 0.8 * steps else EXACT)
-        beyond = overshoot if step < 0.6 * steps else least
-        nearest = to_plane(unit, fall * (1 + beyond), below, above, norm=oracle.norm)
-        # whole again just before the end: where there is no kink, that is exact
-        pull = 1.0 if step == steps - 2 else max(0.05, 1 - step / steps)
-        ahead = oracle.snap(centre + moved + pull * (nearest - moved))
-        point = torch.where(scale > 0, ahead, point)
-    return best.trace()
+    oracle: Oracle
+    function: Callable[[Tensor], Tensor]
+    tick: Callable[[], None]
 
+    def descend(self, start: Tensor, who: Tensor, targets: Tensor, *, steps: int, overshoot: Tensor) -> Trace:
+        """Walk every row (R, d) for ``steps`` steps towards its target (R,), from its start.
 
-def chase(
-    oracle: Oracle,
-    function: Callable[[Tensor], Tensor],
-    start: Tensor,
-    who: Tensor,
-    targets: Tensor,
-    *,
-    reach: Tensor,
-    steps: int,
-    tick: Callable[[], None],
-) -> Trace:
-    """Walk every row (R, d) for ``steps`` steps towards its target (R,); -1: whichever class leads there.
+        Repeated projection (DeepFool, Moosavi-Dezfooli et al. 2016; FAB, Croce & Hein 2020). The step is the
+        whole way at first and a twentieth of it at last, since at a kink of the boundary whole steps cycle.
+        After 60 % of the steps every row aims exactly. ``overshoot`` (R,).
+        """
+        oracle = self.oracle
+        centre = oracle.centre[who]
+        below, above = centre - oracle.low, oracle.high - centre
+        point = oracle.snap(start)
+        best = _Best(oracle, who)
+        for step in range(steps):
+            margin, gradient, lead = oracle.slope(self.function, point, who, targets)
+            best.note(point, lead > 0)
+            self.tick()
+            # scaled, so that neither vanishing nor exploding gradients leave the range of the sums
+            scale = gradient.abs().amax(1, keepdim=True)
+            unit = (gradient / scale).nan_to_num(0.0)
+            moved = point - centre
+            # a model may answer in more precision than its inputs have, and points are inputs
+            fall = (margin.to(moved.dtype) / scale[:, 0]).nan_to_num(0.0) - (unit * moved).sum(1)
+            least = overshoot.min() * (1.0 if step < 0.8 * steps else EXACT)
+            beyond = overshoot if step < 0.6 * steps else least
+            nearest = to_plane(unit, fall * (1 + beyond), below, above, norm=oracle.norm)
+            # whole again just before the end: where there is no kink, that is exact
+            pull = 1.0 if step == steps - 2 else max(0.05, 1 - step / steps)
+            ahead = oracle.snap(centre + moved + pull * (nearest - moved))
+            point = torch.where(scale > 0, ahead, point)
+        return best.trace()
 
-    Normalised steps inside a ball that shrinks while they succeed (Pintor et al. 2021, FMN). ``reach`` (R,)
-    is the first ball's radius and the length of the first step. Step length and rate of the ball fall with
-    half a cosine.
-    """
-    centre = oracle.centre[who]
-    point = oracle.snap(start)
-    ball = reach.clone()
-    best = _Best(oracle, who)
-    for step in range(steps):
-        _, gradient, lead = oracle.slope(function, point, who, targets)
-        fooled = lead > 0
-        best.note(point, fooled)
-        tick()
-        cosine = (1 + math.cos(math.pi * step / steps)) / 2
-        rate = SHRINK * max(cosine, 0.02)
-        ball = torch.where(fooled, torch.minimum(ball, best.radius) * (1 - rate), ball * (1 + rate))
-        displacement = (
-            point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
-        )
-        point = _into(oracle, centre, oracle.snap(centre + displacement), ball)
-    return best.trace()
+    def chase(self, start: Tensor, who: Tensor, targets: Tensor, *, reach: Tensor, steps: int) -> Trace:
+        """Walk every row (R, d) for ``steps`` steps towards its target (R,); -1: whichever class leads.
 
+        Normalised steps inside a ball that shrinks while they succeed (Pintor et al. 2021, FMN). ``reach``
+        (R,) is the first ball's radius and the length of the first step. Step length and rate of the ball
+        fall with half a cosine.
+        """
+        oracle = self.oracle
+        centre = oracle.centre[who]
+        point = oracle.snap(start)
+        ball = reach.clone()
+        best = _Best(oracle, who)
+        for step in range(steps):
+            _, gradient, lead = oracle.slope(self.function, point, who, targets)
+            fooled = lead > 0
+            best.note(point, fooled)
+            self.tick()
+            cosine = (1 + math.cos(math.pi * step / steps)) / 2
+            rate = SHRINK * max(cosine, 0.02)
+            ball = torch.where(fooled, torch.minimum(ball, best.radius) * (1 - rate), ball * (1 + rate))
+            displacement = (
+                point - centre - (reach * max(cosine, 0.01))[:, None] * _steepest(gradient, oracle.norm)
+            )
+            point = _into(oracle, centre, oracle.snap(centre + displacement), ball)
+        return best.trace()
 
-def within(
-    oracle: Oracle,
-    function: Callable[[Tensor], Tensor],
-    start: Tensor,
-    who: Tensor,
-    balls: Tensor,
-    generators: Sequence[Generator],
-    *,
-    steps: int,
-    tick: Callable[[], None],
-) -> Trace:
-    """Walk from start (n, M, d) for ``steps`` steps inside ``balls`` (n, M) around the inputs ``who`` (n,),
-    which shrink to what was found: of each input its best.
+    def within(
+        self, start: Tensor, who: Tensor, balls: Tensor, generators: Sequence[Generator], *, steps: int
+    ) -> Trace:
+        """Walk from start (n, M, d) for ``steps`` steps inside ``balls`` (n, M) around the inputs ``who``
+        (n,), which shrink to what was found: of each input its best.
 
-    Projected gradient steps (Madry et al. 2018), normalised, as long as the ball is wide at first and down
-    to a hundredth of it by half a cosine, with the gradient of a point near by, three times of four.
-    """
-    count, width, size = start.shape
-    owner = who.repeat_interleave(width)
-    centre, free = oracle.centre[owner], torch.full_like(owner, -1)
-    ball, point = balls.to(start).reshape(-1), oracle.snap(start.reshape(-1, size))
-    best = _Best(oracle, owner)
-    for step in range(steps):
-        asked = point
-        if step % 4 != 3:
-            noise = [directions((size,), norm=oracle.norm, count=width, generator=g) for g in generators]
-            asked = oracle.snap(point + NOISE * ball[:, None] * torch.cat(noise).to(point))
-        _, gradient, lead = oracle.slope(function, asked, owner, free)
-        best.note(asked, (lead > 0) & (oracle.distance(asked, owner) <= ball * (1 + SLACK)))
-        tick()
-        nearest = best.radius.reshape(count, width).amin(1, keepdim=True).expand(count, width)
-        ball = torch.minimum(ball, nearest.reshape(-1))
-        length = ball * max((1 + math.cos(math.pi * step / steps)) / 2, 0.01)
-        ahead = oracle.snap(point - length[:, None] * _steepest(gradient, oracle.norm))
-        point = _into(oracle, centre, ahead, ball)
-    trace = best.trace()
-    radius, column = trace.radius.reshape(count, width).min(1)
-    chosen = trace.point.reshape(count, width, size)[torch.arange(count), column]
-    return Trace(radius, chosen, trace.history.reshape(steps, count, width).amin(2))
+        Projected gradient steps (Madry et al. 2018), normalised, as long as the ball is wide at first and
+        down to a hundredth of it by half a cosine, with the gradient of a point near by, three times of four.
+        """
+        oracle = self.oracle
+        count, width, size = start.shape
+        owner = who.repeat_interleave(width)
+        centre, free = oracle.centre[owner], torch.full_like(owner, -1)
+        ball, point = balls.to(start).reshape(-1), oracle.snap(start.reshape(-1, size))
+        best = _Best(oracle, owner)
+        for step in range(steps):
+            asked = point
+            if step % 4 != 3:
+                noise = [directions((size,), norm=oracle.norm, count=width, generator=g) for g in generators]
+                asked = oracle.snap(point + NOISE * ball[:, None] * torch.cat(noise).to(point))
+            _, gradient, lead = oracle.slope(self.function, asked, owner, free)
+            best.note(asked, (lead > 0) & (oracle.distance(asked, owner) <= ball * (1 + SLACK)))
+            self.tick()
+            nearest = best.radius.reshape(count, width).amin(1, keepdim=True).expand(count, width)
+            ball = torch.minimum(ball, nearest.reshape(-1))
+            length = ball * max((1 + math.cos(math.pi * step / steps)) / 2, 0.01)
+            ahead = oracle.snap(point - length[:, None] * _steepest(gradient, oracle.norm))
+            point = _into(oracle, centre, ahead, ball)
+        trace = best.trace()
+        radius, column = trace.radius.reshape(count, width).min(1)
+        chosen = trace.point.reshape(count, width, size)[torch.arange(count), column]
+        return Trace(radius, chosen, trace.history.reshape(steps, count, width).amin(2))
 
 
 def _into(oracle: Oracle, centre: Tensor, point: Tensor, ball: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from falsefloor.estimators.attack.refine import confirm, move_back, sharpen, tig
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.gradients.through import Through
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.units import switches
 
 SECANTS = (0.01, 0.05, 0.1)
@@ -268,14 +269,14 @@ class Attack:
         lo, hi = oracle.subject.bounds
         inputs = oracle.inputs(who)
         # one call, whose units can be told from one another
-        asked = getattr(oracle.subject, "together", oracle.subject)
+        asked = Boxed(getattr(oracle.subject, "together", oracle.subject), lo, hi, oracle.rows)
         with oracle.queries.of(who):
-            found = switches(asked, inputs, norm=oracle.norm, lo=lo, hi=hi, count=UNITS, rows=oracle.rows)
+            found = switches(asked, inputs, norm=oracle.norm, count=UNITS)
         start, known = found.points(inputs, PAST, norm=oracle.norm, lo=lo, hi=hi)
         reached = None
         if bool(known.any()):
             start = start.flatten(2).to(oracle.centre.dtype)
-            reached = begin(oracle, oracle.subject, start, who, steps=steps, tick=ledger.pace.tick)
+            reached = begin(ledger.walker(oracle.subject), start, who, steps=steps)
         ledger.record("units", torch.arange(len(who), device=who.device), reached, planned=steps)
 
     def _unit_steps(self) -> int:

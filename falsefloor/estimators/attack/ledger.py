@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from falsefloor.api import Context
 from falsefloor.estimators.attack.campaign import Campaign, Effort, Found
+from falsefloor.estimators.attack.descent import Walker
 from falsefloor.estimators.attack.oracle import Oracle
 from falsefloor.estimators.attack.refine import tighten
 
@@ -38,7 +39,10 @@ class Ledger:
     def campaign(self, function: Callable[[Tensor], Tensor], place: Tensor, effort: Effort) -> Campaign:
         """An attempt by one source for the inputs at ``place`` (m,) of the n."""
         draws = [self.generators[i] for i in place.tolist()]
-        return Campaign(self.oracle, function, self.who[place], draws, effort, self.pace.tick)
+        return Campaign(self.walker(function), self.who[place], draws, effort)
+
+    def walker(self, function: Callable[[Tensor], Tensor]) -> Walker:
+        return Walker(self.oracle, function, self.pace.tick)
 
     def record(
         self,

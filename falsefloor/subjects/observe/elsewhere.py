@@ -14,6 +14,7 @@ from torch import Tensor
 
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.projections import shrink, to_plane
+from falsefloor.numerics.secants import Boxed
 from falsefloor.numerics.support import vertex
 from falsefloor.numerics.units import ROWS, Switches, switches
 from falsefloor.subjects.observe.counterexample import take
@@ -38,18 +39,9 @@ LENGTHS = (0.4, 0.2, 0.1, 0.05, 0.025, 0.0125)
 def units(site: Site, others: Tensor) -> Switches:
     """The units that the least step could switch at each of the site's inputs; others (R, *input) are used as
     inputs are."""
-    lo, hi = site.subject.bounds
     others, before = others[:USED], site.subject.forward_queries
-    found = switches(
-        site.subject.together,
-        site.inputs,
-        norm=site.norm,
-        lo=lo,
-        hi=hi,
-        count=site.part(UNITS),
-        others=others,
-        rows=site.rows,
-    )
+    asked = Boxed(site.subject.together, *site.subject.bounds, site.rows)
+    found = switches(asked, site.inputs, norm=site.norm, count=site.part(UNITS), others=others)
     # what the others were asked for is no input's own
     shared = -(-len(others) // ROWS) * ROWS
     site.guard.forwards += max(0, site.subject.forward_queries - before - shared)
