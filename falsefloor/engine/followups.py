@@ -26,7 +26,7 @@ from falsefloor.engine.session import Session, Task
 from falsefloor.estimators.attack import again
 from falsefloor.evidence import NAMES
 from falsefloor.gradients.through import Through
-from falsefloor.numerics.balls import directions, fold
+from falsefloor.numerics.balls import directions, fold, wide
 from falsefloor.numerics.margins import predicted
 from falsefloor.observed import MoreSamples
 from falsefloor.plugins.loading import make
@@ -203,7 +203,7 @@ def _starts(task: Task, drawn: list[torch.Generator], norm: Norm) -> tuple[Tenso
         reach = ball.clone()
         reach[SHELL], reach[SHELL + 1 :] = 0.0, APART * known["distance"]
         centre = torch.cat([x.expand(SHELL, *x.shape), _point(task, known, x).expand(NEAR, *x.shape)])
-        starts.append(fold(centre + reach.reshape(-1, *([1] * x.ndim)) * ways, lo, hi))
+        starts.append(fold(centre + wide(reach, ways) * ways, lo, hi))
         balls.append(ball)
     return torch.stack(starts), torch.stack(balls)
 

@@ -18,6 +18,7 @@ from falsefloor.api import Subject, option
 from falsefloor.gradients.secant import Secant
 from falsefloor.gradients.straight_through import StraightThrough
 from falsefloor.numerics.agreement import AGREE
+from falsefloor.numerics.balls import wide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class _Confirmed(torch.autograd.Function):
             if ctx.slopes is None:
                 ctx.slopes = ctx.secant.slopes(ctx.subject, leaf)
             coarse = (ctx.slopes * upstream[0][:, None, :]).sum(-1).reshape(leaf.shape).to(leaf.dtype)
-            gradient = torch.where(wrong.reshape(-1, *([1] * (leaf.ndim - 1))), coarse, gradient)
+            gradient = torch.where(wide(wrong, leaf), coarse, gradient)
         return gradient, None, None, None
 
 

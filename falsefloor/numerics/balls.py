@@ -30,6 +30,11 @@ def working(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def wide(values: Tensor, like: Tensor) -> Tensor:
+    """Values with further dimensions of size 1, as many as ``like`` has."""
+    return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))
+
+
 def vector_norm(x: Tensor, norm: str) -> Tensor:
     """The norm of each row of x (N, …), over all other dimensions: (N,), in float32 at least.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from falsefloor.numerics.balls import fold
+from falsefloor.numerics.balls import fold, wide
 from falsefloor.numerics.kinks import Watch
 from falsefloor.numerics.projections import to_plane
 from falsefloor.numerics.secants import Boxed
@@ -104,8 +104,8 @@ class _Search:
         value, steep, pools = self._survey(others)
         size = self.inputs[0].numel()
         # the l1 norm of a slope without a pattern; one factor for all units, so for l1 any does
-        wide = math.sqrt(2 * size / math.pi) if self.norm == "linf" else 1.0
-        reach = (value.abs() / (steep * wide)).nan_to_num(torch.inf, torch.inf)
+        signs = math.sqrt(2 * size / math.pi) if self.norm == "linf" else 1.0
+        reach = (value.abs() / (steep * signs)).nan_to_num(torch.inf, torch.inf)
         kept = min(self.count, reach.shape[1])
         chosen, known = [], []
         for nth, pool in enumerate(pools):
@@ -216,10 +216,10 @@ class _Search:
         if bool(lost.any()) and self.inputs[0].numel() <= COORDINATES:
             for row in lost.any(1).nonzero().flatten().tolist():
                 slope[row] = torch.where(
-                    _wide(lost[row], slope[row]), self._by_steps(row, chosen[row]), slope[row]
+                    wide(lost[row], slope[row]), self._by_steps(row, chosen[row]), slope[row]
                 )
         there = wanted & (slope.flatten(2).abs().amax(2) > 0)
-        return slope * _wide(value.sign(), slope), torch.where(there, value.abs(), torch.inf)
+        return slope * wide(value.sign(), slope), torch.where(there, value.abs(), torch.inf)
 
     def _slopes(self, points: Tensor, call: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Value (R,) and gradient (R, *input) of one unit a row, all by one backward."""
@@ -266,7 +266,3 @@ class _Search:
         here = torch.cat([self._read(part)[:, chosen] for part in parts])[: len(x) + 1]
         change = (here[1:] - here[:1]) / step[:, None]
         return change.T.nan_to_num(0.0, 0.0, 0.0).reshape(-1, *self.inputs.shape[1:])
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from falsefloor.errors import DomainError
-from falsefloor.numerics.balls import vector_norm
+from falsefloor.numerics.balls import vector_norm, wide
 from falsefloor.subjects.copies import copied
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
@@ -72,7 +72,7 @@ def settle(
     slack = OUTSIDE * (hi - lo)
     inside = ((given >= lo - slack) & (given <= hi + slack)).reshape(count, -1).all(1)
     differs = (given != inputs).reshape(count, -1).any(1)
-    offset = torch.where(_column(inside, given), given, inputs) - inputs
+    offset = torch.where(wide(inside, given), given, inputs) - inputs
 
     points = inputs.clone()
     ok = torch.zeros(count, dtype=torch.bool, device=inputs.device)
@@ -190,7 +190,3 @@ def _wins(logits: Tensor, labels: Tensor, needed: Tensor) -> tuple[Tensor, Tenso
     best, winner = rest.max(1)
     finite = exact.isfinite().all(1)
     return finite & (best - own >= needed) & (best > own), winner
-
-
-def _column(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.reshape(-1, *([1] * (like.ndim - 1)))

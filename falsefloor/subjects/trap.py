@@ -20,6 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from falsefloor.api import Masker
+from falsefloor.numerics.balls import wide
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.observe.counterexample import nearest_by_secants
 from falsefloor.subjects.observe.site import Site
@@ -69,7 +70,7 @@ class Planted(nn.Module):
             self._begin(inputs[:1])
         progress = ((inputs - self.origin) * self.toward).flatten(1).sum(1) / self.reach
         # not cut off beyond the reach: who samples a wider ball must meet the same slope there
-        moved = inputs + progress.reshape(-1, *([1] * (inputs.ndim - 1))) * self.offset
+        moved = inputs + wide(progress, inputs) * self.offset
         logits: Tensor = self.body(moved)
         return logits + progress[:, None] * self.gain
 

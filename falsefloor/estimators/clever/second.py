@@ -19,7 +19,7 @@ from falsefloor.errors import DomainError
 from falsefloor.estimators.clever.ball import Budget, guide, units
 from falsefloor.estimators.slopes import Outcome, View
 from falsefloor.numerics import weibull
-from falsefloor.numerics.balls import directions, working
+from falsefloor.numerics.balls import directions, wide, working
 
 _POWER_STEPS = 12
 
@@ -97,6 +97,5 @@ def _spectral(view: View, points: Tensor, slot: int, start: Tensor) -> Tensor:
         (product,) = torch.autograd.grad(slope, inputs, vector, retain_graph=True, materialize_grads=True)
         flat = product.reshape(len(points), -1).to(dtype)
         size = torch.linalg.vector_norm(flat, dim=1)
-        shape = (-1, *([1] * (points.ndim - 1)))
-        vector = product / torch.where(size > 0, size, 1.0).reshape(shape).to(product.dtype)
+        vector = product / wide(torch.where(size > 0, size, 1.0), points).to(product.dtype)
     return torch.where(size.isfinite(), size, torch.inf)

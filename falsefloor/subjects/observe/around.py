@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from falsefloor.numerics.balls import directions, fold
+from falsefloor.numerics.balls import directions, fold, wide
 from falsefloor.numerics.margins import predicted
 from falsefloor.numerics.shares import Ball, largest_share
 from falsefloor.subjects.guarded import Guarded
@@ -79,7 +79,7 @@ def around(
         inner = torch.stack([torch.rand(total, *shape, generator=g) for g in generators])
         faces = (ways * inner.to(ways))[:, 1::2]
         longest = faces.flatten(2).abs().amax(2)
-        ways[:, 1::2] = faces / longest.reshape(*longest.shape, *([1] * len(shape)))
+        ways[:, 1::2] = faces / wide(longest, faces)
     claims = radius.to(ways).reshape(-1, 1, *([1] * len(shape)))
 
     def at(shares: Tensor, ways: Tensor) -> Tensor:

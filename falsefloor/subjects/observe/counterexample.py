@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from falsefloor.numerics.balls import wide
 from falsefloor.numerics.margins import predicted
-from falsefloor.numerics.support import vertex
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.observe.pairs import coarse_slopes, secant_pairs
 from falsefloor.subjects.observe.site import Site
@@ -60,8 +60,7 @@ class Sighting:
 
 def take(points: Tensor, index: Tensor) -> Tensor:
     """Points (N, m, *input) picked from (N, M, *input) by index (N, m)."""
-    wide = index.reshape(*index.shape, *([1] * (points.ndim - 2)))
-    return points.gather(1, wide.expand(*index.shape, *points.shape[2:]))
+    return points.gather(1, wide(index, points).expand(*index.shape, *points.shape[2:]))
 
 
 def nearest_counterexample(site: Site, sightings: list[Sighting]) -> Settled:
@@ -105,13 +104,13 @@ def bisect(site: Site, sighting: Sighting) -> Sighting:
     points = best.points
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        trial = start + _wide(middle, start).to(start.dtype) * (best.points - start)
+        trial = start + wide(middle, start).to(start.dtype) * (best.points - start)
         logits = site.guard(trial)
         # by as much as settling will ask for, so that nothing is left to walk
         needed = MARGIN * torch.finfo(logits.dtype).eps * logits.double().abs().amax(2)
         least = site.of_all(logits).amin(2)
         changed = (least < 0) & (least <= -needed)  # a tie of zeros leads by nothing, and needs nothing
-        points = torch.where(_wide(changed, start), trial, points)
+        points = torch.where(wide(changed, start), trial, points)
         high, low = torch.where(changed, middle, high), torch.where(changed, low, middle)
     return Sighting(points, best.flipped, site.away(points))
 
@@ -130,14 +129,12 @@ def _along_boundary(site: Site, found: Sighting) -> Sighting:
         coarse_slopes(site, at, rival[:, None], BOUNDARY),
         site.slopes(nearest.points, against=rival[:, None]),
     ]
-    lo, hi = site.subject.bounds
     length = torch.where(nearest.flipped, nearest.distance, 0.0)[:, 0]
     trials = []
     for slope in slopes:
         flat = slope.reshape(site.inputs.shape).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         for share in SHARES:
-            step = vertex(flat, site.inputs, lo, hi, norm=site.norm, rho=(share * length).to(flat.dtype))
-            trials.append(torch.minimum(torch.maximum(site.inputs + step.to(site.inputs.dtype), lo), hi))
+            trials.append(site.downhill(site.inputs, flat, (share * length).to(flat.dtype)))
     points = torch.stack(trials, 1)
     return Sighting.of(site, points, site.guard(points), site.away(points))
 
@@ -150,7 +147,7 @@ def _better(first: Settled, second: Settled) -> Settled:
     """Each input's first settled witness."""
     use = first.ok | ~second.ok
     return Settled(
-        points=torch.where(_wide(use, first.points), first.points, second.points),
+        points=torch.where(wide(use, first.points), first.points, second.points),
         radius=torch.where(use, first.radius, second.radius),
         predicted=torch.where(use, first.predicted, second.predicted),
         ok=first.ok | second.ok,
@@ -158,10 +155,6 @@ def _better(first: Settled, second: Settled) -> Settled:
         queries=first.queries + second.queries,
         batch_only=(first.batch_only | second.batch_only) & ~first.ok & ~second.ok,
     )
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(*values.shape, *([1] * (like.ndim - values.ndim)))
 
 
 class Met(NamedTuple):
@@ -227,13 +220,12 @@ def _changed(site: Site, seen: Sighting) -> list[Met | None]:
 
 def _nonfinite(site: Site, seen: Sighting) -> list[Met | None]:
     start, points = site.inputs, seen.points[:, 0]
-    shape = (-1, *([1] * (start.ndim - 1)))
     low, high = torch.zeros_like(seen.distance[:, 0]), torch.ones_like(seen.distance[:, 0])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        trial = start + middle.reshape(shape).to(start.dtype) * (seen.points[:, 0] - start)
+        trial = start + wide(middle, start).to(start.dtype) * (seen.points[:, 0] - start)
         lost = _lost(site, trial)
-        points = torch.where(lost.reshape(shape), trial, points)
+        points = torch.where(wide(lost, start), trial, points)
         high, low = torch.where(lost, middle, high), torch.where(lost, low, middle)
     stands = _lost(site, points) & ~site.guard.regrouped(points).isfinite().all(1)
     away = site.away(points.unsqueeze(1)).squeeze(1)

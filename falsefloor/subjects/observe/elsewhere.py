@@ -15,7 +15,6 @@ from torch import Tensor
 from falsefloor.numerics.balls import vector_norm
 from falsefloor.numerics.projections import shrink, to_plane
 from falsefloor.numerics.secants import Boxed
-from falsefloor.numerics.support import vertex
 from falsefloor.numerics.units import ROWS, Switches, switches
 from falsefloor.subjects.observe.counterexample import take
 from falsefloor.subjects.observe.site import Site
@@ -96,22 +95,21 @@ def towards(site: Site, others: Tensor, classes: Tensor) -> Tensor:
         + shrink(moved, (share * site.diameter / length).clamp(max=1.0), norm=site.norm)
         for share in LENGTHS
     ]
-    return _inside(site, torch.stack(points, 1).reshape(len(start), -1, *site.inputs.shape[1:]))
+    return site.inside(torch.stack(points, 1).reshape(len(start), -1, *site.inputs.shape[1:]))
 
 
 def waves(site: Site) -> Tensor:
     """Points (N, M, *input) along the slowest cosines over an image, or a row, up and down."""
-    lo, hi = site.subject.bounds
     shape = site.inputs.shape[1:]
     ways = _cosines(shape).to(site.inputs)
     ways = torch.cat([ways, -ways])
     centre = site.inputs.repeat_interleave(len(ways), 0)
     slopes = ways.repeat(len(site.inputs), *([1] * len(shape)))
     points = [
-        centre + vertex(slopes, centre, lo, hi, norm=site.norm, rho=share * site.diameter).to(centre.dtype)
+        site.downhill(centre, slopes, share * site.diameter)
         for share in LENGTHS[:: len(LENGTHS) // site.part(len(LENGTHS))]
     ]
-    return _inside(site, torch.stack(points, 1).reshape(len(site.inputs), -1, *shape))
+    return torch.stack(points, 1).reshape(len(site.inputs), -1, *shape)
 
 
 def _cosines(shape: Sequence[int]) -> Tensor:
@@ -126,8 +124,3 @@ def _cosines(shape: Sequence[int]) -> Tensor:
     product = rows[0] if len(rows) == 1 else rows[0][:, None, :, None] * rows[1][None, :, None, :]
     flat = product.reshape(-1, *sides)
     return flat.reshape(len(flat), *([1] * (len(shape) - len(sides))), *sides).expand(-1, *shape)
-
-
-def _inside(site: Site, points: Tensor) -> Tensor:
-    lo, hi = site.subject.bounds
-    return torch.minimum(torch.maximum(points.to(site.inputs.dtype), lo), hi)

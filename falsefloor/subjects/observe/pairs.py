@@ -15,7 +15,6 @@ from torch import Tensor
 
 from falsefloor.numerics.balls import directions, fold
 from falsefloor.numerics.secants import Boxed, jacobian
-from falsefloor.numerics.support import vertex
 from falsefloor.subjects.observe.site import SCALES, Site
 
 COARSE = (0.02, 0.1, 0.3)
@@ -47,7 +46,6 @@ class SecantPairs:
 
 def secant_pairs(site: Site) -> SecantPairs:
     """Steps of `SHARES` of every scale along every direction of descent: at most 540 points an input."""
-    lo, hi = site.subject.bounds
     count = len(site.inputs)
     slopes = torch.cat(
         [*(coarse_slopes(site, site.inputs, site.targets, share) for share in COARSE), _autograd(site)], 1
@@ -58,8 +56,7 @@ def secant_pairs(site: Site) -> SecantPairs:
     steps = []
     for scale in SCALES:
         for share in SHARES:
-            step = vertex(flat, centre, lo, hi, norm=site.norm, rho=share * scale * site.diameter)
-            point = torch.minimum(torch.maximum(centre + step.to(centre.dtype), lo), hi)
+            point = site.downhill(centre, flat, share * scale * site.diameter)
             steps.append(point.reshape(count, each, *site.inputs.shape[1:]))
     return evaluate(site, torch.cat(steps, 1))
 

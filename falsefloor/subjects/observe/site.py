@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from falsefloor.numerics.balls import diameter
 from falsefloor.numerics.margins import margins, runner_up
+from falsefloor.numerics.support import vertex
 from falsefloor.observed import LARGE
 from falsefloor.subjects.guarded import Guarded
 from falsefloor.subjects.subject import ModelSubject
@@ -104,6 +105,18 @@ class Site:
         each = logits.shape[1]
         index = self.runner_up[:, None, None].expand(-1, each, 1)
         return self.of_all(logits).gather(2, index).squeeze(2)
+
+    def inside(self, points: Tensor) -> Tensor:
+        """Moved into the box, in the inputs' type."""
+        lo, hi = self.subject.bounds
+        return torch.minimum(torch.maximum(points.to(self.inputs.dtype), lo), hi)
+
+    def downhill(self, centre: Tensor, slopes: Tensor, rho: float | Tensor) -> Tensor:
+        """Points (R, *input) at most ``rho`` from centre (R, *input) at which linear functions with these
+        slopes are least."""
+        lo, hi = self.subject.bounds
+        step = vertex(slopes, centre, lo, hi, norm=self.norm, rho=rho)
+        return self.inside(centre + step.to(centre.dtype))
 
     def away(self, points: Tensor) -> Tensor:
         """Distances (N, M) float64 of points (N, M, *input) from their inputs."""
