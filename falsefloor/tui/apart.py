@@ -54,7 +54,7 @@ def apart(app: App[Any], work: Callable[[], T], then: Callable[[T], None] = lamb
     async def waited() -> None:
         then(await answer)
 
-    app.run_worker(waited(), group="apart")
+    app.run_worker(waited, group="apart")  # type: ignore[arg-type]
     # Not one of the loop's own threads: those are waited for, without end, when it is closed.
     threading.Thread(target=run, name=NAME, daemon=True).start()
 

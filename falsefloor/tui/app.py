@@ -26,8 +26,7 @@ from falsefloor.report.text import ASCII, clean, glyphs_for, outcome, share
 from falsefloor.tui import themes
 from falsefloor.tui.actions import ACTIONS, WHERE, bindings
 from falsefloor.tui.apart import apart, leave, quick
-from falsefloor.tui.ascii import AsciiFilter
-from falsefloor.tui.themes import ANSI_LIGHT, DARK, LIGHT, ORDER, first_theme
+from falsefloor.tui.themes import ANSI_LIGHT, DARK, LIGHT, ORDER, AsciiFilter, first_theme
 from falsefloor.tui.widgets.bars import KeyBar, TopLine
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ WARM = 1.0
 """Seconds after which the pages that are opened most are imported, so that nobody waits for that."""
 SCREENS = {
     "changes": "changes:ChangesPage",
-    "codes": "codes:Codes",
+    "codes": "help:Codes",
     "confirm": "asking:Confirm",
     "detail": "detail:DetailPage",
     "export": "asking:AskExport",
@@ -299,7 +298,7 @@ class Workbench(App[None]):
 
     def action_tour(self) -> None:
         """Point at the table, which must be there."""
-        from falsefloor.tui.screens.tour import Tour, steps
+        from falsefloor.tui.screens.first import Tour, steps
         from falsefloor.tui.widgets.live_table import LiveTable
 
         if self.snapshot is None or not self.snapshot.comparison.rows:

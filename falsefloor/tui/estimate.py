@@ -10,8 +10,8 @@ from falsefloor.observed import Located, Observed
 from falsefloor.report.detail import Detail
 from falsefloor.report.standing import lines, rests, standing
 from falsefloor.report.text import Glyphs, clean, fact, number, tone, verdict_word
-from falsefloor.tui.sentences import judged
 from falsefloor.tui.themes import Line
+from falsefloor.tui.words import judged
 
 
 def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:

@@ -24,7 +24,7 @@ from falsefloor.report.forms import markdown
 from falsefloor.report.page import page
 from falsefloor.report.refutations import read_kinds
 from falsefloor.report.summary import Summary
-from falsefloor.tui.sentences import explained
+from falsefloor.tui.words import explained
 
 SOURCE = textwrap.dedent('''
     from dataclasses import dataclass

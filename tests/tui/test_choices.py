@@ -19,11 +19,11 @@ from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue
 from falsefloor.store.run_dir import RunDir
 from falsefloor.study.study import ModelSpec, Study
-from falsefloor.tui import apart, choices, commands, drafts, machine
+from falsefloor.tui import apart, choices, commands, drafts, lookout
 from falsefloor.tui.app import Workbench
-from falsefloor.tui.screens import picker
+from falsefloor.tui.screens import asking
+from falsefloor.tui.screens.asking import Picker
 from falsefloor.tui.screens.new_run import FIRST, NewRun
-from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.widgets.option_form import OptionForm
 
 CODE = '''
@@ -106,7 +106,7 @@ async def test_a_folder_that_does_not_answer_is_waited_for_beside_the_app(
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", stalled)
-    monkeypatch.setattr(picker, "SLOW", 0.05)
+    monkeypatch.setattr(asking, "SLOW", 0.05)
     async with opened(run) as pilot:
         pilot.app.push_screen(Picker("Choose", lambda: choices.files(here, "npz")))
         await shows(pilot, "Still reading: it answers slowly", "escape goes back")
@@ -204,21 +204,21 @@ def test_files_and_ranges_are_looked_at_before_a_run_starts(
 
 
 def test_the_accelerator_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.busy("cpu") == ""
-    monkeypatch.setattr(machine, "_library", lambda number: None)
+    assert lookout.busy("cpu") == ""
+    monkeypatch.setattr(lookout, "_library", lambda number: None)
 
     def smi(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert "--id=1" in words
         return subprocess.CompletedProcess(words, 0, "NVIDIA H100 80GB HBM3, 97, 11444, 81559\n", "")
 
     monkeypatch.setattr(subprocess, "run", smi)
-    assert machine.busy("cuda:1") == "cuda:1 H100 97 % 12/86 GB"
+    assert lookout.busy("cuda:1") == "cuda:1 H100 97 % 12/86 GB"
 
     def none(*_: Any, **__: Any) -> Any:
         raise FileNotFoundError("nvidia-smi")
 
     monkeypatch.setattr(subprocess, "run", none)
-    assert machine.busy("cuda") == ""
+    assert lookout.busy("cuda") == ""
 
 
 async def test_a_thousand_runs_are_shown_as_they_are_read(opened: Any, store: Path, run: RunDir) -> None:

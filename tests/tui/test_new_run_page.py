@@ -25,8 +25,8 @@ from falsefloor.tui.costs import count_inputs, expect
 from falsefloor.tui.screens.new_run import FIRST, NewRun
 from falsefloor.tui.screens.review import Review
 from falsefloor.tui.screens.spec_editor import SpecEditor
+from falsefloor.tui.widgets.inputs import SpecList
 from falsefloor.tui.widgets.option_form import OptionForm
-from falsefloor.tui.widgets.spec_list import SpecList
 
 
 def offer(kind: str, name: str, *options: Option, status: str = "healthy") -> Described:

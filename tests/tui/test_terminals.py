@@ -20,9 +20,8 @@ from textual.events import Key
 from falsefloor.errors import UsageError
 from falsefloor.report.text import ASCII, UNICODE, clean, glyphs_for
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui.ascii import ascii_text
 from falsefloor.tui.start import over_ssh, refusal, run_app, tune
-from falsefloor.tui.themes import first_theme
+from falsefloor.tui.themes import ascii_text, first_theme
 
 
 async def test_under_lc_all_c_nothing_but_ascii_reaches_the_terminal(

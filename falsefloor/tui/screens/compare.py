@@ -12,7 +12,6 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.events import Resize
 from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.checks.verdicts import Place
 from falsefloor.report.cells import Entry
@@ -20,15 +19,14 @@ from falsefloor.report.comparison import legend
 from falsefloor.report.text import clean, clock, code_in, roughly, share
 from falsefloor.tui import commands, words
 from falsefloor.tui.actions import Action, bindings
-from falsefloor.tui.screens.of_run import OfRun
+from falsefloor.tui.screens.page import OfRun
 from falsefloor.tui.snapshot import Snapshot
 from falsefloor.tui.table import Kept, View, table
 from falsefloor.tui.widgets.bars import Piece
 from falsefloor.tui.widgets.cells import Head
-from falsefloor.tui.widgets.inputs import Search
+from falsefloor.tui.widgets.inputs import Search, Words
 from falsefloor.tui.widgets.live_table import LiveTable
-from falsefloor.tui.widgets.side import Side
-from falsefloor.tui.widgets.story import Story
+from falsefloor.tui.widgets.side import Side, Story
 
 
 class Compare(OfRun):
@@ -48,13 +46,13 @@ class Compare(OfRun):
         """The row that the cursor goes back to from its inputs."""
 
     def body(self) -> Iterable[Widget]:
-        yield Static(id="problem", markup=False)
+        yield Words(id="problem")
         g = self.bench.glyphs
         table = LiveTable(id="table", marks=(g.cursor, g.up, g.down))
         with Container(id="desk"):
             with Vertical(id="left"):
                 yield table
-                yield Static(id="legend", markup=False)
+                yield Words(id="legend")
                 yield Story(id="below")
             yield Side(id="side")
 

@@ -11,7 +11,6 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.report.detail import Detail, read_detail
 from falsefloor.report.figure import FIGURES, own
@@ -19,11 +18,12 @@ from falsefloor.report.text import clean, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import commands, estimate, sentences
+from falsefloor.tui import commands, estimate, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.inputs import Words
 from falsefloor.tui.widgets.pictures import Pictures, faces
 from falsefloor.tui.widgets.plots import Drawing
 
@@ -37,11 +37,11 @@ DRAWING_ABSENT = {
 }
 
 
-class Tab(Static):
+class Tab(Words):
     """A panel's name; a click shows it."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(classes="tab", markup=False)
+        super().__init__(classes="tab")
         self.number = number
 
     async def on_click(self) -> None:
@@ -73,12 +73,12 @@ class DetailPage(Page):
         self._replaying = False
 
     def body(self) -> Iterable[Widget]:
-        yield Static("Reading.", id="claim", markup=False)
+        yield Words("Reading.", id="claim")
         with Horizontal(id="tabs"):
             yield from (Tab(n + 1) for n in range(len(PANELS)))
         with Container(id="panels"):
             with VerticalScroll(id="story", classes="panel pane"):
-                yield Static(id="warnings", markup=False)
+                yield Words(id="warnings")
             # In the order of a grid of two rows.
             yield Pane(DRAWING_ABSENT["spectrum"], id="spectrum", classes="panel plot pane")
             with VerticalScroll(id="pictures", classes="panel pane"):
@@ -86,7 +86,7 @@ class DetailPage(Page):
             yield Pane(DRAWING_ABSENT["fit"], id="fit", classes="panel plot pane")
             yield Pane(DRAWING_ABSENT["score"], id="score", classes="panel plot pane")
             with VerticalScroll(id="facts", classes="panel pane"):
-                yield Static(id="evidence", markup=False)
+                yield Words(id="evidence")
 
     def opened(self) -> None:
         self._lay()
@@ -117,7 +117,7 @@ class DetailPage(Page):
 
         def failed() -> None:
             if self.standing and self._detail is None:
-                self.query_one("#claim", Static).update("This estimate cannot be read now.")
+                self.put("claim", "This estimate cannot be read now.")
 
         self.bench.do(read, then, failed=failed)
 
@@ -136,9 +136,9 @@ class DetailPage(Page):
                 (verdict_word(record["verdict"]), "refuted" if record["verdict"] == "refuted" else ""),
             ]
         )
-        self.query_one("#claim", Static).update(styled([(sentences.says(record), "strong")]))
+        self.put("claim", [(words.says(record), "strong")])
         self._tell(detail)
-        self.query_one("#evidence", Static).update(styled(estimate.facts(detail)))
+        self.put("evidence", estimate.facts(detail))
         others = own(detail)
         for name in DRAWN:
             # a panel of ours that stays empty has room for what another package draws
@@ -149,7 +149,7 @@ class DetailPage(Page):
 
     def _tell(self, detail: Detail) -> None:
         told = estimate.story(detail, self._run.id, self.bench.glyphs, width=max(24, self.size.width - 8))
-        self.query_one("#warnings", Static).update(styled([*self._replayed, *told]))
+        self.put("warnings", [*self._replayed, *told])
 
     # Panels
 
@@ -176,7 +176,7 @@ class DetailPage(Page):
         self.set_class(not self._all, "-one")
         for n, tab in enumerate(self.query(Tab)):
             mark = g.cursor if n == self.panel else " "
-            tab.update(styled([(f"{mark}{n + 1} {NAMES[n]} ", "heading" if n == self.panel else "dim")]))
+            tab.tell([(f"{mark}{n + 1} {NAMES[n]} ", "heading" if n == self.panel else "dim")])
         for n, panel in enumerate(PANELS):
             self.query_one(f"#{panel}").set_class(n == self.panel, "-current")
         self.query_one(f"#{PANELS[self.panel]}").focus()

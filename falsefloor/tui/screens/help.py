@@ -1,18 +1,26 @@
-"""The help: what the app is about, what the signs mean, and every key from the table of actions."""
+"""The help: what the app is about, what the signs mean, every key, and every code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Static
 
-from falsefloor.tui.actions import WHERE, of
+from falsefloor.checks.catalogue import CATALOGUE, Entry
+from falsefloor.checks.verdicts import rank
+from falsefloor.report.text import tone, verdict_word
+from falsefloor.tui import words
+from falsefloor.tui.actions import WHERE, bindings, of
+from falsefloor.tui.screens.list_page import ListPage
 from falsefloor.tui.screens.page import Page
-from falsefloor.tui.sentences import MEANING
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.cells import Cell, Column
+from falsefloor.tui.widgets.inputs import Words
+from falsefloor.tui.widgets.live_table import LiveTable
+from falsefloor.tui.words import MEANING
 
 
 class Help(Page):
@@ -28,7 +36,7 @@ class Help(Page):
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="help"):
-            yield Static(styled(self._words()), markup=False)
+            yield Words(self._words())
 
     def _words(self) -> Iterator[Line]:
         g = self.bench.glyphs
@@ -65,3 +73,43 @@ class Help(Page):
         yield ("", "")
         yield ("A run is computed by a process of its own: closing the app, a lost connection or", "dim")
         yield ("another viewer change nothing. `falsefloor explain FF201` prints what a code means.", "dim")
+
+
+class Codes(ListPage[tuple[str, Entry]]):
+    """In the order of the documentation; opened from a page that speaks of a code, on that one."""
+
+    WHERE = "codes"
+    TITLE_TEXT = "codes"
+    COLUMNS = (
+        Column("code", "code", frozen=True),
+        Column("severity", "severity"),
+        Column("name", "name"),
+        Column("summary", "what it means"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = bindings("codes")
+
+    def __init__(self, code: str = "") -> None:
+        super().__init__()
+        self._code = code
+
+    def opened(self) -> None:
+        self.head([(f"{len(CATALOGUE)} codes", "")])
+        self.show({code: (code, entry) for code, entry in CATALOGUE.items()})
+        self.query_one(LiveTable).move_to(self._code)
+
+    def cells(self, thing: tuple[str, Entry]) -> Mapping[str, Cell]:
+        code, entry = thing
+        style = tone(entry.info.severity) or ("error" if entry.info.severity == "error" else "dim")
+        return {
+            "code": Cell(code, style, code),
+            "severity": Cell(verdict_word(entry.info.severity), style, float(rank(entry.info.severity))),
+            "name": Cell(entry.info.name, "", entry.info.name),
+            "summary": Cell(entry.info.summary, "", entry.info.summary),
+        }
+
+    def about(self, thing: tuple[str, Entry] | None) -> Iterable[Line]:
+        return words.explained(thing[0]) if thing else [("No code passes; escape shows all.", "dim")]
+
+    def action_copy(self) -> None:
+        if self.current is not None:
+            self.bench.copy(self.current[0], "the code")

@@ -8,13 +8,12 @@ from typing import ClassVar, Generic, TypeVar
 from textual import on
 from textual.containers import Container, VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.tui.actions import Action
 from falsefloor.tui.screens.page import Page
 from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column, Row
-from falsefloor.tui.widgets.inputs import Search
+from falsefloor.tui.widgets.inputs import Search, Words
 from falsefloor.tui.widgets.live_table import LiveTable
 
 T = TypeVar("T")
@@ -41,7 +40,7 @@ class ListPage(Page, Generic[T]):
         with Container(id="split"):
             yield table
             with VerticalScroll(id="about", classes="pane"):
-                yield Static(id="words", markup=False)
+                yield Words(id="words")
         yield Search(table)
 
     def cells(self, thing: T) -> Mapping[str, Cell]:

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from falsefloor.api import Norm, Scalar
 from falsefloor.errors import FalsefloorError, UsageError
@@ -32,14 +32,12 @@ from falsefloor.study.study import (
 from falsefloor.tui import choices, commands, drafts
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.drafts import Draft
-from falsefloor.tui.screens.asking import AskText
+from falsefloor.tui.screens.asking import AskText, Picker
 from falsefloor.tui.screens.page import Page
-from falsefloor.tui.screens.picker import Picker
 from falsefloor.tui.screens.spec_editor import SpecEditor
-from falsefloor.tui.themes import Line, styled
-from falsefloor.tui.widgets.inputs import Tick
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.inputs import SpecList, Tick, Words
 from falsefloor.tui.widgets.option_form import OptionForm
-from falsefloor.tui.widgets.spec_list import SpecList
 
 Spec = TypeVar("Spec")
 KEEP = 0.5
@@ -103,8 +101,8 @@ class NewRun(Page):
             boxes = [Tick(norm, id=f"norm-{norm}", compact=True) for norm in NORMS]
             yield from _row("norms", Horizontal(*boxes, id="norms"))
             yield OptionForm(FORM, _values(self._given), owner="a study", title="settings")
-            yield Static(id="domains", markup=False)
-        yield Static(id="hint", markup=False)
+            yield Words(id="domains")
+        yield Words(id="hint")
 
     def opened(self) -> None:
         self._fill(self._given)
@@ -151,7 +149,7 @@ class NewRun(Page):
         for norm in NORMS:
             self.query_one(f"#norm-{norm}", Tick).value = norm in study.norms
         self.query_one(OptionForm).put(_values(study))
-        self.query_one("#domains", Static).update(styled(_differing(study)))
+        self.put("domains", _differing(study))
 
     def study(self) -> Study:
         """The study that the form describes. Raises `UsageError`."""
@@ -182,9 +180,7 @@ class NewRun(Page):
 
     def on_descendant_focus(self, event: Any) -> None:
         name = (event.widget.id or "").split("-")[0]
-        self.query_one("#hint", Static).update(
-            styled([(HELP.get({"norm": "norms"}.get(name, name), ""), "dim")])
-        )
+        self.put("hint", [(HELP.get({"norm": "norms"}.get(name, name), ""), "dim")])
 
     # Editing
 
@@ -274,9 +270,7 @@ class NewRun(Page):
 
 def _row(name: str, field: Widget) -> Iterable[Widget]:
     label = name.replace("_", " ")
-    yield Horizontal(
-        Static(label, classes="label", markup=False), Vertical(field, classes="field"), classes="row"
-    )
+    yield Horizontal(Words(label, classes="label"), Vertical(field, classes="field"), classes="row")
 
 
 def _values(study: Study) -> dict[str, Scalar]:

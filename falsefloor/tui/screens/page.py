@@ -1,7 +1,6 @@
 """The frame of every page: a line above, the keys below, the snapshot of the run handed on.
 
-`Bench` is what a page may ask of the app it stands in; the app knows the pages, not the pages the app.
-"""
+`Bench` is what a page may ask of the app it stands in; the app knows the pages, not the pages the app."""
 
 from __future__ import annotations
 
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
 
+from falsefloor.tui import commands
 from falsefloor.tui.actions import Action, bar
-from falsefloor.tui.snapshot import Snapshot
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.snapshot import RunLine, Snapshot
+from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.bars import KeyBar, Piece, TopLine
+from falsefloor.tui.widgets.inputs import Words
 from falsefloor.tui.widgets.live_table import LiveTable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from falsefloor.study.study import Study
     from falsefloor.tui.drafts import Draft
     from falsefloor.tui.lookout import Lookout
+
 
 CHARACTERS = {
     "question_mark": "?",
@@ -90,10 +91,6 @@ class Page(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._texts: dict[str, tuple[Line, ...]] = {}
-
     @property
     def bench(self) -> Bench:
         # Kept: a thread that still reads for a page that is closed finds no app from there.
@@ -133,12 +130,9 @@ class Page(Screen[None]):
         title = ((self.TITLE_TEXT, ""),) if self.TITLE_TEXT else ()
         self.query_one(TopLine).pieces = (("falsefloor", "strong"), *title, *pieces)
 
-    def put(self, name: str, lines: Iterable[Line]) -> None:
-        """Lines into a text of the page, which is laid out anew only where they are others than before."""
-        given = tuple(lines)
-        if self._texts.get(name) != given:
-            self._texts[name] = given
-            self.query_one(f"#{name}", Static).update(styled(given))
+    def put(self, name: str, lines: str | Iterable[Line]) -> None:
+        """Lines into a text of the page."""
+        self.query_one(f"#{name}", Words).tell(lines)
 
     # The bar below: only keys that do something where the focus is
 
@@ -205,3 +199,77 @@ class Page(Screen[None]):
         # Below another page nothing is shown, and what is not painted asks to be painted all the time.
         if snapshot is not None and self.standing and self.on_top:
             self.seen(snapshot)
+
+
+class OfRun(Page):
+    """Subclasses say which run they speak of."""
+
+    @property
+    def spoken_of(self) -> RunLine | Snapshot | None:
+        raise NotImplementedError
+
+    def offers(self, action: Action) -> str:
+        one = self.spoken_of if self.standing else None
+        if one is not None and action.name == "pause":
+            return commands.next_step(one.status, failed=bool(one.info and one.info.units_failed))
+        if one is not None and action.name == "cancel" and one.status not in commands.LIVE:
+            return ""
+        return super().offers(action)
+
+    def action_pause(self) -> None:
+        """Or go on with it."""
+        one = self.spoken_of
+        if one is None or one.info is None:
+            return
+        run, status = one.run, one.info.status
+        if status == "done" and not one.info.units_failed:
+            self.bench.say(f"Run {run.id} is done.")
+        else:
+            self.bench.do(lambda: commands.pause_or_go_on(run, status))
+
+    def action_cancel(self) -> None:
+        if (one := self.spoken_of) is None:
+            return
+        run = one.run
+        if one.status not in commands.LIVE:
+            self.bench.say(f"Run {run.id} is {one.status}; there is nothing to cancel.")
+            return
+        asked = (f"Cancel run {run.id}?", "What is finished stays. Resume goes on with it.", "Cancel it")
+        self.bench.show(
+            "confirm", *asked, then=lambda yes: self.bench.do(lambda: commands.cancel(run)) if yes else None
+        )
+
+    def action_again(self) -> None:
+        """Compose a new run that begins as a copy of this one."""
+        if (one := self.spoken_of) is not None:
+            run = one.run
+            self.bench.do(lambda: commands.study_of(run), lambda study: self.bench.show("new run", study))
+
+    def action_diagnose(self) -> None:
+        if (one := self.spoken_of) is not None:
+            run, width, glyphs = one.run, self.size.width - 4, self.bench.glyphs
+            self.bench.show(
+                "lines",
+                f"diagnosis of run {run.id}",
+                lambda: commands.diagnosis(run, width=width, glyphs=glyphs),
+            )
+
+    def action_log(self) -> None:
+        if (one := self.spoken_of) is not None:
+            run = one.run
+            self.bench.show("text", f"log of run {run.id}", lambda: commands.tail(run.log))
+
+    def action_export(self) -> None:
+        if (one := self.spoken_of) is None:
+            return
+        run = one.run
+
+        def answered(given: tuple[str, str] | None) -> None:
+            if given is not None:
+                form, path = given
+                self.bench.do(
+                    lambda: commands.export(run, form, Path(path)),
+                    lambda written: self.bench.say(f"Written: {written}"),
+                )
+
+        self.bench.show("export", run.id, then=answered)

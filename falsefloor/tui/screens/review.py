@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Static
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean, roughly
@@ -18,7 +17,8 @@ from falsefloor.tui import commands, words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.costs import Cost, expect
 from falsefloor.tui.screens.page import Page
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.inputs import Words
 
 SLOW = 2.0
 """Seconds after which it is said what takes so long."""
@@ -50,7 +50,7 @@ class Review(Page):
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="review"):
-            yield Static(id="words", markup=False)
+            yield Words(id="words")
 
     def opened(self) -> None:
         self._tell()
@@ -75,7 +75,7 @@ class Review(Page):
             self._tell()
 
     def _tell(self) -> None:
-        self.query_one("#words", Static).update(styled(self._lines()))
+        self.put("words", self._lines())
 
     def _lines(self) -> Iterator[Line]:
         study, cost, problem = self._study, self._checked.cost, self._checked.problem

@@ -19,7 +19,7 @@ from falsefloor.tui import commands, words
 from falsefloor.tui.actions import Action, bindings
 from falsefloor.tui.screens.asking import AskText
 from falsefloor.tui.screens.list_page import ListPage
-from falsefloor.tui.screens.of_run import OfRun
+from falsefloor.tui.screens.page import OfRun
 from falsefloor.tui.snapshot import LATER, RunLine, RunList
 from falsefloor.tui.themes import Line
 from falsefloor.tui.widgets.cells import Cell, Column, Row

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option as Choice
 
 from falsefloor.errors import FalsefloorError, UsageError
@@ -18,9 +18,8 @@ from falsefloor.plugins import Catalogue, Described
 from falsefloor.report.text import clean
 from falsefloor.study.grammar import Spec, parse_spec, parse_stack
 from falsefloor.tui.choices import modules
-from falsefloor.tui.screens.asking import Question
-from falsefloor.tui.screens.picker import Picker
-from falsefloor.tui.widgets.inputs import Options
+from falsefloor.tui.screens.asking import Picker, Question
+from falsefloor.tui.widgets.inputs import Options, Words
 from falsefloor.tui.widgets.option_form import OptionForm
 
 AT = Option(
@@ -55,13 +54,13 @@ class SpecEditor(Question[str | None]):
     def compose(self) -> ComposeResult:
         what = "A masker, or several joined by +" if self._kind == "masker" else "An estimator"
         with Vertical(classes="dialog wide"):
-            yield Static(what, markup=False, classes="question")
+            yield Words(what, classes="question")
             yield Input(self._text, placeholder="type a name", id="spec", compact=True, select_on_focus=False)
             yield Options(id="names", compact=True, markup=False)
-            yield Static(id="problem-line", markup=False)
+            yield Words(id="problem-line")
             yield VerticalScroll(id="forms", can_focus=False)
             more = "  ^n adds a layer  ^f chooses where it stands" if self._kind == "masker" else ""
-            yield Static(f"enter or ^r done  tab to the fields  esc leaves{more}", classes="hint")
+            yield Words(f"enter or ^r done  tab to the fields  esc leaves{more}", classes="hint")
 
     async def on_mount(self) -> None:
         if self._standing:
@@ -156,12 +155,12 @@ class SpecEditor(Question[str | None]):
     def _say(self, problem: str) -> None:
         if not self._standing:
             return
-        line = self.query_one("#problem-line", Static)
+        line = self.query_one("#problem-line", Words)
         text = self.query_one("#spec", Input).value
         line.display = (
             bool(problem) and bool(text.strip()) and not self.query_one("#names", OptionList).display
         )
-        line.update(clean(problem))
+        line.tell(clean(problem))
 
     @on(OptionForm.Changed)
     def _filled(self) -> None:
@@ -227,9 +226,9 @@ class SpecEditor(Question[str | None]):
         text = self.query_one("#spec", Input).value.strip()
         wrong = self._wrong(text) or next((p for form in self._forms if (p := form.problem)), "")
         if wrong:
-            line = self.query_one("#problem-line", Static)
+            line = self.query_one("#problem-line", Words)
             line.display = True
-            line.update(clean(wrong))
+            line.tell(clean(wrong))
             return
         self.dismiss("+".join(map(str, self._specs(text))))
 

@@ -8,13 +8,14 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
-from textual.widgets import Log, Static
+from textual.widgets import Log
 
 from falsefloor.errors import FalsefloorError
 from falsefloor.report.text import clean, clean_lines
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.page import Page
-from falsefloor.tui.themes import Line, styled
+from falsefloor.tui.themes import Line
+from falsefloor.tui.widgets.inputs import Words
 
 
 class TextPage(Page):
@@ -87,7 +88,7 @@ class LinesPage(Page):
 
     def body(self) -> Iterable[Widget]:
         with VerticalScroll(id="lines"):
-            yield Static("", id="told", markup=False)
+            yield Words(id="told")
 
     def opened(self) -> None:
         self.head([(clean(self._title), "")])
@@ -103,7 +104,7 @@ class LinesPage(Page):
     def _show(self, lines: Sequence[Line]) -> None:
         if self.standing:
             self._lines = lines
-            self.query_one("#told", Static).update(styled(lines))
+            self.put("told", lines)
 
     def action_copy(self) -> None:
         self.bench.copy("\n".join(text for text, _ in self._lines), "the text")

@@ -17,7 +17,7 @@ from falsefloor.report.text import clean, fact, tallied, tone, verdict_word
 from falsefloor.store.reader import reading
 from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
-from falsefloor.tui import sentences, words
+from falsefloor.tui import words
 from falsefloor.tui.actions import bindings
 from falsefloor.tui.screens.list_page import ListPage
 from falsefloor.tui.snapshot import Snapshot
@@ -170,7 +170,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
             none = "This run has no warnings." if not self.found else "No warning passes; escape shows all."
             yield (none if self._state is not None and not self._reading else "Reading.", "dim")
             return
-        yield from sentences.explained(str(warning["code"]), before=self._of(warning), others=self._codes)
+        yield from words.explained(str(warning["code"]), before=self._of(warning), others=self._codes)
 
     def _of(self, warning: Mapping[str, Any]) -> Iterator[Line]:
         if warning.get("count", 1) > 1:

@@ -9,14 +9,14 @@ from textual.containers import Horizontal, Vertical
 from textual.markup import escape
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Checkbox, Input, Select, Static
+from textual.widgets import Checkbox, Input, Select
 
 from falsefloor.api import Scalar
 from falsefloor.errors import UsageError
 from falsefloor.options import Option
 from falsefloor.report.text import clean
 from falsefloor.study.grammar import read_option, show_option
-from falsefloor.tui.widgets.inputs import Tick
+from falsefloor.tui.widgets.inputs import Tick, Words
 
 
 class OptionForm(Vertical):
@@ -71,14 +71,14 @@ class OptionForm(Vertical):
         self._judge(option)
 
     def compose(self) -> ComposeResult:
-        yield Static(clean(self._title), markup=False, classes="heading")
+        yield Words(clean(self._title), classes="heading")
         if not self._options:
-            yield Static("takes no parameters", markup=False, classes="help")
+            yield Words("takes no parameters", classes="help")
         for option in self._options:
             yield Horizontal(
-                Static(clean(option.name), markup=False, classes="label"),
+                Words(clean(option.name), classes="label"),
                 self._field(option),
-                Static(id=f"h-{option.name}", markup=False, classes="help"),
+                Words(id=f"h-{option.name}", classes="help"),
                 classes="row",
             )
 
@@ -119,9 +119,9 @@ class OptionForm(Vertical):
             return
         wrong = self._problem_of(option) is not None
         self.query_one(f"#o-{option.name}").set_class(wrong, "-wrong")
-        told = self.query_one(f"#h-{option.name}", Static)
+        told = self.query_one(f"#h-{option.name}", Words)
         told.set_class(wrong, "-wrong")
-        told.update(clean(f"not possible: expected {option.expects()}" if wrong else _told(option)))
+        told.tell(clean(f"not possible: expected {option.expects()}" if wrong else _told(option)))
 
     def _value(self, option: Option) -> Scalar:
         return read_option(option, self._texts[option.name], owner=self._owner)

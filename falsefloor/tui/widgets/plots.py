@@ -10,13 +10,12 @@ from rich.cells import cell_len
 from textual.color import Color
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
 from falsefloor.report.figure import Curve, Figure, Level, on_axes, read_off
 from falsefloor.report.scale import BREAK
 from falsefloor.report.text import clean
-from falsefloor.tui.themes import styled
+from falsefloor.tui.widgets.inputs import Words
 
 TONES = {
     "function": "primary",
@@ -128,9 +127,9 @@ class Drawing(Container):
         self.at: int | None = None
 
     def compose(self) -> Iterable[Widget]:
-        yield Static(classes="title", markup=False)
+        yield Words(classes="title")
         yield Plot()
-        yield Static(classes="note", markup=False)
+        yield Words(classes="note")
 
     def draw(self, figure: Figure | None) -> None:
         if figure is None or self.figure is None or figure.title != self.figure.title:
@@ -148,11 +147,11 @@ class Drawing(Container):
         if not self.query(".note"):
             return  # it is being put up, and paints then
         plot, figure = self.query_one(Plot), self.figure
-        title, note = self.query_one(".title", Static), self.query_one(".note", Static)
+        title, note = self.query_one(".title", Words), self.query_one(".note", Words)
         if figure is None:
             self.border_title = ""
-            title.update(styled([(self._absent, "dim")]))
-            note.update("")
+            title.tell([(self._absent, "dim")])
+            note.tell("")
             plot.draw(None)
             return
         if self.at is not None:
@@ -168,9 +167,9 @@ class Drawing(Container):
         ]
         self.border_title = f" {figure.title} "
         wide = sum(cell_len(text) for text, _ in pieces)
-        title.update(styled(pieces, joint="" if wide <= self.size.width else "\n"))
+        title.tell(pieces, joint="" if wide <= self.size.width else "\n")
         said = [(clean(read_off(figure, self.at)), "strong")] if self.at is not None else []
-        note.update(styled([*said, (clean(" ".join(figure.notes)), "dim")]))
+        note.tell([*said, (clean(" ".join(figure.notes)), "dim")])
         plot.draw(shown, self.at)
 
     def turn(self, side: int) -> None:
