@@ -155,12 +155,13 @@ def compare_runs(first: RunReader, second: RunReader) -> Changes:
 
     Where each run has one model, whatever it is called, they are compared with each other.
     """
-    rows = [{_key(s, named=_many(first, second)): s for s in reader.series()} for reader in (first, second)]
+    readers = (first, second)
+    listed = [reader.series() for reader in readers]
+    many = any(len({one.model for one in some}) > 1 for some in listed)
+    rows = [{(one.model if many else "", *one.place[1:4]): one for one in some} for some in listed]
     cells = (first.cells(), second.cells())
     changes = tuple(
-        _change(key, (rows[0][key], rows[1][key]), cells, (first, second))
-        for key in rows[0]
-        if key in rows[1]
+        _change(key, (rows[0][key], rows[1][key]), cells, readers) for key in rows[0] if key in rows[1]
     )
     return Changes(
         changes,
@@ -187,14 +188,6 @@ def _unlike(first: RunReader, second: RunReader) -> Iterator[str]:
     for reader in (first, second):
         if (info := reader.info()).status not in ENDED:
             yield f"run {info.id} goes on: what has not come back is not compared"
-
-
-def _many(*readers: RunReader) -> bool:
-    return any(len({s.model for s in reader.series()}) > 1 for reader in readers)
-
-
-def _key(series: SeriesRow, *, named: bool) -> Key:
-    return (series.model if named else "", series.masker, series.norm, series.label)
 
 
 def _change(

@@ -137,16 +137,12 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Listing:
         line = (
             clean(row["id"]),
             row["status"],
-            _ago(row["started"]),
+            (row["started"] or "")[:16].replace("T", " "),
             share,
             f"{tag}{what} {', '.join(found)}",
         )
         made.append(line)
     return Listing(("run", "status", "started (UTC)", "units", "what"), tuple(made), 1)
-
-
-def _ago(started: str | None) -> str:
-    return "" if started is None else started[:16].replace("T", " ")
 
 
 def plugins_table(rows: Iterable[Described]) -> Listing:

@@ -83,7 +83,8 @@ def standing(db: sqlite3.Connection, run: RunDir) -> RunInfo:
     started = float(told.get("started", told.get("created", 0.0)))
     if status == "cancelled":
         cancelled = total - done - failed  # nor will what was only foreseen come
-    ended = told.get("ended") or _last_seen(db, status)
+    last = "SELECT max(finished) FROM unit"
+    ended = told.get("ended") or (_one(db, last)[0] or 0.0 if status == "lost" else time.time())
     # A run that was gone on with worked in several pieces; what lay between them is not its duration.
     worked = float(told.get("worked", 0.0)) + max(0.0, float(ended) - float(told.get("resumed", started)))
     return RunInfo(
@@ -152,13 +153,6 @@ def _seen(
     told = meta(db)  # it may have ended since
     said = str(told.get("status", status))
     return (said if said in ENDED else "lost"), told
-
-
-def _last_seen(db: sqlite3.Connection, status: str) -> float:
-    if status != "lost":
-        return time.time()
-    last = _one(db, "SELECT max(finished) FROM unit")[0]
-    return float(last or 0.0)
 
 
 def _one(db: sqlite3.Connection, sql: str) -> Any:

@@ -94,7 +94,7 @@ def show_value(value: Scalar) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         plain = _BARE.match(value) and value == value.strip() and parse_value(value) == value
-        return value if plain and _split_count(value) == 1 else f"'{value}'"
+        return value if plain and len([*_split(value, "+")]) == 1 else f"'{value}'"
     return repr(value)
 
 
@@ -116,10 +116,6 @@ def show_option(option: Option, value: Scalar) -> str:
 
 def _is_plain(option: Option) -> bool:
     return option.kinds in (("str",), ("numbers",)) and not option.words
-
-
-def _split_count(value: str) -> int:
-    return sum(1 for _ in _split(value, "+"))
 
 
 def _split(text: str, separator: str) -> Iterator[str]:

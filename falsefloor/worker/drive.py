@@ -39,20 +39,16 @@ WAIT = 0.25
 Commands = Callable[[], Iterable[str]]
 
 
-def no_commands() -> Iterable[str]:
-    """For those who cannot be told anything while they compute."""
-    return ()
-
-
 @dataclass
 class Drive:
-    """One run's loop. installed: what follow-ups are planned with; without it there are none."""
+    """One run's loop. commands: what it is told; by default nothing. installed: what follow-ups are planned
+    with; without it there are none."""
 
     writer: RunWriter
     study: Study
     series: Sequence[Series]
     executor: Executor
-    commands: Commands = no_commands
+    commands: Commands = tuple
     installed: Catalogue | None = None
     reuse: Stored | None = None
     _queue: deque[tuple[int, dict[str, Any]]] = field(default_factory=deque)

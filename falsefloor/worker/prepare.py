@@ -40,7 +40,10 @@ def prepare(
             continue
         before, facts = writer.fingerprints().get(model.name), answer["facts"]
         if before is not None and before != answer["fingerprint"]:
-            raise ChangedError(_what_changed(model.name, before, answer["fingerprint"]))
+            changed = ", ".join(changes(before, answer["fingerprint"]))
+            raise ChangedError(
+                f"{model.name} is not what this run was started with: {changed} changed. {_ADVICE}"
+            )
         writer.add_model(model.name, spec=model_json(model), facts=facts, fingerprint=answer["fingerprint"])
         versions = dict(writer.meta().get("versions", {})) | answer["versions"]
         writer.set_meta(device=answer["device"], threads=answer["threads"], versions=versions)
@@ -133,8 +136,3 @@ _ADVICE = (
     "What is stored would not fit the rest; start a new run (falsefloor run … --reuse RUN keeps what is"
     " unchanged)."
 )
-
-
-def _what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    parts = ", ".join(changes(before, now))
-    return f"{name} is not what this run was started with: {parts} changed. {_ADVICE}"
