@@ -11,7 +11,6 @@ bare model. Quick: 12 digits and one seed, a minute on one core.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 from machine import correct_digits, machine, quantile
 from numpy.typing import NDArray
-from pages import ratio, show, table, writes
+from pages import arguments, ratio, show, table
 from torch import Tensor, nn
 
 from falsefloor.api import Estimator, Masker, Norm
@@ -69,14 +68,11 @@ MASKS: dict[str, Masker] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="12 digits, one seed, fewer linear models")
     parser.add_argument("--table", choices=("exact", "linear", "masked", "all"), default="all")
     parser.add_argument("--seeds", type=int, default=2, help="runs of every estimator; ratios are pooled")
     parser.add_argument("--json", type=Path, help="write every ratio there")
-    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.monotonic()

@@ -9,7 +9,6 @@ python benchmarks/app.py [--only tables|keys|opening|whole|warnings] [--json] [-
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from app_programs import SIZE, Terminal, build_run, child
-from pages import show, table, writes
+from pages import arguments, show, table
 
 FEWER = (36, 140)
 """Lines and columns: too few for the pictures of what the cursor is on."""
@@ -312,11 +311,10 @@ TABLES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--only", default="", help="one of tables, keys, opening, whole, warnings")
     parser.add_argument("--json", action="store_true", help="print JSON, no table")
-    writes(parser)
     given = parser.parse_args()
     parts = {
         "tables": lambda: measure_tables(given.seconds),

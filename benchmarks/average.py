@@ -8,11 +8,10 @@ linear model in closed form, and so is the distance to each of its classes.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
-from pages import ratio, show, table, writes
+from pages import arguments, ratio, show, table
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,11 +70,10 @@ def distances(model: nn.Module, points: Tensor) -> Tensor:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
+    asked = arguments(__doc__)
     asked.add_argument("--inputs", type=int, default=4)
     asked.add_argument("--draws", type=int, default=32)
     asked.add_argument("--kind", choices=tuple(KINDS))
-    writes(asked)
     given = asked.parse_args()
     body, (points, _) = DigitsModel()("linear").module, load_split(held_out=True)
     points = points[: given.inputs]

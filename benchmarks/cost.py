@@ -8,11 +8,10 @@ number of bare passes in full batches: their ratio is what the estimator adds.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import torch
-from pages import show, table, writes
+from pages import arguments, show, table
 from torch import nn
 
 from falsefloor.engine.context import RunContext, generators
@@ -78,9 +77,8 @@ def one(name: str, dimension: int, width: int, classes: int) -> tuple[str, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = arguments(__doc__)
     parser.add_argument("estimators", nargs="*", default=["clever", "finite-difference", "attack"])
-    writes(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     one(given.estimators[0], *CASES[0])  # what is loaded at first is no cost of an estimate

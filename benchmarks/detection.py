@@ -13,7 +13,6 @@ share of each check, the same for two published sets of rules (detection_rules.p
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from detection_rules import autoattack, indicators
 from detection_studies import CLEAN, FAMILIES, NORMS, Family, computed, finished, study_of
 from detection_truth import Row, rows_of
 from machine import quantile
-from pages import ratio, show, writes
+from pages import arguments, ratio, show
 from pages import table as markdown
 from torch import tensor
 
@@ -62,13 +61,12 @@ Flags = dict[tuple[str, str, str], dict[str, list[str]]]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="about 300 estimates, six minutes on one core")
     parser.add_argument("--store", type=Path, help="where the runs are kept; a temporary one with --quick")
     parser.add_argument("--norms", default=",".join(NORMS), help="of the full benchmark")
     parser.add_argument("--table-only", action="store_true", help="compute nothing that is not there")
     parser.add_argument("--json", type=Path, help="every row, for other evaluations")
-    writes(parser)
     given = parser.parse_args()
     if given.store is None and not given.quick:
         parser.error("the full benchmark takes hours: say where it is kept, --store DIR")

@@ -13,7 +13,6 @@ architectures are `apart`: nothing was ever tuned on them.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import time
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from honest_models import ARCHITECTURES, Architecture, data, trained
-from pages import show, writes
+from pages import arguments, show
 from torch import Tensor, nn
 
 import falsefloor as ff
@@ -204,13 +203,12 @@ def _line(name: str, rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--only", nargs="*", help="names of architectures")
     parser.add_argument("--half", choices=("seen", "apart", "all"), default="all")
     parser.add_argument("--norms", default=",".join(NORMS))
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--json", type=Path, help="every row; architectures that are there are not repeated")
-    writes(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,39 +24,36 @@ def build():
 
 def a_process(models: int) -> list[float]:
     """Seconds from the wish for a process to its model's facts, a model each, once the nursery is there."""
-    import tempfile
-    from pathlib import Path
-
     from falsefloor.worker.local import LocalExecutor
 
-    executor, seconds = LocalExecutor(["cpu"]), []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(models + 1):
-            file = Path(folder, f"net{number}.py")
-            file.write_text(NET, encoding="utf-8")
-            began = time.perf_counter()
-            model = {"use": f"python:{file}:build"}
-            answer = executor.prepare(model, "digits:0-3", [[]], stopped=lambda: False)
-            seconds.append(time.perf_counter() - began)
-            assert "error" not in answer, answer
+    executor = LocalExecutor(["cpu"])
+
+    def prepare(model: dict[str, str]) -> None:
+        answer = executor.prepare(model, "digits:0-3", [[]], stopped=lambda: False)
+        assert "error" not in answer, answer
+
+    seconds = loading(prepare, models)
     executor.close()
-    return seconds[1:]  # the first waits for the nursery
+    return seconds
 
 
 def in_one_process(models: int) -> list[float]:
     """The same loading in a process that has loaded others."""
-    import tempfile
-    from pathlib import Path
-
     from falsefloor.engine.session import Session
 
-    session, seconds = Session(), []
+    session = Session()
+    return loading(lambda model: session.ready(model, "digits:0-3", [[]]), models)
+
+
+def loading(load: Callable[[dict[str, str]], object], models: int) -> list[float]:
+    """Seconds that each of so many models takes; the first, which waits for the nursery, is not counted."""
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(models + 1):
             file = Path(folder, f"net{number}.py")
             file.write_text(NET, encoding="utf-8")
             began = time.perf_counter()
-            session.ready({"use": f"python:{file}:build"}, "digits:0-3", [[]])
+            load({"use": f"python:{file}:build"})
             seconds.append(time.perf_counter() - began)
     return seconds[1:]
 

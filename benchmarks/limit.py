@@ -13,7 +13,6 @@ Medians of several interleaved runs, in processor time, which other programs dis
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from functools import partial
 
 import torch
 from live_tensors import peak_bytes
-from pages import show, table, writes
+from pages import arguments, show, table
 from torch import Tensor, nn
 
 from falsefloor.api import Norm
@@ -167,12 +166,11 @@ def by_points(counts: list[int], *, runs: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--inputs", type=int, default=5)
     parser.add_argument("--norm", choices=sorted(RADIUS), default="linf")
     parser.add_argument("--models", nargs="*", choices=("mlp", "cnn"), default=["mlp", "cnn"])
-    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     radius = RADIUS[options.norm]

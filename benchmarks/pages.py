@@ -22,9 +22,11 @@ ROOT = Path(__file__).parent.parent
 PLACE = re.compile(r"(<!-- (\w[\w ]*) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
 
 
-def writes(parser: argparse.ArgumentParser) -> None:
-    """The flag that all of them take."""
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """A script's parser, with the flag that all of them take. about: its docstring."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the tables into the documentation, too")
+    return parser
 
 
 def table(headings: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -72,4 +74,4 @@ def _state() -> str:
     return f"{datetime.date.today()} at {commit}" if commit else str(datetime.date.today())
 
 
-__all__ = ["pages", "put", "ratio", "show", "table", "writes"]
+__all__ = ["arguments", "pages", "put", "ratio", "show", "table"]

@@ -16,7 +16,6 @@ over the smallest that any library found. Libraries that are absent are named an
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 from machine import correct_digits, machine, processor_seconds, quantile
-from pages import ratio, show, table, writes
+from pages import arguments, ratio, show, table
 from peer_attacks import Counted, Result, attacks, libraries, measure, verified
 from peer_budgets import MODELS as BUDGETED
 from peer_budgets import optimalities, reached
@@ -43,9 +42,7 @@ OURS = "falsefloor attack"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="10 digits, a fifth of the budgets, 6 seeds")
     parser.add_argument("--part", choices=("attacks", "budgets", "clever", "all"), default="all")
     parser.add_argument("--count", type=int, help="digits for the attacks; default 100, quick 10")
@@ -53,7 +50,6 @@ def main() -> None:
     parser.add_argument("--norms", nargs="*", choices=NORMS, default=NORMS, help="for the attacks")
     parser.add_argument("--art-inputs", type=int, default=5, help="inputs whose seed spread ART is asked for")
     parser.add_argument("--json", type=Path, help="write everything there")
-    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found, absent = libraries()

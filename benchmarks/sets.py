@@ -8,14 +8,13 @@ Goes on where it stopped, ten digits at a time; prints what it has.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import time
 from pathlib import Path
 from typing import Any
 
-from pages import show, table, writes
+from pages import arguments, show, table
 
 import falsefloor as ff
 from falsefloor.models.digits import DigitsModel, load_split
@@ -72,10 +71,9 @@ def report(records: list[dict[str, Any]], *, write: bool) -> None:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
+    asked = arguments(__doc__)
     asked.add_argument("--store", type=Path, required=True)
     asked.add_argument("--seconds", type=float, default=1e9)
-    writes(asked)
     given = asked.parse_args()
     records = json.loads(given.store.read_text(encoding="utf-8")) if given.store.exists() else []
     done, began = {one["input"] for one in records}, time.monotonic()

@@ -10,7 +10,6 @@ are shown as held; and the cost of straight-through over autograd. Quick: under 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pages import show, table, writes
+from pages import arguments, show, table
 from torch import Tensor
 
 import falsefloor
@@ -54,13 +53,10 @@ class Line:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="six digits, fewer masks, fewer points")
     parser.add_argument("--count", type=int, default=None, help="digits; default 24, quick 6")
     parser.add_argument("--json", type=Path, help="write every estimate there")
-    writes(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     count = options.count or (6 if options.quick else 24)

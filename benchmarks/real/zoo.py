@@ -12,7 +12,6 @@ ceiling (median); and of the ceilings those that the same steps undercut by more
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -31,7 +30,7 @@ sys.path += [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from honest import BELOW, USELESS, classes, logits_of, shown
 from honest import contradicted as _contradicted
-from pages import show, table, writes
+from pages import arguments, show, table
 from zoo_models import ZOO, Entry
 
 import falsefloor as ff
@@ -153,10 +152,9 @@ def told(lines: Sequence[Line]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="parts of names")
     parser.add_argument("--json", type=Path, help="every line; models that are there are not repeated")
-    writes(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[Line] = []
