@@ -121,13 +121,10 @@ def as_logits(
 
     output: which of several values are the logits. Raises `DomainError` for what cannot be read as logits.
     """
-    answer, rows = one_answer(module, points)
-    logits = chosen(answer, output)
-    check_shape(logits, rows)
+    logits, after, rows = _read(module, points, output)
     if rows == 1 and (said := _raised(module, points[:1].expand(FILL, *points.shape[1:]))):
         raise DomainError(_fixed_batch(1, said))
     check_numbers(logits)
-    after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
     alone = logits.ndim == 1 or logits.shape[1] == 1
     shares = alone and _stay_shares(nn.Sequential(module, *after), points, bounds)
     classes, two, read = classes_of(logits, probabilities=shares)
@@ -139,16 +136,13 @@ def as_labels(
 ) -> tuple[list[nn.Module], int, float, str]:
     """What stands behind a module so that it returns the logits (N, L) of labels; L, the level above which
     one is present, and how that is said. Raises `DomainError`."""
-    answer, rows = one_answer(module, points)
-    logits = chosen(answer, output)
-    check_shape(logits, rows)
+    logits, after, _ = _read(module, points, output)
     check_numbers(logits)
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise DomainError(
             f"the model returns {tuple(logits.shape)}, one logit an input, which is one label: leave"
             " multilabel out, and it is read as the two classes (0, f)."
         )
-    after: list[nn.Module] = [] if logits is answer else [Chosen(output or "0")]
     level = 0.5 if _stay_shares(nn.Sequential(module, *after), points, bounds) else 0.0
     what = "probability" if level else "logit"
     said = (
@@ -157,6 +151,15 @@ def as_labels(
         f" change of label j, class {logits.shape[1]} that none changed"
     )
     return after, logits.shape[1], level, said
+
+
+def _read(module: nn.Module, points: Tensor, output: str | None) -> tuple[Tensor, list[nn.Module], int]:
+    """The logits of the first of ``points``, what stands behind the module to choose them, and of how many
+    rows they are."""
+    answer, rows = one_answer(module, points)
+    logits = chosen(answer, output)
+    check_shape(logits, rows)
+    return logits, [] if logits is answer else [Chosen(output or "0")], rows
 
 
 def _stay_shares(module: nn.Module, points: Tensor, bounds: tuple[Tensor, Tensor]) -> bool:

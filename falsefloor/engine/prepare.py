@@ -143,8 +143,8 @@ def prepare(
     loaded: LoadedModel,
     labelled: LabelledInputs,
     model: Mapping[str, Any],
-    *,
     device: torch.device,
+    *,
     most: int,
 ) -> Prepared:
     """Raises `DomainError` where model, inputs, labels and bounds do not fit each other.
@@ -227,9 +227,8 @@ def prepare(
         said = [*filter(None, (wrong, read)), *said]
     target = int(model["target"]) if "target" in model else None
     if target is not None and target >= subject.classes:
-        raise DomainError(
-            f"target={target} is no class of this model; they run from 0 to {subject.classes - 1}."
-        )
+        known = f"they run from 0 to {subject.classes - 1}"
+        raise DomainError(f"target={target} is no class of this model; {known}.")
     if target is not None:
         said = [f"distances are to class {target} alone", *said]
     facts = {
@@ -261,12 +260,10 @@ def prepare(
         fingerprint["output"] = str(output)
     if shown is not None:
         shown.at = 0
-        parts = (shown.inputs, shown.present)
-        fingerprint["shown"] = _digest_tensors(*(part for part in parts if part is not None))
+        fingerprint["shown"] = _digest_tensors(shown.inputs, shown.present)
         fingerprint["at"] = loaded.at or ""
     if grid is not None or domain.fixed is not None:
-        parts = (grid, domain.fixed)
-        fingerprint["moves"] = _digest_tensors(*(part for part in parts if part is not None))
+        fingerprint["moves"] = _digest_tensors(grid, domain.fixed)
     return Prepared(
         module,
         subject.classes,
@@ -336,9 +333,9 @@ def digest_state(module: nn.Module) -> str:
     return sha.hexdigest()[:20]
 
 
-def _digest_tensors(*tensors: Tensor) -> str:
+def _digest_tensors(*tensors: Tensor | None) -> str:
     sha = hashlib.sha256()
-    for tensor in tensors:
+    for tensor in (one for one in tensors if one is not None):
         sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + _raw(tensor))
     return sha.hexdigest()[:20]
 

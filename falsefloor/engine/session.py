@@ -84,7 +84,7 @@ class Session:
             if live is not None and model["use"] not in self._lent:
                 self._lent[model["use"]] = Untouched(live[0].module, self._pool)
             loaded, labelled = load(model, inputs) if live is None else (_copied(live[0]), live[1])
-            self._prepared[key] = prepare(loaded, labelled, model, device=self.device, most=self._most)
+            self._prepared[key] = prepare(loaded, labelled, model, self.device, most=self._most)
             if live is None:
                 for kind, ref in (("model", model["use"]), ("input", inputs or loaded.inputs or "")):
                     self.identified(model, inputs, kind, split_ref(ref)[0], {})
