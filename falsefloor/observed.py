@@ -23,6 +23,12 @@ MET = {"changed": "met-changed", "nonfinite": "met-nonfinite"}
 """What a `Met` names, and the role of its stored array, with which it is told who met it and how far away."""
 
 
+def too_few(size: int, *, coordinates: float, queries: float, extremes: float) -> bool:
+    """Whether differences decline an input of ``size`` coordinates, and so cost nothing: more than are all
+    differenced, and too many for ``queries`` at so many points to see `LEAST` of them."""
+    return size > max(coordinates, queries // (2 * extremes) / LEAST)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A gradient held against the function's own differences of half width h, a share of the radius."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from falsefloor.api import Scalar
-from falsefloor.observed import LARGE, LEAST
+from falsefloor.observed import LARGE, too_few
 from falsefloor.plugins import Catalogue
 from falsefloor.study.study import Study
 from falsefloor.study.units import Series, series_of
@@ -85,8 +85,8 @@ def clever(asked: Asked) -> Passes:
 def finite_difference(asked: Asked) -> Passes:
     whole = asked.size <= asked.number("coordinates")
     chosen = asked.size if whole else max(4.0, asked.number("coordinates") / 4)
-    if not whole and asked.number("queries") / (2 * asked.number("extremes")) < LEAST * asked.size:
-        return Passes(0, 0, 0)  # it declines
+    if too_few(asked.size, **{name: asked.number(name) for name in ("coordinates", "queries", "extremes")}):
+        return Passes(0, 0, 0)
     points = asked.number("batches") * asked.number("samples")
     forward = chosen * (8 * points + (700 if whole else 140)) + (0 if whole else asked.number("queries"))
     return Passes(forward, 0, 40, forward * asked.size)

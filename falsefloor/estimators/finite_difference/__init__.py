@@ -48,7 +48,7 @@ from falsefloor.estimators.slopes import (
 )
 from falsefloor.estimators.slopes.search import MOST_BALLS, Bracket, Floor, at_column
 from falsefloor.numerics.spectrum import SCALES
-from falsefloor.observed import LEAST
+from falsefloor.observed import LEAST, too_few
 
 OWN = ("plateau_slope", "plateau_found", "coverage")
 """Evidence of its own: the median slope at the plateau's scale, whether there is a plateau, and the share of
@@ -133,8 +133,8 @@ class FiniteDifference:
         return estimate(one, _FORM, subject, inputs, labels, norm=norm, context=context, cap=cap, share=share)
 
     def _need_coverage(self, size: int) -> None:
-        seen = self.queries // (2 * self.extremes)
-        if size > max(self.coordinates, seen / LEAST):
+        if too_few(size, coordinates=self.coordinates, queries=self.queries, extremes=self.extremes):
+            seen = self.queries // (2 * self.extremes)
             enough = math.ceil(size * LEAST) * 2 * self.extremes
             raise NotApplicable(
                 f"differences at {seen:,} coordinates would stand for {size:,}, fewer than one in a hundred."
