@@ -11,18 +11,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
-
-from falsefloor.cli.app import EPILOG, app
+from falsefloor.cli import app
 from falsefloor.tui.actions import ACTIONS, WHERE
 
 
 def commands() -> Iterator[str]:
     """Every command with its arguments and options, as `--help` shows them."""
     yield "# Every command\n"
-    yield f"Made from the help texts. {EPILOG}\n"
+    yield f"Made from the help texts. {app.EPILOG}\n"
     yield "`--store` and `--no-plugins` may stand before or after the command.\n"
-    yield from _command("falsefloor", get_command(app))
+    yield from _command("falsefloor", app.commands())
 
 
 def _command(path: str, command: Any) -> Iterator[str]:

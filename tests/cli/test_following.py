@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,21 +24,30 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunDir, "is_alive", lambda self: True)
 
 
-def press(*, times: int) -> None:
+def press(run: RunDir, *, times: int) -> None:
+    """Ctrl-C as soon as it is heard, and again as soon as the first was obeyed."""
+    before = signal.getsignal(signal.SIGINT)
+
     def send() -> None:
-        for _ in range(times):
-            time.sleep(0.5)
+        until(lambda: signal.getsignal(signal.SIGINT) is not before)
+        os.kill(os.getpid(), signal.SIGINT)
+        if times > 1:
+            until((run.commands / "cancel").exists)
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=send, daemon=True).start()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.005)
 
 
 def worker(run: RunDir) -> threading.Thread:
     """Somebody who does what is asked of the run: cancels it."""
 
     def work() -> None:
-        while not (run.commands / "cancel").exists():
-            time.sleep(0.05)
+        until((run.commands / "cancel").exists)
         writer = RunWriter(run.db, judge())
         writer.finish("cancelled")
         writer.close()
@@ -56,7 +66,7 @@ def test_ctrl_c_of_its_owner_cancels_the_run(
 ) -> None:
     run = sample(tmp_path, status="running")
     busy = worker(run)
-    press(times=1)
+    press(run, times=1)
     assert follow(run, owner=True) is True
     busy.join(timeout=10)
     assert "cancelling" in capsys.readouterr().err
@@ -65,14 +75,14 @@ def test_ctrl_c_of_its_owner_cancels_the_run(
 def test_a_second_ctrl_c_kills_it(tmp_path: Path, alive: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("falsefloor.cli.follow.LAST_WORDS", 0.1)
     run = sample(tmp_path, status="running")
-    press(times=2)
+    press(run, times=2)
     assert follow(run, owner=True) is True
     assert {entry.name for entry in run.commands.iterdir()} == {"cancel", "kill"}
 
 
 def test_ctrl_c_of_a_watcher_asks_nothing_of_the_run(tmp_path: Path, alive: None) -> None:
     run = sample(tmp_path, status="running")
-    press(times=1)
+    press(run, times=1)
     with pytest.raises(KeyboardInterrupt):
         follow(run, owner=False)
     assert list(run.commands.iterdir()) == []

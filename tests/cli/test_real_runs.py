@@ -14,7 +14,8 @@ import pytest
 
 WORDS = [
     *("run", "--model", "digits:mlp", "--inputs", "digits:0-2", "--seed", "0"),
-    *("--masker", "none", "--masker", "staircase:c=255", "--estimator", "clever", "--estimator", "attack"),
+    *("--masker", "none", "--masker", "staircase:c=255", "--estimator", "clever"),
+    *("--estimator", "attack:steps=10,restarts=1,rounds=0"),
 ]
 
 

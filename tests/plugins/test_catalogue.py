@@ -77,7 +77,7 @@ def test_a_plugin_that_lacks_a_package_heals_when_it_is_installed(install: Insta
 def test_a_timed_out_plugin_is_tried_again_later_and_not_at_once(
     install: Install, cache: Path, described: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FALSEFLOOR_PLUGIN_TIMEOUT", "0.5")
+    monkeypatch.setenv("FALSEFLOOR_PLUGIN_TIMEOUT", "0.2")
     install("hang", "import time; time.sleep(60)")
     assert {row.status for row in catalogue().plugins if row.dist == "hang"} == {"timed out"}
     described.clear()

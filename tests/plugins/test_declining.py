@@ -93,7 +93,11 @@ def _inputs() -> torch.Tensor:
 
 
 def _evaluate(**chosen: Any) -> list[dict[str, Any]]:
-    asked = {"estimators": ["half", "attack:steps=4,restarts=1"], "recover": "off", "progress": False}
+    asked = {
+        "estimators": ["half", "attack:steps=4,restarts=1,rounds=0"],
+        "recover": "off",
+        "progress": False,
+    }
     return ff.evaluate(_model(), _inputs(), **{**asked, **chosen}).estimates
 
 
@@ -109,7 +113,7 @@ def test_an_estimator_may_decline_some_inputs_after_it_has_done_others(shy: None
 
 
 def test_one_that_says_nothing_is_said_to_say_nothing(shy: None) -> None:
-    rows = _of(_evaluate(estimators=["mute", "attack:steps=4,restarts=1"]), "mute")
+    rows = _of(_evaluate(estimators=["mute", "attack:steps=4,restarts=1,rounds=0"]), "mute")
     assert {row["error"] for row in rows} == {"mute declines and does not say why"}
 
 
@@ -123,7 +127,9 @@ def test_a_masker_that_declines_skips_its_own_subject_and_no_other(shy: None) ->
 
 
 def test_a_gradient_source_that_declines_skips_the_estimate(shy: None) -> None:
-    rows = _evaluate(estimators=["clever:gradient=no-way,samples=2,batches=2", "attack:steps=4,restarts=1"])
+    rows = _evaluate(
+        estimators=["clever:gradient=no-way,samples=2,batches=2", "attack:steps=4,restarts=1,rounds=0"]
+    )
     assert {row["error"] for row in _of(rows, "clever")} == {"no way back through this subject"}
 
 

@@ -97,7 +97,7 @@ GROUPS = {
     "maskers": {"learner": "opt_pack:Learner"},
     "estimators": {"table": "opt_pack:Table", "smoothed": "opt_pack:Smoothed", "search": "opt_pack:Search"},
 }
-ATTACK = "attack:steps=4,restarts=1"
+ATTACK = "attack:steps=4,restarts=1,rounds=0"
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_what_happens_there_is_an_error_here(
 
 
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LIMIT", 1.0)
+    monkeypatch.setattr(process, "LIMIT", 0.6)
     with pytest.raises(FalsefloorError, match="trying took more than 1 s"):
         list(ask(CHILD, {"then": "sleep"}, doing="trying"))
 
@@ -71,7 +71,7 @@ def test_only_who_asks_on_a_commands_behalf_takes_answers_of_any_length() -> Non
 def test_each_answer_has_its_own_time() -> None:
     child = Child(CHILD)
     try:
-        answers = child.answers({"then": "sleep"}, first=20, limit=0.5)
+        answers = child.answers({"then": "sleep"}, first=20, limit=0.1)
         assert "pid" in next(answers)
         with pytest.raises(SilentError):
             next(answers)

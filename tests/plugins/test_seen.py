@@ -74,7 +74,10 @@ def results(install: Install, cache: Path, monkeypatch: pytest.MonkeyPatch) -> I
     torch.manual_seed(3)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     found = ff.evaluate(
-        model, torch.full((2, 4), 0.5), estimators=["seen-pack", "attack:steps=4,restarts=1"], progress=False
+        model,
+        torch.full((2, 4), 0.5),
+        estimators=["seen-pack", "attack:steps=4,restarts=1,rounds=0"],
+        progress=False,
     )
     monkeypatch.setenv("FALSEFLOOR_PLUGINS", "")  # from here on the package is gone
     yield found

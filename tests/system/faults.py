@@ -1,6 +1,6 @@
 """A small run computed again and again in this process's forks, a call on its files failing in each.
 
-`LD_PRELOAD=faults.so python faults.py WHAT FOLDER KIND FIRST STEP` prints a line of JSON for every call that
+`LD_PRELOAD=faults.so python faults.py FOLDER WHAT:KIND:FIRST:STEP…` prints a line of JSON for every call that
 was made to fail: what was said, what was stored, what is shown, and whether resuming gives the same bits.
 """
 
@@ -256,7 +256,10 @@ def exports(folder: Path, kind: str, calls: Iterator[int]) -> Iterator[dict[str,
 
 
 if __name__ == "__main__":
-    what, place, kind_, first, step = sys.argv[1:]
-    whole_range = iter(range(int(first), 10**6, int(step)))
-    for line in {"runs": runs, "starts": starts, "exports": exports}[what](Path(place), kind_, whole_range):
-        print(json.dumps(line), flush=True)
+    for wish in sys.argv[2:]:
+        what, kind_, first, step = wish.split(":")
+        place = Path(sys.argv[1], what)
+        place.mkdir()
+        each = iter(range(int(first), 10**6, int(step)))
+        for line in {"runs": runs, "starts": starts, "exports": exports}[what](place, kind_, each):
+            print(json.dumps({"what": what, **line}), flush=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from warm import Forker
 
 from falsefloor.cli.ending import ending
 from falsefloor.errors import StoreError, UsageError
+from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.reader import RunReader
 from falsefloor.store.run_dir import RunDir
+from falsefloor.store.writer import RunWriter
 from falsefloor.worker.launch import resume, start
 
 Launch = Callable[..., RunDir]
@@ -38,6 +41,13 @@ def wait_for_units(run: RunDir, count: int, *, limit: float = 30.0) -> None:
     while sum(u["status"] == "ok" for u in units(run)) < count:
         assert time.monotonic() < deadline, run.log.read_text()
         time.sleep(0.01)
+
+
+def later(run: RunDir, *, by: float) -> None:
+    """As if so many seconds had passed since all that it says of itself."""
+    with RunJudge() as judge, closing(RunWriter(run.db, judge)) as writer:
+        kept = writer.meta()
+        writer.set_meta(**{name: kept[name] - by for name in ("created", "started", "ended")})
 
 
 def children(pid: int) -> list[int]:
@@ -120,7 +130,9 @@ def test_cancel_ends_a_run_and_resume_completes_it(launched: Launch) -> None:
         "cancelled": 16 - cut.units_done,
         "planned": 0,
     }
-    time.sleep(1.0)  # nobody works meanwhile: no part of the duration
+    later(run, by=3600.0)  # nobody works meanwhile: no part of the duration
+    with RunReader(run) as reader:
+        cut = reader.info()
     resumed = time.time()
     assert resume(run) == 16 - cut.units_done
     assert ended(run) == "done"

@@ -27,17 +27,25 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def faults(
-    shim: Path, folder: Path, what: str, kind: str, *, first: int = 1, step: int
-) -> list[dict[str, Any]]:
-    """What every call that was made to fail led to."""
+def faults(shim: Path, folder: Path, *wishes: str) -> list[list[dict[str, Any]]]:
+    """What every call that was made to fail led to, by wish: `what:kind:first:step`."""
     env = {**os.environ, "LD_PRELOAD": str(shim)}
-    words = [sys.executable, "-P", str(HERE / "faults.py"), what, str(folder), kind, str(first), str(step)]
+    words = [sys.executable, "-P", str(HERE / "faults.py"), str(folder), *wishes]
     told = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr[-3000:]
-    head, *rows = map(json.loads, told.stdout.splitlines())
-    assert head["calls"] > 10
-    return rows
+    lines = [*map(json.loads, told.stdout.splitlines())]
+    found = []
+    for wish in wishes:
+        head, *rows = (line for line in lines if line["what"] == wish.partition(":")[0])
+        assert head["calls"] > 10
+        found.append(rows)
+    return found
+
+
+@pytest.fixture(scope="module")
+def some(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """Some calls of runs on a broken disk, and of exports to a full one, in one process."""
+    return faults(shim, tmp_path_factory.mktemp("some"), "runs:broken:1:61", "exports:full:1:5")
 
 
 def check_run(row: dict[str, Any], kind: str) -> None:
@@ -66,8 +74,8 @@ def check_export(row: dict[str, Any]) -> None:
     assert row["code"] == 0 or "said: cannot" in row["said"], row
 
 
-def test_a_disk_that_fails_at_some_calls_of_a_run_is_named(shim: Path, tmp_path: Path) -> None:
-    rows = faults(shim, tmp_path, "runs", "broken", step=61)
+def test_a_disk_that_fails_at_some_calls_of_a_run_is_named(some: list[list[dict[str, Any]]]) -> None:
+    rows, _ = some
     assert len(rows) > 5
     for row in rows:
         check_run(row, "broken")
@@ -76,26 +84,28 @@ def test_a_disk_that_fails_at_some_calls_of_a_run_is_named(shim: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fails_at_any_call_of_a_run_is_named(shim: Path, tmp_path: Path, kind: str) -> None:
-    for row in faults(shim, tmp_path, "runs", kind, step=1):
+    for row in faults(shim, tmp_path, f"runs:{kind}:1:1")[0]:
         check_run(row, kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_begun_as_a_whole_or_said_not_to_be(shim: Path, tmp_path: Path, kind: str) -> None:
-    for row in faults(shim, tmp_path, "starts", kind, step=1):
+    for row in faults(shim, tmp_path, f"starts:{kind}:1:1")[0]:
         check_start(row)
 
 
 def test_a_disk_that_fails_at_some_calls_of_an_export_leaves_no_half_of_it(
-    shim: Path, tmp_path: Path
+    some: list[list[dict[str, Any]]],
 ) -> None:
-    for row in faults(shim, tmp_path, "exports", "full", step=5):
+    _, rows = some
+    assert len(rows) > 5
+    for row in rows:
         check_export(row)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_export_is_whole_or_not_there(shim: Path, tmp_path: Path, kind: str) -> None:
-    for row in faults(shim, tmp_path, "exports", kind, step=1):
+    for row in faults(shim, tmp_path, f"exports:{kind}:1:1")[0]:
         check_export(row)

@@ -21,6 +21,7 @@ from falsefloor.worker.launch import resume, start
 SLOW = """
 import time, torch
 def build():
+    open(__file__ + ".begun", "x").close()
     time.sleep(300)
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 """
@@ -66,11 +67,14 @@ def test_a_plugin_that_hangs_or_crashes_fails_its_own_units_alone(
 
 @pytest.mark.parametrize(("wish", "end"), [("cancel", "cancelled"), ("kill", "lost")])
 def test_a_model_that_takes_long_to_load_does_not_hold_up_the_user(
-    mark: str, tmp_path: Path, wish: str, end: str
+    mark: str, warm: None, tmp_path: Path, wish: str, end: str
 ) -> None:
     (tmp_path / "net.py").write_text(SLOW)
     run, _ = start(study(models=[f"python:{tmp_path / 'net.py'}:build"]), tmp_path / "store")
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "net.py.begun").exists():
+        assert time.monotonic() < deadline, run.log.read_text()
+        time.sleep(0.01)
     run.command(wish)
     assert ended(run, limit=30) == end
     assert gone(mark)

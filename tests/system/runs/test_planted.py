@@ -24,6 +24,7 @@ NAMES = (
 STUDY = (
     *("--model", "digits:mlp", "--inputs", "digits:0-1", "--masker", "staircase:c=255"),
     *("--estimator", "clever:batches=2,samples=4,radius=0.3", "--recover", "off"),
+    *("--estimator", "attack:steps=10,restarts=1,rounds=0"),
 )
 
 
