@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -62,21 +63,21 @@ def _examine(root: Path) -> Iterator[Finding]:
     from falsefloor import __version__
 
     yield Finding("falsefloor", "ok", f"{__version__}, Python {sys.version.split()[0]}, {sys.platform}")
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        lambda: _store(root),
-        lambda: _runs(root),
-        _sqlite,
-        _leaving,
-        _terminal,
-        _threads,
-        _plugins,
-        _torch,
-    ]
-    for check in checks:
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "store": partial(_store, root),
+        "runs": partial(_runs, root),
+        "sqlite": _sqlite,
+        "logout": _leaving,
+        "terminal": _terminal,
+        "cores": _threads,
+        "plugins": _plugins,
+        "torch": _torch,
+    }
+    for what, check in checks.items():
         try:
             yield from check()
         except (OSError, ValueError, FalsefloorError) as error:
-            yield Finding(check.__name__.strip("_<>"), "warning", f"could not be looked at: {error}")
+            yield Finding(what, "warning", f"could not be looked at: {error}")
 
 
 def _store(root: Path) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 What a row says is decided here and nowhere else: its verdict, of how many inputs, why, the multiple of the
 unmasked number, how many inputs are classified as labelled. Over all inputs or for single ones, from a run as
-it stands, from the app's snapshot or from a JSON document: all through `compare`.
+it stands or from the app's snapshot: all through `compare`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from falsefloor.checks.verdicts import VERDICTS, Place, rank
-from falsefloor.jsonable import as_number
 from falsefloor.plugins.names import OWN
-from falsefloor.report.cells import Brief, Entry, brief, grouped, summary
+from falsefloor.report.cells import Brief, Entry, summary
 from falsefloor.report.text import Glyphs, clean, verdict_word
 from falsefloor.store.cells import Cell
 from falsefloor.store.reader import RunReader
@@ -276,97 +274,35 @@ def _ratio(entry: Entry, base: Entry | None) -> float | None:
 
 def read_comparison(reader: RunReader) -> Comparison:
     """The comparison as a run stands now."""
-    ended = reader.info().status in ENDED
     series = reader.series()
-    foreign = [one for one in series if one.plugin.get("dist") != OWN]
-    words = words_of((one, reader.words(one.id)) for one in foreign)
     return compare(
-        series, reader.cells(), agreement=reader.agreement(), ended=ended, said=reader.said(), words=words
+        series,
+        reader.cells(),
+        agreement=reader.agreement(),
+        ended=reader.info().status in ENDED,
+        said=reader.said(),
+        words=_words(reader, [one for one in series if one.plugin.get("dist") != OWN]),
     )
 
 
-def words_of(
-    series: Iterable[tuple[SeriesRow, Sequence[tuple[float | None, str | None, int]]]],
-) -> list[str]:
-    """Whose word the numbers of others' estimators are: each with its (confidence, function, count) rows.
+def _words(reader: RunReader, foreign: Sequence[SeriesRow]) -> Iterator[str]:
+    """Whose word the numbers of others' estimators are.
 
     Confidences are independent over inputs, so that all of them hold with their product.
     """
-    found: dict[str, list[tuple[float | None, str | None, int]]] = {}
-    whose: dict[str, SeriesRow] = {}
-    for one, told in series:
-        found.setdefault(one.label, []).extend(told)
-        whose.setdefault(one.label, one)
-    words = []
-    for label, told in found.items():
-        one = whose[label]
-        author = f"{one.plugin.get('dist', '')} {one.plugin.get('version', '')}".strip()
+    labels: dict[str, list[SeriesRow]] = {}
+    for one in foreign:
+        labels.setdefault(one.label, []).append(one)
+    for label, of in labels.items():
+        told = [row for one in of for row in reader.words(one.id)]
+        author = f"{of[0].plugin.get('dist', '')} {of[0].plugin.get('version', '')}".strip()
         about = next((said for _, said, _ in told if said), None)
         if about is not None:
-            words.append(f"{label}: {author} speaks of another function, {about}")
-        elif one.claim == "lower_bound" and told:
-            words.append(f"{label}: certified on the word of {author}, challenged here and not proven")
+            yield f"{label}: {author} speaks of another function, {about}"
+        elif of[0].claim == "lower_bound" and told:
+            yield f"{label}: certified on the word of {author}, challenged here and not proven"
         sure = [(value, count) for value, _, count in told if value is not None]
         if sure:
             least, many = min(value for value, _ in sure), sum(count for _, count in sure)
             together = math.prod(value**count for value, count in sure)
-            words.append(
-                f"{label}: each claim holds with probability {least:.6g}, all {many} with {together:.6g}"
-            )
-    return words
-
-
-def document_comparison(document: Mapping[str, Any]) -> Comparison:
-    """The comparison of a falsefloor.run/1 document."""
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for record in document["estimates"]:
-        key = (record["model"], record["masker"], record["norm"], label_of(record))
-        groups.setdefault(key, []).append(record)
-    series = [_series(number, key, records[0]) for number, (key, records) in enumerate(groups.items())]
-    cells = {n: summary(n, [brief(r) for r in records]) for n, records in enumerate(groups.values())}
-    agreement, said = _agreement(document.get("observations", ())), document["run"].get("said", ())
-    records = dict(enumerate(groups.values()))
-    words = words_of(
-        (one, [_word(record) for record in records[one.id] if record.get("status") == "ok"])
-        for one in series
-        if one.plugin.get("dist") != OWN
-    )
-    return compare(series, cells, agreement=agreement, ended=True, said=said, words=words)
-
-
-def _word(record: Mapping[str, Any]) -> tuple[float | None, str | None, int]:
-    evidence = record.get("evidence") or {}
-    about = evidence.get("about")
-    return as_number(evidence.get("confidence")), about if isinstance(about, str) else None, 1
-
-
-def label_of(record: Mapping[str, Any]) -> str:
-    """The column of a record: its label, or its estimator where an older document has none."""
-    return str(record.get("name") or record["estimator"])
-
-
-def _series(number: int, place: Sequence[Any], record: Mapping[str, Any]) -> SeriesRow:
-    model, masker, norm, label = place
-    return SeriesRow(
-        id=number,
-        model=model,
-        masker=masker,
-        stack=list(record["stack"]),
-        norm=norm,
-        estimator=record["estimator"],
-        label=label,
-        params=record["params"],
-        gradient=record["gradient"],
-        recovers=record.get("recovers"),
-        claim=record["claim"],
-        plugin=record["plugin"],
-        asked=record.get("asked", True),
-    )
-
-
-def _agreement(observations: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], tuple[int, int]]:
-    judged = (one for one in observations if one["agreement"] is not None)
-    return {
-        (model, masker, norm): (sum(bool(one["agreement"]) for one in some), len(some))
-        for (model, masker, norm), some in grouped(judged, "model", "masker", "norm").items()
-    }
+            yield f"{label}: each claim holds with probability {least:.6g}, all {many} with {together:.6g}"

@@ -14,7 +14,7 @@ from falsefloor.checks.verdicts import Place
 from falsefloor.jsonable import written
 from falsefloor.report import markup
 from falsefloor.report.cells import Entry
-from falsefloor.report.comparison import Comparison, Row, label_of, legend, read_comparison
+from falsefloor.report.comparison import Comparison, Row, legend, read_comparison
 from falsefloor.report.refutations import read_kinds, read_refutations, sentence
 from falsefloor.report.text import UNICODE, clean, outcome, share
 from falsefloor.store.reader import RunReader
@@ -121,7 +121,6 @@ def safe(value: object) -> object:
 def _line(record: Mapping[str, Any]) -> list[object]:
     low, high = record["interval"] or (None, None)
     special = {
-        "name": label_of(record),
         "low": low,
         "high": high,
         "warnings": " ".join(w["code"] for w in record["warnings"]),

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from falsefloor.errors import FalsefloorError, did_you_mean
 from falsefloor.jsonable import finite
-from falsefloor.report.comparison import document_comparison
+from falsefloor.report.comparison import Comparison, read_comparison
 from falsefloor.report.forms import table_html
 from falsefloor.report.table import ComparisonTable
 from falsefloor.store.files import copy_folder, write_whole
@@ -217,7 +217,7 @@ class Results:
         return path
 
     def __rich__(self) -> ComparisonTable:
-        return ComparisonTable(document_comparison(self.document))
+        return ComparisonTable(self._comparison())
 
     def __repr__(self) -> str:
         lines = self._lines(get_terminal_size((120, 24)).columns)
@@ -235,7 +235,11 @@ class Results:
         return [line.rstrip() for line in captured.get().rstrip().splitlines()]
 
     def _repr_html_(self) -> str:
-        return table_html(document_comparison(self.document))
+        return table_html(self._comparison())
+
+    def _comparison(self) -> Comparison:
+        with self.reader() as reader:
+            return read_comparison(reader)
 
 
 class _NoPlaceError(FalsefloorError, KeyError):

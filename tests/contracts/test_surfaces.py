@@ -19,9 +19,9 @@ from textual.widgets import Static
 
 from falsefloor.cli.follow import follow
 from falsefloor.report import paint_plot
-from falsefloor.report.cells import Brief, brief, summary
+from falsefloor.report.cells import Brief, brief, grouped, summary
 from falsefloor.report.changes import ChangesTable, compare_runs
-from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
+from falsefloor.report.comparison import Comparison, compare, read_comparison
 from falsefloor.report.detail import Detail, read_detail, worst_details
 from falsefloor.report.figure import Figure, spectrum
 from falsefloor.report.forms import markdown, table, table_html, write_csv
@@ -34,7 +34,8 @@ from falsefloor.report.summary import Summary
 from falsefloor.report.table import ComparisonTable
 from falsefloor.report.text import ASCII, UNICODE
 from falsefloor.store.cells import WRONG
-from falsefloor.store.reader import RunReader, SeriesRow
+from falsefloor.store.reader import RunReader
+from falsefloor.store.rows import SeriesRow
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
 from falsefloor.tui.screens.detail import DetailPage
@@ -113,11 +114,23 @@ def test_the_values_that_surfaces_paint_are_these(run: RunDir) -> None:
     assert found.columns == COLUMNS and printed(found) == ROWS
 
 
+def of_document(document: dict[str, Any]) -> Comparison:
+    """What a script can make of the JSON alone."""
+    groups = grouped(document["estimates"], "model", "masker", "norm", "name")
+    same = ("stack", "estimator", "params", "gradient", "recovers", "claim", "plugin", "asked")
+    series = [
+        SeriesRow(n, model=m, masker=k, norm=norm, label=label, **{key: some[0][key] for key in same})
+        for n, ((m, k, norm, label), some) in enumerate(groups.items())
+    ]
+    cells = {n: summary(n, [brief(one) for one in some]) for n, some in enumerate(groups.values())}
+    return compare(series, cells, ended=True)
+
+
 def test_the_json_document_says_the_same(run: RunDir) -> None:
     with RunReader(run) as reader:
         document = json.loads(json.dumps(reader.document()))
         found = read_comparison(reader)
-    read = document_comparison(document)
+    read = of_document(document)
     assert printed(read) == printed(found)
     for one in (read, found):
         asked = {e.series.label: e.series.asked for row in one.rows for e in row.entries if e is not None}

@@ -18,7 +18,7 @@ from rich.console import Console
 from sample_run import sample
 
 from falsefloor.checks.verdicts import STATES
-from falsefloor.report.comparison import Comparison, compare, document_comparison, read_comparison
+from falsefloor.report.comparison import Comparison, compare, read_comparison
 from falsefloor.report.refutations import read_refutations, sentence
 from falsefloor.report.summary import Summary
 from falsefloor.report.table import table_lines
@@ -149,11 +149,6 @@ def test_what_moves_shows_its_share_and_its_number() -> None:
 def test_nothing_found_by_an_attack_is_said_and_no_number() -> None:
     found = compare([series(0, claim="upper_bound")], {0: cell(0, float("inf"), held=1)})
     assert "none found" in text(found)
-
-
-def test_the_table_of_a_document_is_the_table_of_its_run(tmp_path: Path) -> None:
-    with RunReader(sample(tmp_path)) as reader:
-        assert text(document_comparison(reader.document())) == text(read_comparison(reader))
 
 
 def test_a_recovered_estimate_has_a_column_where_there_is_room_and_a_line_elsewhere() -> None:
