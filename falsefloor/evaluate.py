@@ -142,7 +142,7 @@ def evaluate(
         session.live[f"live:{name}"] = (loaded, LabelledInputs(points, truth))
     folder = Path(tempfile.mkdtemp(prefix="falsefloor-"))
     run = RunDir(folder)
-    judge = RunJudge()
+    judge = RunJudge(installed.installed)
     writer = RunWriter(run.db, judge, durable=False)
     writer.set_meta(
         id="in-process",

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import is_
 from types import ModuleType
 from typing import Any
 
@@ -57,9 +58,10 @@ def note() -> dict[str, Any]:
 def put_back(modules: Mapping[str, Any]) -> None:
     """Put back what was replaced since `note`, which returned these modules. Never raises."""
     builtins.__dict__.update(_builtins)  # first, and by none of them: what follows calls them
-    for name, module in modules.items():
-        if sys.modules.get(name) is not module and name.partition(".")[0] in ROOTS:
-            sys.modules[name] = module
+    if not all(map(is_, map(sys.modules.get, modules), modules.values())):
+        for name, module in modules.items():
+            if sys.modules.get(name) is not module and name.partition(".")[0] in ROOTS:
+                sys.modules[name] = module
     for place in _places:
         _, before, values = _noted[id(place)]
         if not _same(place, values):

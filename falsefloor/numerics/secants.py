@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -56,8 +57,7 @@ def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor,
     cut to `WIDEST` of the box; a box of no width gives a step of no width.
     """
     reach = torch.minimum(scale.expand_as(points), WIDEST * (hi - lo))
-    phase = torch.arange(1, points.shape[1] + 1, dtype=torch.float64, device=points.device) * _GOLDEN
-    share = (phase - phase.floor()).to(points.dtype)
+    share = _shares(points.shape[1], points.dtype, points.device)
     middle = points + (share - 0.5) * (0.5 * reach)
     inset = share * (0.5 * reach)
     start, stop = points + inset, points - inset
@@ -66,6 +66,12 @@ def ends(points: Tensor, scale: Tensor, lo: Tensor, hi: Tensor) -> tuple[Tensor,
     high = torch.where(leaves_below, start + 2 * reach, torch.where(leaves_above, stop, middle + reach))
     # the last rounding may step over a face
     return torch.maximum(low, lo), torch.minimum(high, hi)
+
+
+@lru_cache(maxsize=64)
+def _shares(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    phase = torch.arange(1, size + 1, dtype=torch.float64, device=device) * _GOLDEN
+    return (phase - phase.floor()).to(dtype)
 
 
 def jacobian(asked: Boxed, points: Tensor, *, scale: Tensor, coordinates: Tensor | None = None) -> Tensor:

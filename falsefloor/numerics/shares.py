@@ -89,25 +89,23 @@ def largest_share(other: int, drawn: int) -> float:
         return 1.0
     if other == 0:
         return float(1.0 - (1 - CONFIDENCE) ** (1 / drawn))
+    ways = [
+        math.lgamma(drawn + 1) - math.lgamma(k + 1) - math.lgamma(drawn - k + 1) for k in range(other + 1)
+    ]
     low, high = other / drawn, 1.0
     for _ in range(50):
         half = (low + high) / 2
-        low, high = (half, high) if _at_most(other, drawn, half) > 1 - CONFIDENCE else (low, half)
+        low, high = (half, high) if _at_most(ways, drawn, half) > 1 - CONFIDENCE else (low, half)
     return high
 
 
-def _at_most(count: int, drawn: int, share: float) -> float:
-    """The binomial probability of at most ``count`` of ``drawn``."""
-    logs = [
-        math.lgamma(drawn + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(drawn - k + 1)
-        + k * math.log(share)
-        + (drawn - k) * math.log1p(-share)
-        for k in range(count + 1)
-        if 0 < share < 1
-    ]
-    return math.fsum(map(math.exp, logs)) if logs else float(share <= 0)
+def _at_most(ways: list[float], drawn: int, share: float) -> float:
+    """The binomial probability of less than ``len(ways)`` of ``drawn``; ways: the logarithms of how many
+    there are to choose so many."""
+    if not 0 < share < 1:
+        return float(share <= 0)
+    here, not_here = math.log(share), math.log1p(-share)
+    return math.fsum(math.exp(way + k * here + (drawn - k) * not_here) for k, way in enumerate(ways))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ RETRY = 600.0
 FORMAT = 2
 """Raised when a row says more or something else than before."""
 MOST_FILES = 2000
+Files = Callable[[Path], list[tuple[str, int, int]]]
+Finder = Callable[[str, tuple[str, ...] | None], ModuleSpec | None]
 _INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
@@ -149,7 +153,8 @@ def cache_file() -> Path:
 def _rows(plugins: tuple[Plugin, ...], *, refresh: bool = False, wait: bool = True) -> tuple[Described, ...]:
     path = cache_file()
     stored = _read(path)
-    states = {plugin: fingerprint(plugin) for plugin in plugins}
+    files, spec = cache(_files), cache(_spec)  # what several plugins stand in is looked at once
+    states = {plugin: fingerprint(plugin, files=files, spec=spec) for plugin in plugins}
     around, now = environment(), time.time()
     rows: dict[Plugin, Described] = {}
     for plugin in plugins if not refresh else ():
@@ -231,12 +236,14 @@ def _write(path: Path, rows: Mapping[str, Any]) -> None:
         trace(f"the cache {path} cannot be written ({error}); plugins will be described again")
 
 
-def fingerprint(plugin: Plugin) -> str:
+def fingerprint(plugin: Plugin, *, files: Files | None = None, spec: Finder | None = None) -> str:
     """Changes when the plugin's distribution, its source in an editable install, Python or we change."""
-    path = locate(plugin.target.partition(":")[0].strip())
-    files = sorted(_files(path, everything=plugin.editable)) if path is not None else []
+    path = locate(plugin.target.partition(":")[0].strip(), spec=spec)
+    if path is not None and plugin.editable and (path.parent / "__init__.py").exists():
+        path = path.parent
+    states = [] if path is None else (files or _files)(path)
     versions = (FORMAT, API_VERSION, __version__, sys.version, plugin.version, plugin.installed)
-    return hashlib.sha256(repr((versions, files)).encode()).hexdigest()[:24]
+    return hashlib.sha256(repr((versions, states)).encode()).hexdigest()[:24]
 
 
 def environment() -> str:
@@ -249,26 +256,26 @@ def environment() -> str:
     return hashlib.sha256(repr(installed).encode()).hexdigest()[:24]
 
 
-def locate(module: str) -> Path | None:
+def locate(module: str, *, spec: Finder | None = None) -> Path | None:
     """The file that would be imported under a dotted name; None where the import system would find none."""
-    path: list[str] | None = None
-    spec: ModuleSpec | None = None
+    path: tuple[str, ...] | None = None
+    found: ModuleSpec | None = None
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
-        spec = _spec(".".join(parts[:count]), path)
-        if spec is None:
+        found = (spec or _spec)(".".join(parts[:count]), path)
+        if found is None:
             return None
         try:
-            path = list(spec.submodule_search_locations or ())
+            path = tuple(found.submodule_search_locations or ())
         except KeyError:  # a namespace inside a namespace asks for its parent's module
             return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
 
 
-def _spec(name: str, path: list[str] | None) -> ModuleSpec | None:
+def _spec(name: str, path: tuple[str, ...] | None) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
-            spec = finder.find_spec(name, path, None)
+            spec = finder.find_spec(name, None if path is None else [*path], None)
         except Exception:  # noqa: S112  (another package's import hook; the next finder may know)
             continue
         if spec is not None:
@@ -276,13 +283,13 @@ def _spec(name: str, path: list[str] | None) -> ModuleSpec | None:
     return None
 
 
-def _files(path: Path, *, everything: bool) -> Iterator[tuple[str, int, int]]:
-    """(path, time, size) of the module's file; of all sources of its package where they may change unseen."""
-    package = everything and (path.parent / "__init__.py").exists()
-    sources = path.parent.rglob("*.py") if package else iter((path,))
-    for source, _ in zip(sources, range(MOST_FILES), strict=False):
+def _files(path: Path) -> list[tuple[str, int, int]]:
+    """(path, time, size) of a module's file, or of all sources in the folder of a package."""
+    found = []
+    for source in islice(path.rglob("*.py"), MOST_FILES) if path.is_dir() else (path,):
         try:
             state = source.stat()
         except OSError:
             continue
-        yield str(source), state.st_mtime_ns, state.st_size
+        found.append((str(source), state.st_mtime_ns, state.st_size))
+    return sorted(found)

@@ -7,7 +7,7 @@ there as a `ForeignCheck`, which the judge asks as it asks ours.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from falsefloor.api import API_VERSION, Check, CodeInfo, Facts, Finding, NotApplicable, Record
@@ -18,7 +18,7 @@ from falsefloor.plugins.catalogue import catalogue
 from falsefloor.plugins.describe import time_limit
 from falsefloor.plugins.described import Described, printable, qualified
 from falsefloor.plugins.loading import load
-from falsefloor.plugins.names import discover
+from falsefloor.plugins.names import Plugin, discover
 from falsefloor.plugins.process import Child, GoneError, SilentError
 
 LIMIT = 5.0
@@ -139,11 +139,12 @@ class RunJudge:
     """All checks, ours and others', for as long as a run is judged.
 
     Nothing of a stranger's is started before the first estimate is judged, and no child at all where nobody
-    else's check is installed. Close it, or use it as a context manager.
+    else's check is installed. Close it, or use it as a context manager. plugins: all that are installed,
+    where that is known.
     """
 
-    def __init__(self) -> None:
-        found = [plugin for plugin in discover() if plugin.kind == "check"]
+    def __init__(self, plugins: Iterable[Plugin] | None = None) -> None:
+        found = [plugin for plugin in plugins or discover() if plugin.kind == "check"]
         self._own: list[Check] = [load("check", plugin.name) for plugin in found if plugin.own]
         self._others = [(plugin.kind, plugin.spec) for plugin in found if not plugin.own]
         self._child = JudgingChild()

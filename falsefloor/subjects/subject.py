@@ -120,7 +120,7 @@ class ModelSubject(nn.Module):
     def apart(self, inputs: Tensor) -> bool:
         """Whether rows are asked one by one: large ones on a CPU, where a row costs as much alone as among
         many (measured on EfficientNet-Lite0), and fifteen to fill up one would cost fifteen times as much."""
-        if self.device.type != "cpu" or inputs[:1].numel() < LARGE:
+        if self.device.type != "cpu" or _numbers(inputs) < LARGE:
             return False
         if self._takes_one is None:
             self._takes_one = _answers(self.module, inputs[:1])
@@ -143,14 +143,17 @@ class ModelSubject(nn.Module):
     def together(self, inputs: Tensor) -> Tensor:
         """The forward of all rows, in calls whose layers a core's cache can hold, the last filled up to a
         multiple of `FILL` rows."""
-        parts = [self._filled(part) for part in torch.split(inputs, self.at_once(inputs))]
-        return self._watched(parts[0] if len(parts) == 1 else torch.cat(parts), inputs)
+        most = self.at_once(inputs)
+        if inputs.shape[0] <= most:
+            return self._watched(self._filled(inputs), inputs)
+        parts = [self._filled(part) for part in torch.split(inputs, most)]
+        return self._watched(torch.cat(parts), inputs)
 
     def at_once(self, inputs: Tensor) -> int:
         """How many rows like these one call of the module takes."""
         if self.device.type != "cpu":
             return sys.maxsize
-        return min(max(AT_ONCE // max(1, inputs[:1].numel()) // FILL * FILL, FILL), MOST)
+        return min(max(AT_ONCE // max(1, _numbers(inputs)) // FILL * FILL, FILL), MOST)
 
     def _filled(self, inputs: Tensor) -> Tensor:
         count = inputs.shape[0]
@@ -173,15 +176,16 @@ class ModelSubject(nn.Module):
                 f" ({count}, {self.classes}). Wrap it so that it returns logits alone."
             )
         check_numbers(logits)
-        self.answers = logits.dtype
-        self.forward_queries += asked
+        own = vars(self)  # a module's setattr takes three microseconds of a call's fifty
+        own["answers"] = logits.dtype
+        own["forward_queries"] += asked
         # autograd refuses tensors of torch.inference_mode; a copy is an ordinary tensor without a graph
         return logits.clone() if logits.is_inference() else logits
 
     def _asked(self, inputs: Tensor) -> Tensor:
         """What the module returns; without a graph where it takes no inputs that require a gradient, as one
         that calls ``numpy()`` on them."""
-        self.calls += 1
+        vars(self)["calls"] += 1
         try:
             answer: Tensor = self.module(inputs)
         except torch.OutOfMemoryError:
@@ -218,6 +222,11 @@ class ModelSubject(nn.Module):
 
     def _count_backward(self, count: int) -> None:
         self.backward_queries += count
+
+
+def _numbers(inputs: Tensor) -> int:
+    """Of one row."""
+    return inputs.numel() // max(inputs.shape[0], 1)
 
 
 def _answers(module: nn.Module, inputs: Tensor) -> bool:

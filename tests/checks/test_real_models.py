@@ -30,7 +30,7 @@ CHECKS: tuple[Check, ...] = tuple(
     module.check for module in (gradient, contradiction, statistics, numerics, ceiling, domain)
 )
 MODEL = DigitsModel()("mlp")
-GIVEN = DigitsInputs()("0-3", MODEL)
+GIVEN = DigitsInputs()("0-1", MODEL)
 INPUTS, LABELS = GIVEN.inputs, torch.as_tensor(GIVEN.labels)
 CLEVER = Clever(batches=20, samples=10)
 

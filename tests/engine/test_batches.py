@@ -18,11 +18,11 @@ MODEL.weight.data = torch.randn(3, 5, generator=SEEDED)
 MODEL.bias.data = -0.5 * MODEL.weight.data.sum(1)
 POINTS = torch.rand(9, 5, generator=SEEDED)
 ANSWERS = MODEL(POINTS).argmax(1)
-CHEAP = ["clever:batches=4,samples=16", "attack:steps=5,restarts=1,rounds=0"]
+CHEAP: dict[str, Any] = {"estimators": ["clever:batches=4,samples=16"], "ceiling": False, "progress": False}
 
 
 def judged(labels: Any) -> ff.Results:
-    return ff.evaluate(MODEL, POINTS, labels, estimators=CHEAP, recover="off", progress=False)
+    return ff.evaluate(MODEL, POINTS, labels, recover="off", **CHEAP)
 
 
 def test_one_hot_labels_are_read_and_said() -> None:
@@ -65,10 +65,10 @@ def test_labels_that_are_no_numbers_are_refused() -> None:
     ],
 )
 def test_inputs_outside_the_domain_are_said_with_their_range_and_the_cure(points: Any, said: str) -> None:
-    results = ff.evaluate(MODEL, points, estimators=CHEAP, recover="off", progress=False)
+    results = ff.evaluate(MODEL, points, recover="off", **CHEAP)
     assert re.search(said, results.document["run"]["said"][0])
 
 
 def test_nothing_is_said_of_inputs_inside_the_domain() -> None:
-    results = ff.evaluate(MODEL, POINTS * 255, ANSWERS, bounds=(0, 255), estimators=CHEAP, progress=False)
+    results = ff.evaluate(MODEL, POINTS * 255, ANSWERS, bounds=(0, 255), **CHEAP)
     assert not any("domain" in one for one in results.document["run"]["said"])

@@ -60,13 +60,13 @@ def in_chunks(
 @pytest.mark.parametrize("use", QUICK)
 def test_an_inputs_queries_are_its_own_in_every_chunk(use: str, stack: str) -> None:
     session = Session()
-    found = {size: in_chunks(session, size, use=use, stack=stack) for size in (1, 2, 3)}
+    found = {size: in_chunks(session, size, use=use, stack=stack) for size in (1, 3)}
     costs = {size: [(row.forward, row.backward) for row in rows] for size, rows in found.items()}
-    assert costs[1] == costs[2] == costs[3]
+    assert costs[1] == costs[3]
     # a misclassified digit is asked for nothing
     assert sum(forward > 0 for forward, _ in costs[3]) >= 2
     radii = {size: [row.radius for row in rows] for size, rows in found.items()}
-    assert radii[1] == radii[2] == radii[3]
+    assert radii[1] == radii[3]
 
 
 def test_a_repaired_gradients_queries_are_counted_for_their_input_too() -> None:

@@ -54,7 +54,7 @@ class Tired(TwoFaced):
 
 def floors(model: nn.Module) -> list[dict[str, Any]]:
     results = falsefloor.evaluate(
-        model, POINTS, [0, 0], estimators=[CLEVER, "attack:steps=8,restarts=1,rounds=1"], recover="off",
+        model, POINTS, [0, 0], estimators=[CLEVER, "attack:steps=8,restarts=1,rounds=0"], recover="off",
         progress=False,
     )  # fmt: skip
     return [row for row in results.estimates if row["estimator"] == "clever"]

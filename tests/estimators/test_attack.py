@@ -159,7 +159,7 @@ def test_labels_alone_lead_nearly_as_near_as_gradients(norm: Norm) -> None:
         Through(after=lambda z: nn.functional.one_hot(z.argmax(1), 4).to(z), **shape), classes=4
     )
     followed = run(ModelSubject(net(**shape), classes=4), x, norm=norm).radius
-    alone = run(labelled, x, norm=norm, attack=Attack())
+    alone = run(labelled, x, norm=norm, attack=Attack(restarts=4))
     assert set(alone.evidence["found_by"]) <= {"search", "secant"}
     by_class, by_gradient = (torch.as_tensor(alone.evidence[f"{name}box"]) for name in ("black", "white"))
     assert bool((by_class < 0.9 * by_gradient).all())

@@ -79,11 +79,14 @@ class Oracle:
 
         A label's logit that is NaN leads to -inf: what cannot be compared is not called misclassified.
         """
+        return self._ahead(logits, self.labels[who], self._rounding(logits))
+
+    def _ahead(self, logits: Tensor, label: Tensor, rounding: Tensor) -> Tensor:
         values = logits.detach().to(working(logits.dtype))
-        label = self.labels[who][:, None]
+        label = label[:, None]
         own = values.gather(1, label).squeeze(1)
         other = values.nan_to_num(-torch.inf, torch.inf, -torch.inf).scatter(1, label, -torch.inf).amax(1)
-        return (other - own - self._rounding(logits)).nan_to_num(-torch.inf, torch.inf)
+        return (other - own - rounding).nan_to_num(-torch.inf, torch.inf)
 
     def fooled(self, points: Tensor, who: Tensor) -> Tensor:
         """(R,) booleans: another class leads, surely."""
@@ -98,19 +101,19 @@ class Oracle:
         target of -1 stands for the class that leads the label at the point itself. Non-finite numbers become
         zero: they say nothing about the way down.
         """
-        margins, gradients, leads = [], [], []
-        for part, part_who, part_targets in self._parts(points, who, targets):
-            label = self.labels[part_who]
-            with self.queries.of(part_who):
-                leaf, logits = self._recorded(function, part)
-                values = logits.detach().nan_to_num(-torch.inf)
-                leading = values.scatter(1, label[:, None], -torch.inf).argmax(1)
-                target = torch.where(part_targets < 0, leading, part_targets)
-                margin, gradient = self._falling(logits, leaf, label, target, part)
-            margins.append(margin)
-            gradients.append(gradient)
-            leads.append(self.lead(logits, part_who))
-        return torch.cat(margins), torch.cat(gradients), torch.cat(leads)
+        if len(points) > self.rows:
+            falls = [self.slope(function, *part) for part in self._parts(points, who, targets)]
+            margin, gradient, lead = (torch.cat(piece) for piece in zip(*falls, strict=True))
+            return margin, gradient, lead
+        label = self.labels[who]
+        with self.queries.of(who):
+            leaf, logits = self._recorded(function, points)
+            values = logits.detach().nan_to_num(-torch.inf)
+            leading = values.scatter(1, label[:, None], -torch.inf).argmax(1)
+            target = torch.where(targets < 0, leading, targets)
+            rounding = self._rounding(logits)
+            margin, gradient = self._falling(logits, leaf, label, target, points, rounding)
+        return margin, gradient, self._ahead(logits, label, rounding)
 
     def apart(
         self,
@@ -144,9 +147,10 @@ class Oracle:
             return
         with self.queries.of(who):
             leaf, logits = self._recorded(function, points)
+        label, rounding = self.labels[who], self._rounding(logits)
         for column in targets.unbind(1):
             with self.queries.of(who):
-                fall = self._falling(logits, leaf, self.labels[who], column, points)
+                fall = self._falling(logits, leaf, label, column, points, rounding)
             yield fall
 
     def _parts(self, points: Tensor, who: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -166,7 +170,7 @@ class Oracle:
                 return leaf, function(leaf)
 
     def _falling(
-        self, logits: Tensor, leaf: Tensor, label: Tensor, target: Tensor, like: Tensor
+        self, logits: Tensor, leaf: Tensor, label: Tensor, target: Tensor, like: Tensor, rounding: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Margins (R,) and their gradients, shaped like the rows (R, d); zero where there is none."""
         gradient = None
@@ -181,7 +185,7 @@ class Oracle:
                 except RuntimeError as error:
                     if _UNDIFFERENTIABLE not in str(error):
                         raise
-        value = (margin.detach().to(like.dtype) + self._rounding(logits)).nan_to_num(0.0, 0.0, 0.0)
+        value = (margin.detach().to(like.dtype) + rounding).nan_to_num(0.0, 0.0, 0.0)
         if gradient is None:
             return value, torch.zeros_like(like)
         return value, gradient.reshape(like.shape).to(like.dtype).nan_to_num(0.0, 0.0, 0.0)
