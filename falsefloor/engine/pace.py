@@ -45,7 +45,7 @@ def pace(subject: ModelSubject, point: Tensor, *, rows: int) -> dict[str, float]
             forward = whole / many
             both = waited.timed(lambda: _both(module, batch), point) / many
             few = point.new_ones(16)
-            op = waited.timed(lambda: [few.mul(0.5) for _ in range(200)], point) / 200
+            op = waited.timed(lambda: [few.mul(0.5) for _ in range(50)], point) / 50
             drawn = torch.empty(DRAWN, point[0].numel(), device=point.device, dtype=point.dtype)
             element = waited.timed(lambda: drawn.uniform_(-1, 1).mul(0.5).abs().sum(1), point) / drawn.numel()
             masked = float(_repaired(subject, point))

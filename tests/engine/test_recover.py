@@ -77,7 +77,7 @@ def test_where_no_operation_can_be_repaired_secants_step_over_the_mask() -> None
 
 
 def test_where_nothing_agrees_the_refusal_says_how_each_guess_failed() -> None:
-    inputs, labels = digits(4)
+    inputs, labels = digits()
     subject = ModelSubject(compose(DigitsModel()("mlp").module, [(Sigmoid(gain=10), "logits")]), classes=10)
     with torch.no_grad():
         right = subject(inputs).argmax(1) == labels

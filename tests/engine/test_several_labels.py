@@ -17,7 +17,8 @@ from falsefloor.errors import UsageError
 from falsefloor.study.units import model_json
 
 DRAWN = torch.Generator().manual_seed(4)
-WEIGHT, POINTS = torch.randn(4, 8, generator=DRAWN), 0.35 + 0.3 * torch.rand(3, 8, generator=DRAWN)
+WEIGHT, THREE = torch.randn(4, 8, generator=DRAWN), 0.35 + 0.3 * torch.rand(3, 8, generator=DRAWN)
+POINTS = THREE[:2]
 CHEAP = [
     "clever:batches=4,samples=8",
     "finite-difference:batches=1,samples=2",
@@ -35,9 +36,9 @@ PRESENT = (POINTS @ WEIGHT.T > 0).long()
 EACH = (POINTS @ WEIGHT.T).abs() / WEIGHT.abs().sum(1)
 
 
-def judged(made: nn.Module, labels: Any = None, **options: Any) -> ff.Results:
+def judged(made: nn.Module, labels: Any = None, points: Tensor = POINTS, **options: Any) -> ff.Results:
     options = {"estimators": CHEAP} | options
-    return ff.evaluate(made, POINTS, labels, multilabel=True, recover="off", progress=False, **options)
+    return ff.evaluate(made, points, labels, multilabel=True, recover="off", progress=False, **options)
 
 
 def radii(results: ff.Results, estimator: str) -> list[float]:
@@ -72,9 +73,9 @@ def test_one_label_alone_is_a_target() -> None:
 
 
 def test_another_set_than_the_models_is_misclassified_and_said_first() -> None:
-    other = PRESENT.clone()
+    other = (THREE @ WEIGHT.T > 0).long()
     other[:2, 0] = 1 - other[:2, 0]
-    results = judged(model(), other, estimators=CHEAP[:1], ceiling=False)
+    results = judged(model(), other, THREE, estimators=CHEAP[:1], ceiling=False)
     assert [radius == 0 for radius in radii(results, "clever")] == [True, True, False]
     assert results.document["run"]["said"][0].startswith("1 of 3 inputs have just the labels")
 
@@ -82,9 +83,9 @@ def test_another_set_than_the_models_is_misclassified_and_said_first() -> None:
 @pytest.mark.parametrize(
     "labels,said",
     [
-        ([0, 1, 2], r"\(3, 4\) zeros and ones.*int64 \(3,\)"),
-        (torch.rand(3, 4), "zeros and ones.*float32"),
-        (PRESENT[:, :3], r"\(3, 4\) zeros and ones"),
+        ([0, 1], r"\(2, 4\) zeros and ones.*int64 \(2,\)"),
+        (torch.rand(2, 4), "zeros and ones.*float32"),
+        (PRESENT[:, :3], r"\(2, 4\) zeros and ones"),
     ],
 )
 def test_labels_that_are_no_sets_are_refused(labels: Any, said: str) -> None:
@@ -93,7 +94,7 @@ def test_labels_that_are_no_sets_are_refused(labels: Any, said: str) -> None:
 
 
 def test_sets_of_labels_are_refused_without_the_option_with_the_option() -> None:
-    both = torch.ones(3, 4)
+    both = torch.ones(2, 4)
     with pytest.raises(UsageError, match=r"multilabel=True in Python, --multilabel yes.*multilabel = true"):
         ff.evaluate(model(), POINTS, both, estimators=CHEAP, progress=False)
 
@@ -110,7 +111,7 @@ def test_it_is_asked_for_in_every_form(tmp_path: Path) -> None:
     code = "import torch\n\n\ndef build():\n    torch.manual_seed(0)\n    return torch.nn.Linear(8, 4)\n"
     (tmp_path / "net.py").write_text(code)
     (tmp_path / "declared.py").write_text(code + "\n\nmultilabel = True\n")
-    np.savez(tmp_path / "batch.npz", x=POINTS.numpy(), y=np.ones((3, 4), int))
+    np.savez(tmp_path / "batch.npz", x=POINTS.numpy(), y=np.ones((2, 4), int))
     file, inputs = f"python:{tmp_path}/net.py:build", f"npz:{tmp_path}/batch.npz"
     (spec,) = build_study(None, models=[file], multilabel="yes", inputs=inputs).models
     for table in (model_json(spec), {"use": f"python:{tmp_path}/declared.py"}):

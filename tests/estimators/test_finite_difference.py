@@ -198,13 +198,13 @@ def test_other_shapes_and_precisions_are_taken(shape: tuple[int, ...], dtype: to
 @pytest.mark.parametrize(("norm", "within"), [("linf", 0.15), ("l2", 0.15)])
 def test_many_coordinates_are_stood_for_by_some(norm: Norm, within: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(3, 3, 20, 20, generator=generator)
+    weight = torch.randn(3, 3, 16, 16, generator=generator)
     subject = ModelSubject(Made(lambda x: x.flatten(1) @ weight.flatten(1).T), classes=3)
-    inputs = 0.4 + 0.2 * torch.rand(1, 3, 20, 20, generator=generator)
-    all_of_them = _run(subject, inputs, norm, FiniteDifference(coordinates=1200, directed=False))
-    some = _run(subject, inputs, norm, FiniteDifference(queries=4096))
+    inputs = 0.4 + 0.2 * torch.rand(1, 3, 16, 16, generator=generator)
+    all_of_them = _run(subject, inputs, norm, FiniteDifference(coordinates=768, directed=False))
+    some = _run(subject, inputs, norm, FiniteDifference(coordinates=384, queries=3072))
     assert _numbers(all_of_them, "coverage") == [1.0]
-    assert _numbers(some, "coverage") == [512 / 1200]
+    assert _numbers(some, "coverage") == [384 / 768]
     assert torch.allclose(some.radius, all_of_them.radius, rtol=within)
 
 
