@@ -87,18 +87,14 @@ def export(
     from falsefloor.report.forms import text
     from falsefloor.store.files import write_whole
 
-    shown = output is None or str(output) == "-"
     with RunReader(found) as reader:
-        if format_ is Format.json and shown:
-            show_document(reader.streamed())
-            return
         radii = [] if at is None else at.split(",")
         told = text(reader, format_.value, at=radii, note=lambda line: say(f"note: {line}"))
-        if output is not None and not shown:
+        if output is None or str(output) == "-":
+            show_text(told)
+        else:
             write_whole(output, told)
             say(f"wrote {output}")
-        elif isinstance(told, str):
-            show_text(told)
 
 
 def compare(

@@ -42,11 +42,14 @@ def show(what: RenderableType) -> None:
         sys.stdout.flush()
 
 
-def show_text(text: str) -> None:
-    """Data as it is, on stdout: nothing wrapped, nothing coloured."""
+def show_text(text: str | Iterator[str]) -> None:
+    """Data as it is, on stdout, perhaps in parts: nothing wrapped or coloured, a line end behind it."""
     _tolerant(sys.stdout)
     with _quiet_pipe():
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        part = ""
+        for part in [text] if isinstance(text, str) else text:
+            sys.stdout.write(part)
+        sys.stdout.write("\n" * (part[-1:] != "\n"))
         sys.stdout.flush()
 
 
@@ -54,10 +57,7 @@ def show_document(document: Mapping[str, Any]) -> None:
     """A JSON document, on stdout, readable in any encoding; infinity and NaN are words."""
     from falsefloor.jsonable import written
 
-    with _quiet_pipe():
-        sys.stdout.writelines(written(document))
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+    show_text(written(document))
 
 
 def say(message: str) -> None:

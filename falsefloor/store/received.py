@@ -102,7 +102,7 @@ def _ours(folder: int) -> bool:
 
 
 @contextmanager
-def _opened(path: str | Path, *, folder: int | None = None) -> Iterator[int]:
+def opened(path: str | Path, *, folder: int | None = None) -> Iterator[int]:
     """A directory that is no link. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
@@ -116,7 +116,7 @@ def contents(path: Path) -> dict[str, int]:
 
     Raises `StoreError` where the folder is no run of ours, or holds anything that no run holds.
     """
-    with _said(path), _opened(path) as folder:
+    with _said(path), opened(path) as folder:
         return _contents(folder, path)
 
 
@@ -126,9 +126,9 @@ def delete(path: Path, *, half_made: bool = False) -> None:
     half_made: by who makes it, where its database may not be one yet.
     """
     with _said(path):
-        with _opened(path) as folder:
+        with opened(path) as folder:
             names = _contents(folder, path, half_made=half_made)
-            with suppress(FileNotFoundError), _opened(COMMANDS, folder=folder) as commands:
+            with suppress(FileNotFoundError), opened(COMMANDS, folder=folder) as commands:
                 for name in ORDERS:
                     with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=commands)
@@ -144,7 +144,7 @@ def _contents(folder: int, path: Path, *, half_made: bool = False) -> dict[str, 
         raise StoreError(f"{path} is not deleted: its {DB} is not one of falsefloor's.")
     found, odd = _sorted_out(folder, FILES)
     if COMMANDS in odd:
-        with _opened(COMMANDS, folder=folder) as commands:
+        with opened(COMMANDS, folder=folder) as commands:
             orders, odd_orders = _sorted_out(commands, ORDERS)
         odd.remove(COMMANDS)
         odd += [f"{COMMANDS}/{name}" for name in odd_orders]
@@ -175,7 +175,7 @@ def give_order(path: Path, order: str, *, mode: int) -> None:
     commands = path / COMMANDS
     with suppress(FileExistsError):
         make_folder(commands, mode=mode)
-    with _opened(commands) as folder:
+    with opened(commands) as folder:
         descriptor = open_regular(order, os.O_CREAT | os.O_WRONLY, folder=folder)
         os.utime(descriptor)
         os.close(descriptor)
@@ -185,7 +185,7 @@ def take_orders(path: Path, wanted: Collection[str] = ORDERS) -> list[str]:
     """The orders that were left, in the order they were given: a pause after a resume is another wish than
     before it. Each is there once."""
     try:
-        with _opened(path / COMMANDS) as folder:
+        with opened(path / COMMANDS) as folder:
             found = [
                 (os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime_ns, name)
                 for name in os.listdir(folder)  # noqa: PTH208  (a descriptor)

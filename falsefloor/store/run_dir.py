@@ -26,6 +26,7 @@ from falsefloor.store.received import (
     make_file,
     make_folder,
     open_regular,
+    opened,
     read_regular,
 )
 
@@ -97,17 +98,12 @@ class RunDir:
     def is_starting(self) -> bool:
         """Whether somebody holds it by `starting`."""
         try:
-            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with opened(self.path) as folder:
+                fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
-            return False
-        finally:
-            os.close(folder)
+            pass
         return False
 
     def leave_word(self, word: str) -> None:
