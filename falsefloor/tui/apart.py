@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from textual.app import App
@@ -26,12 +27,16 @@ PATIENCE = 2.0
 TIDY, OFTEN, NEVER = 2.0, 10, 10**9
 """Seconds without a key after which garbage is looked for among all objects, and after how many looks among
 the young ones: as often as Python does it by itself."""
-NAME = "falsefloor apart"
+
+
+_WAITING: SimpleQueue[Callable[[], None]] = SimpleQueue()
+_IDLE = threading.Semaphore(0)
+_AT_WORK: set[threading.Event] = set()
 
 
 def apart(app: App[Any], work: Callable[[], T], then: Callable[[T], None] = lambda _: None) -> None:
-    """Work in a thread of its own, and `then` on the loop, which goes on meanwhile."""
-    loop, context = asyncio.get_running_loop(), copy_context()
+    """Work in a thread, and `then` on the loop, which goes on meanwhile."""
+    loop, context, done = asyncio.get_running_loop(), copy_context(), threading.Event()
     answer: asyncio.Future[T] = loop.create_future()
 
     def settle(result: Any, error: BaseException | None) -> None:
@@ -50,13 +55,24 @@ def apart(app: App[Any], work: Callable[[], T], then: Callable[[T], None] = lamb
             error = raised
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, result, error)
+        done.set()
+        _AT_WORK.discard(done)
 
     async def waited() -> None:
         then(await answer)
 
     app.run_worker(waited, group="apart")  # type: ignore[arg-type]
-    # Not one of the loop's own threads: those are waited for, without end, when it is closed.
-    threading.Thread(target=run, name=NAME, daemon=True).start()
+    _AT_WORK.add(done)
+    _WAITING.put(run)
+    if not _IDLE.acquire(blocking=False):
+        # Not one of the loop's own threads: those are waited for, without end, when it is closed.
+        threading.Thread(target=_serve, daemon=True).start()
+
+
+def _serve() -> None:
+    while True:
+        _WAITING.get()()
+        _IDLE.release()
 
 
 def quick(app: App[Any], *, last_key: Callable[[], float] = lambda: 0.0) -> None:
@@ -78,6 +94,5 @@ def quick(app: App[Any], *, last_key: Callable[[], float] = lambda: 0.0) -> None
 def leave() -> None:
     """Called when the app is left."""
     until = time.monotonic() + PATIENCE
-    for thread in threading.enumerate():
-        if thread.name == NAME:
-            thread.join(max(0.0, until - time.monotonic()))
+    for done in list(_AT_WORK):
+        done.wait(max(0.0, until - time.monotonic()))
