@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
+from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -87,6 +88,8 @@ class Page(Screen[None]):
     PARTS: ClassVar[tuple[str, ...]] = ()
     """ids that must be there for the page to be shown anew"""
     _bench: Bench | None = None
+    _resumed = False
+    """whether it was on top before: what stands there now was given its looks a moment ago"""
     AUTO_FOCUS = "LiveTable, Input, .focus"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (17, "-middle"), (38, "-tall")]  # noqa: RUF012
@@ -103,6 +106,11 @@ class Page(Screen[None]):
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
+        # Known before anything stands here: all of it would be given its looks again.
+        for points, room in zip(
+            (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), self.app.size, strict=True
+        ):
+            self.add_class(max((least, name) for least, name in points if least <= room)[1], update=False)
         yield TopLine(dot=self.bench.glyphs.dot, id="top")
         yield from self.body()
         yield KeyBar(id="keys")
@@ -121,7 +129,8 @@ class Page(Screen[None]):
         if time.monotonic() - self.bench.pressed < SOON:
             self._on_timer_update()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        event.refresh_styles, self._resumed = self._resumed, True
         self._on_snapshot(self.bench.snapshot)
         self.tell_keys()
 

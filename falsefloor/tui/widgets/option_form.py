@@ -39,6 +39,7 @@ class OptionForm(Vertical):
         super().__init__(classes="options")
         self._options, self._owner, self._title = tuple(options), owner, title
         self._given = dict(given)
+        self._fields: dict[str, tuple[Widget, Words]] = {}
         self._texts = {o.name: show_option(o, given.get(o.name, o.default)) for o in options}
 
     @property
@@ -57,9 +58,9 @@ class OptionForm(Vertical):
             self._enter(option, text)
 
     def _enter(self, option: Option, text: str) -> None:
-        if not (found := self.query(f"#o-{option.name}")):
-            return  # it is being put up, from the same texts, or taken down
-        field = found.first()
+        if option.name not in self._fields:
+            return  # it is being put up, from the same texts
+        field, _ = self._fields[option.name]
         with self.prevent(Input.Changed, Checkbox.Changed, Select.Changed):
             if isinstance(field, Select):
                 field.set_options(_choices(option, text))
@@ -75,16 +76,9 @@ class OptionForm(Vertical):
         if not self._options:
             yield Words("takes no parameters", classes="help")
         for option in self._options:
-            yield Horizontal(
-                Words(clean(option.name), classes="label"),
-                self._field(option),
-                Words(id=f"h-{option.name}", classes="help"),
-                classes="row",
-            )
-
-    def on_mount(self) -> None:
-        for option in self._options:
+            pair = self._fields[option.name] = (self._field(option), Words(classes="help"))
             self._judge(option)
+            yield Horizontal(Words(clean(option.name), classes="label"), *pair, classes="row")
 
     def _field(self, option: Option) -> Widget:
         text, name = self._texts[option.name], f"o-{option.name}"
@@ -115,11 +109,11 @@ class OptionForm(Vertical):
 
     def _judge(self, option: Option) -> None:
         """Say beside the field what it is for, or what it must be."""
-        if not self.query(f"#o-{option.name}") or not self.query(f"#h-{option.name}"):
-            return
+        if option.name not in self._fields:
+            return  # it is being put up, from the same texts
         wrong = self._problem_of(option) is not None
-        self.query_one(f"#o-{option.name}").set_class(wrong, "-wrong")
-        told = self.query_one(f"#h-{option.name}", Words)
+        field, told = self._fields[option.name]
+        field.set_class(wrong, "-wrong")
         told.set_class(wrong, "-wrong")
         told.tell(clean(f"not possible: expected {option.expects()}" if wrong else _told(option)))
 
