@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,7 +76,6 @@ def diagnose(
 
 def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:
     """What a run says of its models; form: as the checklist, in this form."""
-    from falsefloor.jsonable import finite
     from falsefloor.report.checklist import read_checklists
     from falsefloor.report.diagnosis import DiagnosisPage
     from falsefloor.report.diagnosis import diagnose as read
@@ -90,8 +90,8 @@ def _tell(run: RunDir, form: Format | None, *, as_json: bool) -> None:
     if as_json:
         name = "checklist" if form else "diagnosis"
         document = {"schema": f"falsefloor.{name}/1", "run": run.id, "error": error}
-        subjects = [one.to_json() for one in lists] + [one.to_json() for one in found]
-        show_document({**document, "subjects": list(map(finite, subjects))})
+        subjects = [asdict(one) for one in lists] or [asdict(one) for one in found]
+        show_document({**document, "subjects": subjects})
         return
     for one in found:
         show(DiagnosisPage(one, run.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,7 +139,7 @@ def compare(
         say(f"wrote {output}")
     if as_json:
         shares = {} if at is None else {"accuracy": [each.to_json() for each in accuracy]}
-        show_document({"schema": "falsefloor.compare/1", "runs": ids, **changes.to_json(), **shares})
+        show_document({"schema": "falsefloor.compare/1", "runs": ids, **asdict(changes), **shares})
         return
     show(ChangesTable(changes, *ids))
     if at is not None:

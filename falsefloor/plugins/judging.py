@@ -35,12 +35,6 @@ class JudgingChild:
         self._child: Child | None = None
         self._loaded: set[str] = set()
 
-    def __enter__(self) -> JudgingChild:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the child; asking again starts another."""
         if self._child is not None:

@@ -128,6 +128,11 @@ class InputSet:
     def total(self) -> int:
         return len(self.known)
 
+    @property
+    def where(self) -> dict[str, str]:
+        """Its place as JSON."""
+        return {"model": self.place.model, "masker": self.place.masker, "norm": self.place.norm}
+
     def at(self, radius: float) -> Accuracy:
         """Raises `UsageError` for a set without inputs."""
         if not self.total:
@@ -172,9 +177,8 @@ class InputSet:
             kind.replace(" ", "_"): None if span is None else {"minimum": span[0], "median": span[1]}
             for kind, span in spans.items()
         }
-        place = dict(zip(("model", "masker", "norm"), self.place, strict=False))
         at = [self.at(radius).to_json() for radius in radii]
-        return {**place, "inputs": self.total, "unknown": self.unknown, "radii": summary, "at": at}
+        return {**self.where, "inputs": self.total, "unknown": self.unknown, "radii": summary, "at": at}
 
 
 def input_sets(

@@ -6,7 +6,7 @@ Cell by cell over the inputs that both have, paired; and the robust accuracy of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -73,9 +73,6 @@ class Changes:
     only_second: tuple[Key, ...]
     notes: tuple[str, ...] = ()
     """What else is different: inputs, versions, seeds."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

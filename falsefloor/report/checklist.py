@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from textwrap import wrap
 from typing import Any, Literal
@@ -57,9 +57,6 @@ class Checklist:
     norm: str
     inputs: int
     items: tuple[Item, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def name(self) -> str:

@@ -176,14 +176,13 @@ class Outcome:
         return said + wrong
 
     def to_json(self) -> dict[str, Any]:
-        place = dict(zip(("model", "masker", "norm"), self.inputs.place, strict=False))
         counts = self.accuracy.to_json()
         counts |= {"low": float(self.low), "high": float(self.high), "class": self.claim.label}
         found = [
             {"input": at, "distance": one.found, "predicted": one.predicted, "array": one.array}
             for at, one in self.witnesses.items()
         ]
-        head = {"claim": self.claim.text, **place, "outcome": self.word, "why": self.why}
+        head = {"claim": self.claim.text, **self.inputs.where, "outcome": self.word, "why": self.why}
         return {**head, **counts, "witnesses": found, "misclassified": list(self.misclassified)}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -95,10 +95,6 @@ class Diagnosis:
 
     def ceilings(self) -> list[Claims]:
         return [one for one in self.claims if one.claim == "upper_bound"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; the keys are those of the fields."""
-        return asdict(self)
 
 
 def diagnose(reader: RunReader) -> list[Diagnosis]:

@@ -141,11 +141,7 @@ class Results:
         with self.reader() as reader:
             sets = read_sets(reader)
             chosen, _ = chosen_radii([str(one) for one in radii], sets, reader.models())
-        return [
-            dict(zip(("model", "masker", "norm"), one.place, strict=False)) | one.at(radius).to_json()
-            for one in sets
-            for radius in chosen
-        ]
+        return [one.where | one.at(radius).to_json() for one in sets for radius in chosen]
 
     def claim(self, *claims: str) -> list[dict[str, Any]]:
         """Each claim, as "linf 8/255 accuracy >= 0.61", of each subject under its norm: ``outcome``, "held",

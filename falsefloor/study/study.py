@@ -244,7 +244,7 @@ class Study:
         return words[said] if said in words else _bytes(said, key="witnesses", more=", all or none")
 
     def to_json(self) -> dict[str, Any]:
-        """The study as a study file's keys and values; `from_json` reads it back."""
+        """The study as a study file's keys and values; `study_from` reads it back."""
         return {
             **{one.name: getattr(self, one.name) for one in SETTINGS},
             "norms": list(self.norms),

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from plugin_site import Install
@@ -42,7 +43,7 @@ FACTS = Facts(
 
 @pytest.fixture
 def child() -> Iterator[JudgingChild]:
-    with JudgingChild(limit=1.0) as running:
+    with closing(JudgingChild(limit=1.0)) as running:
         yield running
 
 
