@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from falsefloor.api import LabelledInputs, LoadedModel
+from falsefloor.engine import fitting
 from falsefloor.engine.context import ROWS
 from falsefloor.engine.fitting import BUDGET, bytes_a_row, rows_that_fit
 from falsefloor.engine.session import Session
@@ -45,10 +47,13 @@ def test_a_model_that_raises_is_not_asked_twice() -> None:
     assert rows_that_fit(nn.Linear(3, 2), torch.rand(1, 5)) == ROWS
 
 
-def test_each_model_of_a_session_gets_its_own_rows_whatever_the_order() -> None:
+def test_each_model_of_a_session_gets_its_own_rows_whatever_the_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "BUDGET", 2**26)
     inputs = LabelledInputs(torch.rand(2, 3))
     session = Session()
-    for name, module in (("small", nn.Linear(3, 2)), ("large", Wide(16))):
+    for name, module in (("small", nn.Linear(3, 2)), ("large", Wide(1))):
         loaded = LoadedModel(module, classes=0, input_shape=(3,))
         session.live[f"live:{name}"] = (replace(loaded), inputs)
     rows = []

@@ -28,7 +28,7 @@ ESTIMATORS: dict[str, Estimator] = {
 SPECS = (
     "clever:batches=4,samples=5",
     "finite-difference:batches=1,samples=2",
-    "attack:steps=8,restarts=1,rounds=1",
+    "attack:steps=8,restarts=1,rounds=0",
 )
 LOWER = ("clever", "finite-difference")
 POINTS = torch.rand(2, 6, generator=torch.Generator().manual_seed(0))

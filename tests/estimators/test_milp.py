@@ -78,7 +78,7 @@ def test_a_scan_of_the_square_finds_the_same_distance(norm: Norm, seed: int) -> 
 
 
 @pytest.mark.parametrize("mode", ["ceil", "floor", "round"])
-@pytest.mark.parametrize("seed", [3, 4, 5])
+@pytest.mark.parametrize("seed", [3, 4])
 def test_a_staircase_at_the_input_is_exact_too(mode: str, seed: int) -> None:
     stairs = compose(_small(seed), [(Staircase(c=10, mode=mode), "input")])
     subject = ModelSubject(stairs, classes=3)

@@ -22,7 +22,11 @@ SEEDED = torch.Generator().manual_seed(7)
 WEIGHT, BIAS = torch.randn(CLASSES, SIZE, generator=SEEDED), 0.1 * torch.randn(CLASSES, generator=SEEDED)
 SIX = 0.35 + 0.3 * torch.rand(6, SIZE, generator=SEEDED)
 POINTS = SIX[2:4]
-CHEAP = ["clever:batches=6,samples=12", "finite-difference:batches=2,samples=2", "attack:steps=8,restarts=1"]
+CHEAP = [
+    "clever:batches=4,samples=12",
+    "finite-difference:batches=1,samples=2",
+    "attack:steps=8,restarts=1,rounds=0",
+]
 
 
 def linear(kind: torch.dtype = torch.float32) -> nn.Linear:

@@ -226,7 +226,7 @@ def test_a_mutable_class_is_no_safe_home_for_validated_parameters() -> None:
     assert failures(Loose()) == {"contract", "parameters survive a round trip"}  # no norm either
 
 
-def test_the_error_names_each_failed_check_with_its_reason() -> None:
+def test_the_error_names_each_failed_check_with_its_reason(warm: None) -> None:
     wrong: Any = type("Wrong", (Fine,), {"__module__": "__main__", "norms": frozenset({"linf"})})(share=1.5)
     with pytest.raises(ConformanceError) as caught:
         check_estimator(wrong)
