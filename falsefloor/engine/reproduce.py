@@ -27,7 +27,6 @@ from falsefloor.maskers.dtype import Dtype
 from falsefloor.maskers.ramp import Ramp
 from falsefloor.maskers.staircase import Staircase
 from falsefloor.models.digits import DigitsModel, load_split
-from falsefloor.numerics.balls import sample
 from falsefloor.numerics.margins import margins
 from falsefloor.subjects.compose import compose
 from falsefloor.subjects.subject import ModelSubject
@@ -113,7 +112,8 @@ def regimes() -> Table:
     plain = ModelSubject(body, classes=10)
     for at, digit in enumerate(digits):
         x, y = images[at : at + 1], labels[at : at + 1]
-        margin, slopes = _slopes(plain, x, int(y))
+        view = _view(plain, x[0], int(y))
+        slopes = _slopes(view)
         for delta in DELTAS:
             subject = ModelSubject(compose(body, [(Ramp(c=LEVELS, delta=delta), "input")]), classes=10)
             tails = [_tail(found, delta=delta) for found in slopes]
@@ -122,29 +122,28 @@ def regimes() -> Table:
                 estimator = replace(PUBLISHED, batches=BATCHES, samples=each, fit="max")
                 context = RunContext(generators(x, seed=0, norm="linf"))
                 score = float(estimator(subject, x, y, norm="linf", context=context).radius[0])
-                told = min(
-                    _predicted(m, tail, count=count) for m, tail in zip(margin.tolist(), tails, strict=True)
-                )
+                each_one = zip(view.margin.tolist(), tails, strict=True)
+                told = min(_predicted(margin, tail, count=count) for margin, tail in each_one)
                 rows.append((digit, count, delta, count * x.numel() * delta, score, told))
     return Table("regimes", ("digit", "samples", "delta", "n_d_delta", "measured", "predicted"), rows)
 
 
-def _slopes(subject: ModelSubject, x: Tensor, label: int) -> tuple[Tensor, Tensor]:
-    """Margins (T,) at x and absolute margin gradients (T, P, d) of the unmasked model around it."""
-    lo, hi = subject.bounds
-    drawn = [torch.Generator().manual_seed(0)]
-    points = sample(x, norm="linf", radius=RADIUS, count=POINTS, generators=drawn, lo=lo, hi=hi)[0]
-    others = [k for k in range(subject.classes) if k != label]
-    leaf = points.clone().requires_grad_(True)
-    logits = subject(leaf)
-    found = []
-    for n, k in enumerate(others):
-        score = (logits[:, label] - logits[:, k]).sum()
-        (slope,) = torch.autograd.grad(score, leaf, retain_graph=n < len(others) - 1)
-        found.append(slope.flatten(1).abs().double())
+def _view(subject: ModelSubject, x: Tensor, label: int) -> View:
     with torch.no_grad():
-        margin = margins(subject(x), torch.tensor([label]))[0, others]
-    return margin, torch.stack(found)
+        lead = margins(subject(x[None]), torch.tensor([label]))[0]
+    return View.of(subject, x, label, lead, norm="linf", rows=4096)
+
+
+def _slopes(view: View) -> Tensor:
+    """Absolute margin gradients (T, P, d) of the unmasked model around an input."""
+    leaf = view.sample(RADIUS, POINTS, torch.Generator().manual_seed(0)).requires_grad_(True)
+    logits = view.subject(leaf)
+    found = []
+    for k in view.targets.tolist():
+        score = (logits[:, view.label] - logits[:, k]).sum()
+        (slope,) = torch.autograd.grad(score, leaf, retain_graph=True)
+        found.append(slope.flatten(1).abs().double())
+    return torch.stack(found)
 
 
 @dataclass(frozen=True)
@@ -199,25 +198,20 @@ def casts() -> Table:
     for name in CASTS:
         stack = [] if name == "none" else [(Dtype(to=name), "input")]
         subject = ModelSubject(compose(body, stack), classes=10)
-        with torch.no_grad():
-            lead = margins(subject(x[None]), labels[:1])[0]
-        view = View.of(subject, x, label, lead, norm="linf", rows=4096)
+        view = _view(subject, x, label)
         drawn = torch.Generator().manual_seed(0)
         found = choose_scale(view, cap=1.0, auto=True, most=64, generator=drawn)
         spectrum = found.spectrum
-        level = _autograd_level(subject, x, label, int(lead.argmin()))
+        level = _autograd_level(view)
         for h, slope in zip(spectrum.scales[0].tolist(), spectrum.median[0].tolist(), strict=True):
             rows.append((name, h, slope, level))
     return Table("casts", ("cast", "h", "slope", "autograd"), rows)
 
 
-def _autograd_level(subject: ModelSubject, x: Tensor, label: int, rival: int) -> float:
-    lo, hi = subject.bounds
-    drawn = [torch.Generator().manual_seed(0)]
-    points = sample(x[None], norm="linf", radius=0.05, count=POINTS, generators=drawn, lo=lo, hi=hi)[0]
-    leaf = points.requires_grad_(True)
-    logits = subject(leaf)
-    (slope,) = torch.autograd.grad((logits[:, label] - logits[:, rival]).sum(), leaf)
+def _autograd_level(view: View) -> float:
+    leaf = view.sample(0.05, POINTS, torch.Generator().manual_seed(0)).requires_grad_(True)
+    logits, rival = view.subject(leaf), int(view.targets[view.nearest])
+    (slope,) = torch.autograd.grad((logits[:, view.label] - logits[:, rival]).sum(), leaf)
     return float(slope.flatten(1).abs().sum(1).median())
 
 
