@@ -104,7 +104,8 @@ def vertex(g: Tensor, centre: Tensor, lo: Tensor, hi: Tensor, *, norm: str, rho:
         scaled, _ = _scale(size)
         length = torch.minimum(_stretch(scaled, caps, radii).sqrt() * scaled, caps)
     else:
-        order, used = _knapsack(size, caps, radii)
+        _, order, room, before = _ranked(size, caps)
+        used = torch.minimum((radii - before).clamp(min=0), room)
         length = torch.zeros_like(size).scatter(1, order, used)
         length = torch.where(size > 0, length, 0.0)
     return (-flat.sign() * length).reshape(g.shape)
@@ -181,18 +182,15 @@ def _l2(size: Tensor, caps: Tensor, radii: Tensor) -> Tensor:
     return torch.cat(values, dim=1)
 
 
-def _knapsack(size: Tensor, caps: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
-    """The order of |g| and the length each coordinate, in that order, moves."""
-    order = size.argsort(dim=1, descending=True, stable=True)
+def _ranked(size: Tensor, caps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """|g| falling, its order, and in that order the caps and the length that all before it take."""
+    ranked, order = size.sort(dim=1, descending=True, stable=True)
     room = caps.expand(size.shape).gather(1, order)
-    before = room.cumsum(dim=1) - room
-    return order, torch.minimum((rho - before).clamp(min=0), room)
+    return ranked, order, room, room.cumsum(dim=1) - room
 
 
 def _l1(size: Tensor, caps: Tensor, radii: Tensor) -> Tensor:
-    ranked, order = size.sort(dim=1, descending=True, stable=True)
-    room = caps.expand(size.shape).gather(1, order)
-    before = room.cumsum(dim=1) - room
+    ranked, _, room, before = _ranked(size, caps)
     return torch.cat(
         [
             (ranked * torch.minimum((rho - before).clamp(min=0), room)).sum(dim=1, keepdim=True) / rho

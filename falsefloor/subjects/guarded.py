@@ -27,12 +27,11 @@ class Guarded:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Logits (N, M, K) of points (N, M, *input), without gradients."""
-        count, each = points.shape[:2]
-        flat = points.reshape(count * each, *points.shape[2:])
+        flat = points.flatten(0, 1)
         self.forwards += len(flat)
         with torch.no_grad():
             parts = [self._survive(part)[0] for part in torch.split(flat, self.rows)]
-        return torch.cat(parts).reshape(count, each, self.subject.classes)
+        return torch.cat(parts).reshape(*points.shape[:2], self.subject.classes)
 
     def first(self, inputs: Tensor) -> tuple[Tensor, list[str | None]]:
         """Logits (N, K) of the inputs themselves, and what each row raised."""

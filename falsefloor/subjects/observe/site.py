@@ -136,9 +136,8 @@ class Site:
 
         By autograd through ``function``, the subject itself by default. NaN where it raises.
         """
-        count, each = points.shape[:2]
-        flat = points.reshape(count * each, *points.shape[2:])
-        labels = self.labels.repeat_interleave(each)
+        flat = points.flatten(0, 1)
+        labels = self.labels.repeat_interleave(points.shape[1])
         rivals = against.reshape(-1)
         self.guard.forwards += len(flat)
         self.guard.backwards += len(flat)
