@@ -104,9 +104,8 @@ class Workbench(App[None]):
         self.braille = os.environ.get("TERM") != "linux"
         if self.ascii:
             self._filters.append(AsciiFilter())
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.register_theme(ANSI_LIGHT)
+        for theme in (DARK, LIGHT, ANSI_LIGHT):
+            self.register_theme(themes.grey(theme) if self.no_color and theme is not ANSI_LIGHT else theme)
         # Set before anything is drawn: the style sheet is then parsed once.
         self.set_reactive(App.theme, first_theme(os.environ))
         self.stylesheet.set_variables(self.get_css_variables())

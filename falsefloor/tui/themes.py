@@ -47,6 +47,13 @@ LIGHT = Theme(
 )
 ANSI_LIGHT = replace(BUILTIN_THEMES["ansi-light"], warning="ansi_yellow")
 """Textual's own has suspect in bright red, beside refuted in red."""
+
+
+def grey(theme: Theme) -> Theme:
+    """Without colours: what is refuted stands out, where red would be a middle grey."""
+    return replace(theme, error="#ffffff" if theme.dark else "#000000")
+
+
 ORDER = (DARK.name, LIGHT.name, "ansi-dark", "ansi-light")
 FALLBACK = {
     "vacuous": "ansi_magenta",

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.segment import Segment
 from screens import shows, text, until
 from textual.events import Key
 
@@ -55,6 +56,28 @@ async def test_without_colour_every_verdict_and_the_cursor_can_still_be_read(
         }
         assert colours and all(c.red == c.green == c.blue for c in colours)
         assert screen.count("▸") == 1
+        assert [one.style.color.triplet.red for one in said(pilot.app, "REFUTED")] == [255], "the brightest"
+
+
+def said(app: Any, word: str) -> list[Segment]:
+    """What is on the screen with a word in it."""
+    strips = app.screen._compositor.render_strips()
+    return [segment for strip in strips[: app.size.height // 2] for segment in strip if word in segment.text]
+
+
+async def test_among_sixteen_colours_the_row_under_the_cursor_is_reversed_and_keeps_its_own(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "linux")
+    monkeypatch.delenv("COLORTERM")
+    async with opened(run) as pilot:
+        await shows(pilot, "REFUTED", "suspect")
+        await pilot.press("down")
+        (row,), (refuted,), (suspect,) = (
+            said(pilot.app, word) for word in ("staircase", "REFUTED", "suspect")
+        )
+        assert row.style.reverse and refuted.style.reverse and not suspect.style.reverse
+        assert (refuted.style.color.number, suspect.style.color.number) == (1, 3), "red, yellow"
 
 
 def test_a_dumb_terminal_is_refused_with_what_to_do_instead() -> None:

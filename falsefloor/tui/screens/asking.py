@@ -111,7 +111,7 @@ class AskExport(Question[tuple[str, str] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Words(f"Export run {self._run} as", classes="question")
-            options = [Option(f"{form:<6}{text}", id=form) for form, text in EXPORTS.items()]
+            options = [Option(f"{form:<9}{text}", id=form) for form, text in EXPORTS.items()]
             yield Options(*options, compact=True, markup=False)
             yield Input(self._path("json"), compact=True)
             yield Words("Up and down choose, Enter goes to the path and then writes.", classes="hint")

@@ -123,7 +123,8 @@ class SpecEditor(Question[str | None]):
         names.clear_options()
         rows = [row for row in self._catalogue.of(self._kind) if row.usable]
         spelt = {row.name for row in rows} | {row.spec for row in rows}
-        fitting = [row for row in rows if begun.lower() in row.spec.lower()]
+        found = [row for row in rows if begun.lower() in (row.name if row.plugin.own else row.spec).lower()]
+        fitting = sorted(found, key=lambda row: not row.name.startswith(begun))
         names.display = not complete and begun not in spelt and bool(fitting)
         width = max((len(row.name) for row in fitting), default=0)
         for row in fitting:

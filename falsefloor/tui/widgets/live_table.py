@@ -265,9 +265,8 @@ class LiveTable(CursorView):
         if under_cursor:
             fill = self._tone("cursor-row")
             for n, (column, cell) in enumerate(cells):
-                # quiet words have the cursor's own colour among sixteen
-                quiet = cell.tone == "dim" or styles[n].color == fill.bgcolor
-                styles[n] = fill if quiet else styles[n] + Style(bgcolor=fill.bgcolor)
+                ground = Style(bgcolor=fill.bgcolor, reverse=fill.reverse)
+                styles[n] = fill if cell.tone == "dim" else styles[n] + ground
                 if column.selectable and n == self.cursor_column and self.has_focus:
                     styles[n] += self._tone("cursor-cell")
         mark = self._mark if under_cursor else " "
@@ -279,6 +278,10 @@ class LiveTable(CursorView):
             part = name in TONES
             component = f"live-table--{name}"
             style = self.get_component_rich_style(component, partial=False) if name else self.rich_style
+            if name.startswith("cursor") and self.app.native_ansi_color:
+                # Reversed: among sixteen colours none goes below all others, and some palettes hide one.
+                row = name == "cursor-row"
+                style = self.rich_style + Style(reverse=True) if row else Style(bold=True, underline=True)
             if part:
                 style = Style(
                     color=style.color, bgcolor=self.rich_style.bgcolor, bold=style.bold, dim=style.dim
