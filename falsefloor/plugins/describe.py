@@ -1,7 +1,7 @@
 """Describing plugins without loading them here: the describing child, `main`, and its parent.
 
 One child describes all of them, for torch alone takes a second to import. A child that dies or hangs is
-replaced by another that goes on with the rest; the plugin it was at is tried once more alone before it is
+replaced by another that goes on; the plugin it was at is tried once more, first in its process, before it is
 blamed, since what an earlier one left running may have been the cause.
 """
 
@@ -12,10 +12,9 @@ import json
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from falsefloor.errors import PluginError
+from falsefloor.errors import FalsefloorError, PluginError
 from falsefloor.plugins.described import Described, Status
 from falsefloor.plugins.names import Plugin, trace
 from falsefloor.plugins.process import Child, GoneError, SilentError, printed
@@ -25,18 +24,6 @@ TIME_LIMIT = 30.0
 TIMEOUT = "FALSEFLOOR_PLUGIN_TIMEOUT"
 LONGEST_ROW = 200_000
 """Bytes of JSON one plugin may say about itself; the largest of our own is 3 kB."""
-
-
-@dataclass
-class _Session:
-    """What one child reported: rows by position, and where and how it went wrong."""
-
-    rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    current: int | None = None
-    ended: bool = False
-    timed_out: bool = False
-    death: str = ""
-    stderr: str = ""
 
 
 def time_limit() -> float:
@@ -53,36 +40,60 @@ def describe(plugins: Iterable[Plugin], *, limit: float | None = None) -> list[D
 
     Every third-party import happens in a child process that cannot outlive this call.
     """
-    rows: dict[Plugin, Described] = {}
-    queue = [list(dict.fromkeys(plugins))]
-    order = queue[0]
-    while queue:
-        batch = queue.pop(0)
-        for plugin in [p for p in batch if not p.well_named]:
-            rows[plugin] = Described(
-                plugin, "broken", reason="its name cannot be written in a study; use letters, digits, . _ -"
-            )
-        batch = [p for p in batch if p.well_named]
-        if not batch:
-            continue
-        session = _run(batch, limit=time_limit() if limit is None else limit)
-        for index, data in session.rows.items():
-            rows[batch[index]] = _read(batch[index], data)
-        if session.ended:
-            continue
-        at = session.current
+    order = list(dict.fromkeys(plugins))
+    unnamed = "its name cannot be written in a study; use letters, digits, . _ -"
+    rows = {plugin: Described(plugin, "broken", unnamed) for plugin in order if not plugin.well_named}
+    left = [plugin for plugin in order if plugin.well_named]
+    while left:
+        told, at, status, death, stderr = _ask(left, limit=time_limit() if limit is None else limit)
+        rows.update(told)
+        if not death:
+            break
         if at is None:
-            reason = f"the describing process did not start ({session.death})"
-            rows.update({p: Described(p, "broken", reason, session.stderr) for p in batch})
-            continue
-        trace(f"describing stopped at {batch[at].spec}: {session.death}")
+            reason = f"the describing process did not start ({death})"
+            rows.update({plugin: Described(plugin, "broken", reason, stderr) for plugin in left})
+            break
+        trace(f"describing stopped at {left[at].spec}: {death}")
         if at == 0:
-            status: Status = "timed out" if session.timed_out else "broken"
-            rows[batch[0]] = Described(batch[0], status, session.death, session.stderr)
-        else:
-            queue.append([batch[at]])
-        queue.append(batch[at + 1 :])
+            rows[left[0]] = Described(left[0], status, death, stderr)
+        left = left[max(at, 1) :]
     return [rows[plugin] for plugin in order]
+
+
+def _ask(
+    plugins: Sequence[Plugin], *, limit: float
+) -> tuple[dict[Plugin, Described], int | None, Status, str, str]:
+    """What one child says: rows, which plugin it was at; and where it broke off, the status that is due to
+    that one, how it ended, and what it wrote then."""
+    told: dict[Plugin, Described] = {}
+    at: int | None = None
+    status: Status = "broken"
+    death = ""
+    child = Child("falsefloor.plugins.describe")
+    try:
+        request = {"plugins": [dataclasses.asdict(plugin) for plugin in plugins]}
+        # start-up is not any plugin's time
+        for answer in child.answers(request, first=max(limit, TIME_LIMIT), limit=limit):
+            index = answer.get("start", answer.get("index"))
+            if not isinstance(index, int) or not 0 <= index < len(plugins):
+                raise GoneError  # a plugin wrote into the pipe
+            if "start" in answer:
+                at = index
+            elif isinstance(answer.get("row"), dict):
+                told[plugins[index]] = _read(plugins[index], answer["row"])
+        if len(told) != len(plugins):
+            raise GoneError
+    except SilentError:
+        status = "timed out"
+        death = (
+            f"did not finish being imported within its time limit of {limit:g} s and was stopped;"
+            f" {TIMEOUT}=SECONDS gives it longer, `falsefloor plugins list --refresh` tries it again"
+        )
+    except (GoneError, FalsefloorError):  # an error that a plugin wrote into the pipe
+        death = f"{child.death()} while it was imported"
+    finally:
+        child.end()
+    return told, at, status, death, child.stderr
 
 
 def _read(plugin: Plugin, data: Mapping[str, Any]) -> Described:
@@ -90,42 +101,6 @@ def _read(plugin: Plugin, data: Mapping[str, Any]) -> Described:
         return Described.from_json(plugin, data)
     except PluginError as error:
         return Described(plugin, "broken", str(error))
-
-
-def _run(plugins: Sequence[Plugin], *, limit: float) -> _Session:
-    session = _Session()
-    child = Child("falsefloor.plugins.describe")
-    try:
-        request = {"plugins": [dataclasses.asdict(plugin) for plugin in plugins]}
-        # start-up is not any plugin's time
-        answers = child.answers(request, first=max(limit, TIME_LIMIT), limit=limit)
-        _listen(session, answers, count=len(plugins))
-    except SilentError:
-        session.timed_out = True
-        session.death = (
-            f"did not finish being imported within its time limit of {limit:g} s and was stopped;"
-            f" {TIMEOUT}=SECONDS gives it longer, `falsefloor plugins list --refresh` tries it again"
-        )
-    except GoneError:
-        session.death = f"{child.death()} while it was imported"
-    finally:
-        child.end()
-    session.stderr = child.stderr
-    return session
-
-
-def _listen(session: _Session, answers: Iterable[Mapping[str, Any]], *, count: int) -> None:
-    for answer in answers:
-        index = answer.get("start", answer.get("index"))
-        if not isinstance(index, int) or not 0 <= index < count:
-            raise GoneError  # a plugin wrote into the pipe
-        if "start" in answer:
-            session.current = index
-        elif isinstance(answer.get("row"), dict):
-            session.rows[index] = answer["row"]
-    if len(session.rows) != count:
-        raise GoneError
-    session.ended = True
 
 
 def main(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -84,6 +84,20 @@ def test_a_crash_of_the_interpreter_is_blamed_on_its_cause_alone(install: Instal
     assert {rows[dist].status for dist in ("before", "zebra")} == {"healthy"}
 
 
+def test_an_error_that_a_plugin_writes_where_answers_go_is_its_own(install: Install) -> None:
+    forged = b'{"error": "all is lost", "exit_code": 4}\n'
+    source = f"""
+import contextlib, os
+for number in range(3, 40):
+    with contextlib.suppress(OSError):
+        os.write(number, {forged!r})
+"""
+    install("forger", source + GOOD)
+    install("zebra")
+    rows = describe_strangers()
+    assert (rows["forger"].status, rows["zebra"].status) == ("broken", "healthy")
+
+
 def test_a_plugin_is_not_blamed_for_a_thread_that_another_left_running(install: Install) -> None:
     bomb = "import os, threading\nthreading.Timer(0.2, lambda: os._exit(9)).start()\n"
     install("bomb", bomb + GOOD)
