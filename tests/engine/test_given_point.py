@@ -108,7 +108,7 @@ MODELS = {
     ],
 )
 def test_a_ceiling_is_as_far_as_its_witness_from_the_input_as_given(model: str, given: str) -> None:
-    points = POINTS.to(KINDS[given])
+    points = POINTS[:1].to(KINDS[given])
     results = judged(MODELS[model](), points)
     claimed, away = zip(*ceilings(results, points), strict=True)
     assert claimed == pytest.approx(away, rel=1e-6)

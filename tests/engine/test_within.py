@@ -16,7 +16,7 @@ from falsefloor.engine.session import Session
 from falsefloor.errors import UsageError
 from falsefloor.study.units import model_json
 
-IDS = torch.tensor([[3, 7, 9, 0, 0], [4, 4, 8, 1, 6], [11, 2, 0, 0, 0]])
+IDS = torch.tensor([[3, 7, 9, 0, 0], [4, 4, 8, 1, 6]])
 CHEAP = [
     "clever:batches=6,samples=12",
     "finite-difference:batches=1,samples=2",

@@ -96,7 +96,7 @@ def generated(seed: int) -> tuple[nn.Module, Any, Any, dict[str, Any]]:
     model = Generated([*layers, nn.Linear(width, 3)], draw.choice(["plain", draw.choice([*QUIRKS])]))
     if draw.random() < 0.5:
         model.train(draw.random() < 0.5)
-    points = torch.rand(draw.choice([1, 2, 3]), width)
+    points = torch.rand(draw.choice([1, 1, 2]), width)
     right = {"as it is": points, "array": points.numpy(), "list": points.tolist(), "double": points.double()}
     wrong = {
         "half": points.half(),

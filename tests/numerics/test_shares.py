@@ -53,6 +53,7 @@ def test_nothing_among_n_bounds_the_share_by_three_over_n() -> None:
     assert largest_share(0, 1000) == pytest.approx(3 / 1000, rel=4e-3)
     assert largest_share(0, 1000) < 3 / 1000
     assert largest_share(1, 100) == pytest.approx(0.0466, abs=1e-4)  # the table of Clopper & Pearson
+    assert largest_share(5, 100) == pytest.approx(0.102253, abs=1e-6)  # the quantile of a beta distribution
     assert largest_share(7, 7) == 1.0
 
 

@@ -117,5 +117,5 @@ def test_the_interval_of_a_ceiling_holds_that_of_the_expectation() -> None:
             step, witness = float(steps[first]), way[first]
             ends = ceiling_interval(mean, point, witness, label=label, distance=step)
             assert ends is not None and ends[0] <= step <= ends[1]
-            held += ends[0] <= exact * 1.01 and exact <= ends[1] * 1.01
+            held += ends[0] <= exact * 1.001 and exact <= ends[1] * 1.001
     assert held >= 15
