@@ -69,9 +69,7 @@ class Gallery:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         facts, glyphs = self.facts, glyphs_for(options.encoding)
         colour = console.color_system is not None and glyphs.dot == "·"
-        shape = (
-            "×".join(map(str, facts["shape"])) if glyphs.dot == "·" else "x".join(map(str, facts["shape"]))
-        )
+        shape = glyphs.times.join(map(str, facts["shape"]))
         units = f" {glyphs.dot} {clean(facts['units'])}" if facts["units"] else ""
         yield Text(f"{facts['count']} inputs of {shape} {glyphs.dot} {facts['classes']} classes{units}")
         blocks = [

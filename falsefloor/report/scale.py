@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ZEROS, BREAK, FIRST = 0.05, 0.11, 0.16
 """Shares of a broken side: the row of zeros, the middle of the break, where the logarithm begins."""
@@ -60,10 +60,7 @@ def logarithmic(name: str, values: Iterable[float]) -> Scale:
     middle, half = math.sqrt(low) * math.sqrt(high), math.sqrt(max(high / low, DECADE)) ** 1.08
     low, high = max(middle / half, TINY), min(middle * half, 1 / TINY)
     bare = Scale(name, low, high, log=True, zeros=0.0 in known)
-    ticks = [
-        (at, short(value)) for value in _decades(bare.low, bare.high) if (at := bare.at(value)) is not None
-    ]
-    return Scale(name, bare.low, bare.high, ((ZEROS, "0"),) * bare.zeros + tuple(ticks), True, bare.zeros)
+    return replace(bare, ticks=(*((ZEROS, "0"),) * bare.zeros, *_ticks(bare, _decades(low, high))))
 
 
 def linear(name: str, values: Iterable[float], *, zero: bool = False) -> Scale:
@@ -76,16 +73,17 @@ def linear(name: str, values: Iterable[float], *, zero: bool = False) -> Scale:
     room = 0.04 * (high - low)
     low, high = low if zero else low - room, high + room
     bare = Scale(name, low, high)
-    ticks = [(at, short(value)) for value in _round(low, high) if (at := bare.at(value)) is not None]
-    return Scale(name, low, high, tuple(ticks))
+    return replace(bare, ticks=_ticks(bare, _round(low, high)))
 
 
 def named(name: str, places: Sequence[str]) -> Scale:
     """A side with a place for each name, the first on top: the n-th (from 0) lies at the value -n."""
     bare = Scale(name, 0.5 - max(1, len(places)), 0.5)
-    return Scale(
-        name, bare.low, bare.high, tuple((bare.at(-n) or 0.0, word) for n, word in enumerate(places))
-    )
+    return replace(bare, ticks=tuple((bare.at(-n) or 0.0, word) for n, word in enumerate(places)))
+
+
+def _ticks(side: Scale, values: Iterable[float]) -> tuple[Tick, ...]:
+    return tuple((at, short(value)) for value in values if (at := side.at(value)) is not None)
 
 
 def short(value: float) -> str:

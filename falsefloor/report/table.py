@@ -150,7 +150,13 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
     label = min(max(cell_len(clean(c)) for c in comparison.columns), max(8, width - 26))
     for row, name in zip(comparison.rows, names, strict=True):
         lines += [Text(part, style="bold") for part in _folded(name, width)]
-        lines[-1] = _fitting(lines[-1], _tail(row, glyphs), width, lines)
+        tail = Text("  ") + _verdict(row)
+        if row.ratio is not None:
+            tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
+        if lines[-1].cell_len + tail.cell_len <= width:
+            lines[-1] += tail
+        else:
+            lines.append(tail)
         for entry in row.entries:
             if entry is not None:
                 line = Text(f"  {set_cell_size(clean(entry.series.label), label)}  ")
@@ -162,21 +168,6 @@ def _long(comparison: Comparison, names: Sequence[str], *, width: int, glyphs: G
         for words in (why, row.changed_class):
             lines += [Text(f"    {p}", style="dim") for p in wrapped(words, max(10, width - 4))]
     return lines
-
-
-def _tail(row: Row, glyphs: Glyphs) -> Text:
-    tail = Text("  ") + _verdict(row)
-    if row.ratio is not None:
-        tail.append(f"  {glyphs.ratio(row.ratio)}", style="dim")
-    return tail
-
-
-def _fitting(line: Text, tail: Text, width: int, lines: list[Text]) -> Text:
-    """The tail at the end of the line, or on one of its own."""
-    if line.cell_len + tail.cell_len <= width:
-        return line + tail
-    lines.append(line)
-    return tail
 
 
 def _legend(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Text]:

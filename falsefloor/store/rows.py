@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from types import NoneType
+from types import NoneType, UnionType
 from typing import (
     Any,
     ClassVar,
@@ -18,6 +18,7 @@ from typing import (
     NamedTuple,
     Protocol,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -211,6 +212,10 @@ S = TypeVar("S")
 _STORED: dict[Any, tuple[type, ...]] = {
     bool: (int,), int: (int,), float: (float, int), str: (str,), bytes: (bytes,), NoneType: (NoneType,),
 }  # fmt: skip
+_HOLDS: dict[Any, str] = {
+    Mapping: "object", Sequence: "array", Literal: "text", str: "text", bool: "flag", int: "number",
+    float: "number", bytes: "bytes",
+}  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -230,25 +235,22 @@ class Column(NamedTuple):
 @cache
 def columns(kind: type[Row]) -> tuple[Column, ...]:
     """A table's columns, in the order of the row's fields."""
-    hints = get_type_hints(kind)
-    return tuple(
-        Column(
-            f.name,
-            *_holds(hints[f.name]),
-            f.default,
-            frozenset(_types(hints[f.name])),
-            _elements(hints[f.name]),
-        )
-        for f in fields(kind)
-    )
+    hints, made = get_type_hints(kind), []
+    for f in fields(kind):
+        parts = _parts(hints[f.name])
+        first = next(part for part in parts if part is not NoneType)
+        words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+        types = frozenset(one for part in parts for one in _STORED.get(part, (str,)))
+        holds = _HOLDS[get_origin(first) or first]
+        made.append(Column(f.name, holds, words, f.default, types, _elements(first)))
+    return tuple(made)
 
 
-def _types(hint: Any) -> tuple[type, ...]:
-    if hint in _STORED:
-        return _STORED[hint]
-    if get_origin(hint) in (Mapping, Sequence, Literal):
-        return (str,)
-    return tuple(found for part in get_args(hint) for found in _types(part))
+def _parts(hint: Any) -> list[Any]:
+    """The alternatives of a type."""
+    if get_origin(hint) not in (Union, UnionType):
+        return [hint]
+    return [one for part in get_args(hint) for one in _parts(part)]
 
 
 def _elements(hint: Any) -> tuple[type, ...]:
@@ -259,17 +261,6 @@ def _elements(hint: Any) -> tuple[type, ...]:
         return (float, int, str)  # `finite` has made words of some
     origin = get_origin(element) or element
     return ({Mapping: dict, tuple: list}.get(origin, origin),)
-
-
-def _holds(hint: Any) -> tuple[str, tuple[str, ...]]:
-    if (origin := get_origin(hint)) in (Mapping, Sequence):
-        return ("object" if origin is Mapping else "array"), ()
-    if origin is Literal:
-        return "text", get_args(hint)
-    parts = [_holds(part) for part in get_args(hint) if part is not NoneType]
-    if parts:
-        return parts[0][0], tuple(word for _, words in parts for word in words)
-    return {bool: "flag", int: "number", float: "number", str: "text", bytes: "bytes"}[hint], ()
 
 
 @cache
