@@ -12,6 +12,7 @@ from sample_run import sample
 
 from falsefloor.report.page import page
 from falsefloor.store.reader import RunReader
+from falsefloor.store.run_dir import RunDir
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
@@ -29,7 +30,7 @@ FLAGS = (
 
 
 def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
-    """What the browser writes to stdout, and every line of its console."""
+    """What the browser writes to stdout, and every line of its console; beside the page is its profile."""
     profile = html.parent / "profile"
     command = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", *flags, html.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -37,16 +38,36 @@ def browse(html: Path, *flags: str) -> tuple[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of 1,008 estimates."""
-    folder = tmp_path_factory.mktemp("browser")
-    with RunReader(sample(folder, inputs=112)) as reader:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> RunDir:
+    return sample(folder)
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path, run: RunDir) -> Path:
+    """The page of a run of three inputs."""
+    with RunReader(run) as reader:
         (folder / "report.html").write_text(page(reader), encoding="utf-8")
     return folder / "report.html"
 
 
-def test_a_thousand_estimates_are_drawn_without_a_word_on_the_console(report: Path) -> None:
-    dom, console = browse(report, "--dump-dom")
+@pytest.fixture(scope="module")
+def printed(report: Path) -> tuple[Path, list[str]]:
+    """The page on paper, and what was said on the console meanwhile."""
+    pdf = report.with_name("report.pdf")
+    _, console = browse(report, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
+    return pdf, console
+
+
+def test_a_thousand_estimates_are_drawn_without_a_word_on_the_console(folder: Path) -> None:
+    large = folder / "large.html"
+    with RunReader(sample(folder, inputs=112)) as reader:
+        large.write_text(page(reader), encoding="utf-8")
+    dom, console = browse(large, "--dump-dom")
     assert console == []
     assert dom.count('<tr><td class="n" data-head="input">') == 112 * 9 and dom.rstrip().endswith("</html>")
     assert "REFUTED" in dom and "<svg" in dom
@@ -61,21 +82,14 @@ def test_a_script_that_got_in_would_be_stopped_and_counted(report: Path) -> None
     assert any("Content Security Policy" in line for line in console)
 
 
-def test_the_page_prints(tmp_path: Path) -> None:
-    report, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
-    with RunReader(sample(tmp_path, inputs=12)) as reader:
-        report.write_text(page(reader), encoding="utf-8")
-    _, console = browse(report, "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
+def test_the_page_prints(printed: tuple[Path, list[str]]) -> None:
+    pdf, console = printed
     assert console == [] and pdf.read_bytes().startswith(b"%PDF") and pdf.stat().st_size > 20_000
 
 
 @pytest.mark.skipif(not shutil.which("pdftotext"), reason="no pdftotext here: apt-get install poppler-utils")
-def test_print_cuts_no_verdict_and_folds_nothing_away(tmp_path: Path) -> None:
-    run = sample(tmp_path)
-    with RunReader(run) as reader:
-        (tmp_path / "report.html").write_text(page(reader), encoding="utf-8")
-    browse(tmp_path / "report.html", f"--print-to-pdf={tmp_path / 'report.pdf'}")
-    command = ["pdftotext", "-layout", str(tmp_path / "report.pdf"), "-"]
+def test_print_cuts_no_verdict_and_folds_nothing_away(run: RunDir, printed: tuple[Path, list[str]]) -> None:
+    command = ["pdftotext", "-layout", str(printed[0]), "-"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     words = " ".join(told.split())
     for said in (
