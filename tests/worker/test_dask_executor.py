@@ -35,7 +35,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def test_a_killed_dask_worker_loses_nothing(launched: Callable[..., RunDir], tmp_path: Path) -> None:
-    busy = {"chunk": 1, "estimators": ["clever:batches=20,samples=50,radius=0.3"]}
+    busy = {"chunk": 1, "inputs": "digits:0-1", "estimators": ["clever:batches=20,samples=50,radius=0.3"]}
     local = launched(**busy)
     run, _ = start(small(**busy), tmp_path / "dask", on="dask")
     killed, deadline = False, time.monotonic() + 90
