@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_site import GOOD, Install
+from plugin_site import Install, Installing, installer
 from warm import Forker
 
 from falsefloor.plugins import catalogue
@@ -18,28 +18,22 @@ from falsefloor.plugins.catalogue import cache_file
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """install(dist, source, estimators={name: target}, version=…) puts a package on the path."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.delenv("FALSEFLOOR_PLUGINS", raising=False)
+    return installer(tmp_path / "site", monkeypatch)
 
-    def make(dist: str, source: str = GOOD, *, version: str = "1.0", **groups: Mapping[str, str]) -> Path:
-        module = dist.replace("-", "_")
-        path = site / f"{module}.py"
-        path.write_text(textwrap.dedent(source))
-        for old in site.glob(f"{module}-*.dist-info"):
-            shutil.rmtree(old)
-        info = site / f"{module}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: {version}\n")
-        lines = []
-        for group, points in (groups or {"estimators": {"constant": f"{module}:Constant"}}).items():
-            lines += [f"[falsefloor.{group}]", *(f"{name} = {target}" for name, target in points.items())]
-        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        (info / "RECORD").write_text(f"{path.name},sha256={hash(source)},{len(source)}\n")
-        return path
 
-    return make
+@pytest.fixture(scope="session")
+def installing(own_rows: Path, forker: Forker, tmp_path_factory: pytest.TempPathFactory) -> Installing:
+    """The same for as long as a context lasts, for what a module's tests read together."""
+
+    @contextlib.contextmanager
+    def installing() -> Iterator[Install]:
+        folder = tmp_path_factory.mktemp("installed")
+        shutil.copytree(own_rows, folder / "cache")
+        with pytest.MonkeyPatch.context() as patch, forker.used():
+            patch.setenv("FALSEFLOOR_CACHE", str(folder / "cache"))
+            yield installer(folder / "site", patch)
+
+    return installing
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from plugin_site import Install
+from plugin_site import Install, Installing
 from torch import nn
 
 import falsefloor as ff
@@ -120,37 +120,51 @@ def _first(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(row for row in rows if row["estimator"] == name)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ("sure", "confidence [1.5"),
-        ("unsure", "confidence [-0.1"),
-        ("per", "per_target (2, 3)"),
-        ("above", "above its own radius to one class"),
-        ("column", "evidence 'height' that is not one value"),
-        ("many", "300 evidence"),
-    ],
-)
-def test_what_an_estimate_offers_wrongly_fails_it_in_words(optional: None, wrong: str, said: str) -> None:
-    row = _first(_evaluate(f"table:wrong={wrong}"), "table")
+WRONG = {
+    "sure": "confidence [1.5",
+    "unsure": "confidence [-0.1",
+    "per": "per_target (2, 3)",
+    "above": "above its own radius to one class",
+    "column": "evidence 'height' that is not one value",
+    "many": "300 evidence",
+}
+
+
+@pytest.fixture(scope="module")
+def offered(installing: Installing) -> dict[str, dict[str, Any]]:
+    """All that these estimators offer in one study, by their names there: the first input's estimate."""
+    tables = [f"table:wrong={word}" for word in (*WRONG, "million", "fine")]
+    with installing() as install:
+        install("opt-pack", SOURCE, **GROUPS)
+        rows = _evaluate(*tables, "table:gradient=secant", "table:path=/nowhere.txt", "smoothed")
+    return {row["name"]: row for row in reversed(rows)}
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG.items())
+def test_what_an_estimate_offers_wrongly_fails_it_in_words(
+    offered: dict[str, dict[str, Any]], wrong: str, said: str
+) -> None:
+    row = offered[f"table:wrong={wrong}"]
     assert row["status"] == "failed"
     assert said in row["error"]
 
 
-def test_a_curve_of_a_million_points_is_thinned_to_what_is_kept(optional: None) -> None:
-    row = _first(_evaluate("table:wrong=million"), "table")
+def test_a_curve_of_a_million_points_is_thinned_to_what_is_kept(offered: dict[str, dict[str, Any]]) -> None:
+    row = offered["table:wrong=million"]
     assert row["status"] == "ok"
     assert row["curves"] == ["walk"]
 
 
-def test_confidence_and_radii_by_class_are_stored(optional: None) -> None:
-    row = _first(_evaluate("table:wrong=fine"), "table")
+def test_confidence_and_radii_by_class_are_stored(offered: dict[str, dict[str, Any]]) -> None:
+    row = offered["table:wrong=fine"]
     assert row["evidence"]["confidence"] == 0.999
     assert row["curves"] == ["per_target"]
 
 
-def test_a_claim_about_another_function_is_labelled_and_never_refuted_by_the_subject(optional: None) -> None:
-    row = _first(_evaluate("smoothed"), "smoothed")
+def test_a_claim_about_another_function_is_labelled_and_never_refuted_by_the_subject(
+    offered: dict[str, dict[str, Any]],
+) -> None:
+    row = offered["smoothed"]
     assert row["claim"] == "lower_estimate"
     assert row["radius"] > 100
     assert row["verdict"] == "unchecked"
@@ -158,9 +172,8 @@ def test_a_claim_about_another_function_is_labelled_and_never_refuted_by_the_sub
     assert row["evidence"]["about"] == "the subject under Gaussian noise, sigma 0.25"
 
 
-def test_a_memory_hint_divides_the_rows_of_a_forward(optional: None) -> None:
-    few = _first(_evaluate("smoothed"), "smoothed")["radius"]
-    assert few == Session().rows // 4
+def test_a_memory_hint_divides_the_rows_of_a_forward(offered: dict[str, dict[str, Any]]) -> None:
+    assert offered["smoothed"]["radius"] == Session().rows // 4
 
 
 def test_a_search_that_finds_nothing_does_not_take_our_attack_away(optional: None) -> None:
@@ -171,12 +184,11 @@ def test_a_search_that_finds_nothing_does_not_take_our_attack_away(optional: Non
     assert {row["estimator"] for row in alone} == {"search"}
 
 
-def test_through_a_surrogate_gradient_no_claim_stays_a_proof(optional: None) -> None:
+def test_through_a_surrogate_gradient_no_claim_stays_a_proof(offered: dict[str, dict[str, Any]]) -> None:
     assert claimed("lower_bound", "autograd") == "lower_bound"
     assert claimed("lower_bound", "auto") == "lower_estimate"
     assert claimed("upper_bound", "secant") == "upper_bound"
-    row = _first(_evaluate("table:gradient=secant"), "table")
-    assert row["claim"] == "lower_estimate"
+    assert offered["table:gradient=secant"]["claim"] == "lower_estimate"
 
 
 def test_a_strangers_false_proof_is_refuted(optional: None, install: Install) -> None:
@@ -239,7 +251,7 @@ def test_a_file_that_a_plugin_names_is_its_identity(optional: None, tmp_path: Pa
     assert fingerprint(other, before) == fingerprint(other, after)
 
 
-def test_a_missing_file_fails_the_estimate_that_names_it(optional: None) -> None:
-    row = _first(_evaluate("table:path=/nowhere.txt"), "table")
+def test_a_missing_file_fails_the_estimate_that_names_it(offered: dict[str, dict[str, Any]]) -> None:
+    row = offered["table:path=/nowhere.txt"]
     assert row["status"] == "failed"
     assert "'/nowhere.txt', which is no file" in row["error"]

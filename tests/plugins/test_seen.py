@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from plugin_site import Install
+from plugin_site import Install, Installing
 from rich.console import Console
 from torch import nn
 
@@ -68,19 +67,15 @@ def package(install: Install, dist: str) -> None:
     install(dist, SOURCE, checks={f"{dist}-check": f"{module}:Nearer"}, estimators={dist: f"{module}:Bold"})
 
 
-@pytest.fixture
-def results(install: Install, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ff.Results]:
-    package(install, "seen-pack")
+@pytest.fixture(scope="module")
+def results(installing: Installing) -> ff.Results:
+    """Of a study with a package that is gone again."""
     torch.manual_seed(3)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    found = ff.evaluate(
-        model,
-        torch.full((2, 4), 0.5),
-        estimators=["seen-pack", "attack:steps=4,restarts=1,rounds=0"],
-        progress=False,
-    )
-    monkeypatch.setenv("FALSEFLOOR_PLUGINS", "")  # from here on the package is gone
-    yield found
+    names = ["seen-pack", "attack:steps=4,restarts=1,rounds=0"]
+    with installing() as install:
+        package(install, "seen-pack")
+        return ff.evaluate(model, torch.full((2, 4), 0.5), estimators=names, progress=False)
 
 
 def printed(renderable: Any) -> str:

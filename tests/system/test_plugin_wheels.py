@@ -96,7 +96,7 @@ def test_the_examples_and_the_generated_package_are_healthy(clean: Environment) 
 
 
 def test_a_study_with_all_of_them_ends_in_known_distances(clean: Environment) -> None:
-    names = ("clever", "foolbox-ddn", "fresh:samples=1000")
+    names = ("clever:batches=10,samples=100", "foolbox-ddn", "fresh:samples=1000")
     flags = [word for name in names for word in ("--estimator", name)]
     document = clean.document("run", "--model", "spheres:4", "--norm", "l2", *flags, "--json", **ONLY_GOOD)
     found = by_estimator(document)
