@@ -24,6 +24,11 @@ settings.register_profile("seeded", derandomize=True, **UNTIMED)
 settings.register_profile("explore", derandomize=False, print_blob=True, **UNTIMED)
 settings.load_profile("seeded")
 
+HERE = Path(__file__).parent
+WAITING = ("cli", "plugins", "store", "system", "tui", "worker")
+"""Rooms whose tests wait for processes and screens come first: `make test` reads the code meanwhile, and what
+comes last keeps every core busy to the end."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
@@ -35,6 +40,10 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in WAITING)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -162,12 +162,12 @@ def starting(run: RunDir) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"cannot open {run.path}: {error.strerror or error}.") from error
     try:
-        for _ in range(20):
+        for _ in range(50):
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                time.sleep(0.05)  # a viewer that only asks holds it for microseconds
+                time.sleep(0.01)  # a viewer that only asks holds it for microseconds
             except OSError:
                 break  # a file system without such locks
         else:
