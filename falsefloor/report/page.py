@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from falsefloor.jsonable import as_number
 from falsefloor.observed import Observed
 from falsefloor.report.accuracy import input_sets, tabular
+from falsefloor.report.cells import brief
 from falsefloor.report.comparison import read_comparison
 from falsefloor.report.detail import Detail, first_records, worst_details
 from falsefloor.report.figure import FIGURES, Figure, own
@@ -150,7 +151,7 @@ def _drawn(reader: RunReader) -> Iterator[dict[str, Any]]:
             yield {
                 **{key: record[key] for key in ("model", "masker", "norm", "name", "input", "warnings")},
                 "again": again,
-                "verdict": _verdict(record),
+                "verdict": brief(record).word,
                 "radius": _radius(record),
                 "figures": figures,
                 "images": images,
@@ -202,7 +203,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
         "predicted": _or_dash(record["predicted"]),
         "radius": _radius(record),
         "interval": " to ".join(number(end) for end in ends if end is not None),
-        "verdict": _verdict(record),
+        "verdict": brief(record).word,
         "warnings": record["warnings"],
         "error": record["error"] or "",
         "share": "" if (drawn := share(record)) is None else drawn.words(),
@@ -213,10 +214,6 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _radius(record: Mapping[str, Any]) -> str:
     return UNICODE.radius(record["radius"], claim=record["claim"], capped=record["capped"])
-
-
-def _verdict(record: Mapping[str, Any]) -> str:
-    return str(record["verdict"] if record["status"] == "ok" else record["status"])
 
 
 def _or_dash(value: object) -> object:

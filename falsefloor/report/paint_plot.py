@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from falsefloor.errors import UsageError
 from falsefloor.report.accuracy import sets_so_far
+from falsefloor.report.cells import brief
 from falsefloor.report.detail import first_records, worst_details
 from falsefloor.report.figure import FIGURES, Curve, Figure, Level
 from falsefloor.report.paint_svg import ink
@@ -210,7 +211,7 @@ def _sheets(reader: RunReader, width: float) -> Iterator[tuple[str, Sheet]]:
         figures = [figure for make in FIGURES.values() if (figure := make(detail)) is not None]
         if figures:
             words = (record["model"], record["masker"], record["norm"], record["name"], str(record["input"]))
-            told = (*words[1:4], f"input {words[4]}", str(record["verdict"]))
+            told = (*words[1:4], f"input {words[4]}", brief(record).word)
             yield (
                 re.sub(r"[^A-Za-z0-9.=_-]+", "-", "_".join(words)),
                 sheet(figures, title=" · ".join(told), width=width),
