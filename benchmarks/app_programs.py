@@ -130,8 +130,13 @@ def run_table(kind: str, seconds: float, report: str) -> None:
         def begin(self) -> None:
             self.cpu, self.began = self.used(), time.perf_counter()
             self.set_interval(1 / RATE, self.change)
-            self.run_worker(self.watch_lag())
+            self.set_timer(seconds / 2, self.half)
             self.set_timer(seconds, self.end)
+
+        def half(self) -> None:
+            """The lag is watched after the CPU was: looking at it two hundred times a second costs 2 %."""
+            self.spent = (self.used() - self.cpu) / (time.perf_counter() - self.began)
+            self.run_worker(self.watch_lag())
 
         def used(self) -> float:
             usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -162,8 +167,8 @@ def run_table(kind: str, seconds: float, report: str) -> None:
                 self.lags.append(time.perf_counter() - due)
 
         def end(self) -> None:
-            wall, lags = time.perf_counter() - self.began, sorted(self.lags)
-            made = {"cpu": (self.used() - self.cpu) / wall, "lag_p99_ms": 1e3 * lags[int(0.99 * len(lags))]}
+            lags = sorted(self.lags)
+            made = {"cpu": self.spent, "lag_p99_ms": 1e3 * lags[int(0.99 * len(lags))]}
             Path(report).write_text(json.dumps(made))
             self.exit()
 

@@ -99,7 +99,7 @@ class LiveTable(CursorView):
         same = (columns, gap, groups) == (self._columns, self._gap, self._groups)
         same = same and len(given) == len(self._rows) and (tags == self._tags or not self._needle)
         self._tags, self._groups = tags, groups
-        if same and all(a == b for a, b in zip(given, self._rows, strict=True)):
+        if same and [*given] == [*self._rows]:
             old = self._rows
             self._apply({key: cells for key, cells in given.items() if cells != old[key]})
             return
