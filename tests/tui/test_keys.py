@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sample_run import StoredRun
-from screens import shows, text, until
+from screens import home, reach, shows, text, until
 
 from falsefloor.errors import UsageError
 from falsefloor.plugins import Catalogue, Described, Plugin
@@ -54,13 +54,6 @@ def shown(app: Any) -> dict[str, str]:
     return {action.keys.split(",")[0]: action.label for action in app.screen.query_one(KeyBar).actions}
 
 
-async def reach(pilot: Any, keys: tuple[str, ...]) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-
-
 SOON = ("compare", "detail, a plot", "filter")
 """Pages whose keys are pressed at every test; the others take a minute."""
 
@@ -69,44 +62,54 @@ SOON = ("compare", "detail, a plot", "filter")
     "page", [page if page in SOON else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
 )
 async def test_every_key_in_the_bar_acts_where_it_is_shown(opened: Any, run: RunDir, page: str) -> None:
-    async with opened(run) as pilot:
-        await reach(pilot, PAGES[page])
-        keys = shown(pilot.app)
-        assert keys and ("escape" in keys or page == "compare")
-        bar = text(pilot.app).splitlines()[-1]
-        visible = [key for key, label in keys.items() if f" {label}" in bar]
-    for key in visible:
-        await acts(opened, run, PAGES[page], key)
+    """Fails where a key changes nothing on the page, opens none, copies nothing and leaves nothing.
+
+    One app as long as the page looks as before when it is come back to.
+    """
+    left: list[str] | None = None
+    while left is None or left:
+        async with opened(run) as pilot:
+            await reach(pilot, PAGES[page])
+            first, keys = text(pilot.app), shown(pilot.app)
+            if left is None:
+                assert keys and ("escape" in keys or page == "compare")
+                left = [key for key, label in keys.items() if f" {label}" in first.splitlines()[-1]]
+            while left and text(pilot.app) == first:
+                await acts(pilot, left.pop())
+                await home(pilot)
+                await reach(pilot, PAGES[page])
 
 
-async def acts(opened: Any, run: RunDir, way: tuple[str, ...], key: str) -> None:
-    """Fails where a key changes nothing on the page, opens none, copies nothing and leaves nothing."""
-    async with opened(run) as pilot:
-        app = pilot.app
-        said: list[object] = []
-        app.copy_to_clipboard = said.append
-        app.exit = lambda *given, **_: said.append(given)
-        await reach(pilot, way)
-        before = (text(app), app.screen)
-        await pilot.press(key)
-        await until(pilot, lambda: bool(said) or (text(app), app.screen) != before)
+async def acts(pilot: Any, key: str) -> None:
+    app, said = pilot.app, []
+    app.copy_to_clipboard = said.append
+    app.exit = lambda *given, **_: said.append(given)
+    before = (text(app), app.screen)
+    await pilot.press(key)
+    await until(pilot, lambda: bool(said) or (text(app), app.screen) != before)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("filter", "filtered")])
 async def test_every_pane_that_has_more_than_fits_takes_the_focus_at_80_columns(
-    opened: Any, store: Path, page: str
+    opened: Any, store: Path
 ) -> None:
     run = StoredRun(store, inputs=30).close()
     async with opened(run) as pilot:
-        await reach(pilot, PAGES[page])
-        hidden = [
-            widget
-            for widget in pilot.app.screen.query("*")
-            if widget.display and widget.region and widget.max_scroll_y > 0 and widget.allow_vertical_scroll
-        ]
-        assert all(
-            widget.can_focus or any(child.can_focus for child in widget.query("*")) for widget in hidden
-        ), hidden
+        for page, keys in PAGES.items():
+            if not page.startswith("filter"):
+                await reach(pilot, keys)
+                hidden = [
+                    widget
+                    for widget in pilot.app.screen.query("*")
+                    if widget.display
+                    and widget.region
+                    and widget.max_scroll_y > 0
+                    and widget.allow_vertical_scroll
+                ]
+                assert all(
+                    widget.can_focus or any(child.can_focus for child in widget.query("*"))
+                    for widget in hidden
+                ), (page, hidden)
+                await home(pilot)
 
 
 async def test_tabs_and_the_bar_answer_clicks(opened: Any, run: RunDir) -> None:
