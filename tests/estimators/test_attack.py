@@ -18,7 +18,7 @@ from falsefloor.numerics.projections import to_plane
 from falsefloor.subjects.subject import ModelSubject
 
 NORMS: tuple[Norm, ...] = ("l1", "l2", "linf")
-SMALL = Attack(steps=12, restarts=1, rounds=1, samples=16)
+SMALL = Attack(steps=8, restarts=1, rounds=1, samples=16)
 
 
 class Linear(nn.Module):

@@ -23,12 +23,12 @@ from falsefloor.subjects.subject import ModelSubject
 ESTIMATORS: dict[str, Estimator] = {
     "clever": Clever(batches=4, samples=5),
     "finite-difference": FiniteDifference(batches=1, samples=2),
-    "attack": Attack(steps=8, restarts=2, rounds=1),
+    "attack": Attack(steps=8, restarts=1, rounds=0),
 }
 SPECS = (
     "clever:batches=4,samples=5",
     "finite-difference:batches=1,samples=2",
-    "attack:steps=8,restarts=1,rounds=0",
+    "attack:steps=6,restarts=1,rounds=0",
 )
 LOWER = ("clever", "finite-difference")
 POINTS = torch.rand(2, 6, generator=torch.Generator().manual_seed(0))
