@@ -41,11 +41,9 @@ class ChangesPage(ListPage[Change]):
             with reading(first) as one, reading(second) as other:
                 return compare_runs(one, other)
 
-        self.bench.do(read, self._show)
+        self.read(read, self._show)
 
     def _show(self, changes: Changes) -> None:
-        if not self.standing:
-            return
         self._changes = changes
         ordered = sorted(changes.changes, key=lambda one: not one.changed)
         self.show({str(n): one for n, one in enumerate(ordered)})

@@ -107,19 +107,15 @@ class DetailPage(Page):
             self._load()
 
     def _load(self) -> None:
-        def then(detail: Detail) -> None:
-            if self.standing:
-                self._show(detail)
-
         def read() -> Detail:
             with reading(self._run) as reader:
                 return read_detail(reader, self._row.id, self._number)
 
         def failed() -> None:
-            if self.standing and self._detail is None:
+            if self._detail is None:
                 self.put("claim", "This estimate cannot be read now.")
 
-        self.bench.do(read, then, failed=failed)
+        self.read(read, self._show, failed=failed)
 
     def _show(self, detail: Detail) -> None:
         self._detail, self._number = detail, int(detail.record["input"])

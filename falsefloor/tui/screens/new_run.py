@@ -235,7 +235,7 @@ class NewRun(Page):
         def chosen(path: str | None) -> None:
             if path is not None:
                 run = RunDir(Path(path))
-                self.bench.do(lambda: (commands.study_of(run), ""), self._loaded)
+                self.read(lambda: (commands.study_of(run), ""), self._loaded)
 
         self.app.push_screen(
             Picker("Begin with the study of", lambda: choices.recent(self.bench.root)), chosen
@@ -244,13 +244,11 @@ class NewRun(Page):
     def action_load(self) -> None:
         def given(path: str | None) -> None:
             if path is not None:
-                self.bench.do(lambda: _load(Path(path).expanduser()), self._loaded)
+                self.read(lambda: _load(Path(path).expanduser()), self._loaded)
 
         self.app.push_screen(AskText("Load a study from", path=True), given)
 
     def _loaded(self, found: tuple[Study, str]) -> None:
-        if not self.standing:
-            return
         study, self._file = found
         self._fill(study)
 

@@ -88,6 +88,8 @@ class Page(Screen[None]):
     PARTS: ClassVar[tuple[str, ...]] = ()
     """ids that must be there for the page to be shown anew"""
     _bench: Bench | None = None
+    reading = False
+    """whether a thread reads for it"""
     _resumed = False
     """whether it was on top before: what stands there now was given its looks a moment ago"""
     AUTO_FOCUS = "LiveTable, Input, .focus"
@@ -181,6 +183,28 @@ class Page(Screen[None]):
             if acts and (label := self.offers(action)):
                 shown.append(replace(action, label=label))
         self.query_one(KeyBar).actions = tuple(shown)
+
+    def read(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        *,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`then` with what a thread has read, where the page still stands."""
+
+        def came(found: Any) -> None:
+            self.reading = False
+            if self.standing:
+                then(found)
+
+        def broke() -> None:
+            self.reading = False
+            if self.standing:
+                failed()
+
+        self.reading = True
+        self.bench.do(work, came, failed=broke)
 
     def opened(self) -> None:
         """Called once when the page is there."""

@@ -40,11 +40,9 @@ class Plugins(ListPage[Described]):
         self._load(refresh=False)
 
     def _load(self, *, refresh: bool) -> None:
-        self.bench.do(lambda: catalogue(refresh=refresh, wait=refresh), self._show)
+        self.read(lambda: catalogue(refresh=refresh, wait=refresh), self._show)
 
     def _show(self, found: Catalogue) -> None:
-        if not self.standing:
-            return
         self.show({f"{row.kind}/{row.spec}": row for row in found.plugins})
         bad = sum(not (row.usable or row.status == "being described") for row in found.plugins)
         packages = len({row.dist for row in found.plugins})
@@ -55,7 +53,7 @@ class Plugins(ListPage[Described]):
             ]
         )
         if not found.whole:
-            self.bench.do(catalogue, self._show)
+            self.read(catalogue, self._show)
 
     def columns(self) -> Sequence[Column]:
         """Where all come from one package, that is said above and the room is for what they are."""

@@ -67,7 +67,7 @@ class Runs(OfRun, ListPage[RunLine]):
     def __init__(self) -> None:
         super().__init__()
         self._list = RunList()
-        self._reading, self._known = False, False
+        self._known = False
         self._columns: Sequence[Column] = COLUMNS
         self._first: RunDir | None = None
         """The run that another one is to be compared with."""
@@ -77,9 +77,8 @@ class Runs(OfRun, ListPage[RunLine]):
         self.set_interval(1.0, self._load)
 
     def _load(self) -> None:
-        if self._reading or not self.standing:
+        if self.reading or not self.standing:
             return
-        self._reading = True
         root, gone = self.bench.root, frozenset(self.bench.deleted)
 
         def read() -> tuple[tuple[RunLine, ...], list[Row], str]:
@@ -92,15 +91,9 @@ class Runs(OfRun, ListPage[RunLine]):
             self._columns = tuple(one for one in COLUMNS if one.key in told or one in COLUMNS[:3])
             return lines, self.rows({line.run.id: line for line in lines}), ""
 
-        self.bench.do(read, self._show, failed=self._free)
-
-    def _free(self) -> None:
-        self._reading = False
+        self.read(read, self._show)
 
     def _show(self, read: tuple[tuple[RunLine, ...], list[Row], str]) -> None:
-        self._free()
-        if not self.standing:
-            return
         lines, rows, problem = read
         if problem:
             # What was read last stays, and the next look tries again.

@@ -29,7 +29,7 @@ class TextPage(Page):
     def __init__(self, title: str, read: Callable[[], str]) -> None:
         super().__init__()
         self._title, self._read = title, read
-        self._text, self._reading = "", False
+        self._text = ""
 
     def body(self) -> Iterable[Widget]:
         yield Log(highlight=False, id="text")
@@ -40,9 +40,8 @@ class TextPage(Page):
         self.set_interval(1.0, self._look)
 
     def _look(self) -> None:
-        if self._reading:
+        if self.reading:
             return
-        self._reading = True
 
         def read() -> str:
             try:
@@ -50,15 +49,9 @@ class TextPage(Page):
             except FalsefloorError as error:
                 return clean_lines(str(error))
 
-        self.bench.do(read, self._show, failed=self._free)
-
-    def _free(self) -> None:
-        self._reading = False
+        self.read(read, self._show)
 
     def _show(self, text: str) -> None:
-        self._free()
-        if not self.standing:
-            return
         log = self.query_one(Log)
         if text == self._text and log.line_count:
             return
@@ -99,12 +92,11 @@ class LinesPage(Page):
             except FalsefloorError as error:
                 return [(clean_lines(str(error)), "error")]
 
-        self.bench.do(read, self._show)
+        self.read(read, self._show)
 
     def _show(self, lines: Sequence[Line]) -> None:
-        if self.standing:
-            self._lines = lines
-            self.put("told", lines)
+        self._lines = lines
+        self.put("told", lines)
 
     def action_copy(self) -> None:
         self.bench.copy("\n".join(text for text, _ in self._lines), "the text")

@@ -52,7 +52,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
         self._within: Mapping[str, Any] | None = None
         """The group whose inputs are shown."""
         self._columns: tuple[Column, ...] = ()
-        self._reading, self._next, self._cost = False, 0.0, 0.0
+        self._next = self._cost = 0.0
 
     def opened(self) -> None:
         self.set_interval(PAUSE, self._look)
@@ -68,15 +68,13 @@ class Warnings(ListPage[Mapping[str, Any]]):
         counts = dict(snapshot.info.counts) if snapshot and snapshot.info else None
         state = (counts, self._mode, self._within and (self._within["code"], self._within["series"]))
         other_view = self._state is None or state[1:] != self._state[1:]  # type: ignore[index]
-        if self._reading or state == self._state or not (other_view or time.monotonic() >= self._next):
+        if self.reading or state == self._state or not (other_view or time.monotonic() >= self._next):
             return
-        self._state, self._reading = state, True
-        self.bench.do(self._read, self._show, failed=self._failed)
+        self._state = state
+        self.read(self._read, self._show, failed=self._failed)
 
     def _failed(self) -> None:
-        self._reading = False
-        if self.standing:
-            self.query_one(LiveTable).say("The warnings of this run cannot be read now.")
+        self.query_one(LiveTable).say("The warnings of this run cannot be read now.")
 
     def _read(self) -> Found:
         import falsefloor.checks.catalogue  # noqa: F401  (read here, where nobody waits for it)
@@ -103,9 +101,6 @@ class Warnings(ListPage[Mapping[str, Any]]):
         return by_key, rows, dict(counts)
 
     def _show(self, read: Found) -> None:
-        self._reading = False
-        if not self.standing:
-            return
         found, rows, counts = read
         began = time.monotonic()
         self.show(found, rows)
@@ -168,7 +163,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
     def about(self, warning: Mapping[str, Any] | None) -> Iterator[Line]:
         if warning is None:
             none = "This run has no warnings." if not self.found else "No warning passes; escape shows all."
-            yield (none if self._state is not None and not self._reading else "Reading.", "dim")
+            yield (none if self._state is not None and not self.reading else "Reading.", "dim")
             return
         yield from words.explained(str(warning["code"]), before=self._of(warning), others=self._codes)
 
