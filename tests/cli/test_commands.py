@@ -11,6 +11,7 @@ import pytest
 from commands import Command
 from sample_run import StoredRun, sample
 
+from falsefloor.cli import doctor
 from falsefloor.errors import StoreError, UsageError
 
 
@@ -295,7 +296,10 @@ def test_no_plugins_is_inherited_by_children(command: Command, monkeypatch: pyte
     assert os.environ["FALSEFLOOR_PLUGINS"] == ""
 
 
-def test_doctor_finds_a_store_that_cannot_be_written(command: Command, tmp_path: Path) -> None:
+def test_doctor_finds_a_store_that_cannot_be_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_torch", lambda: iter(()))
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     shown = command("doctor", "--json", "--store", blocked / "runs")

@@ -36,7 +36,7 @@ def inputs(tmp_path: Path) -> str:
 
 
 def judged(tmp_path: Path, inputs: str, *names: str, **changes: Any) -> RunDir:
-    """A run of disturbing models, an honest one before and one after them."""
+    """A run of disturbing models, an honest one before and one after them; of one honest model alone."""
     study = study_from(
         {
             "models": [
@@ -44,7 +44,7 @@ def judged(tmp_path: Path, inputs: str, *names: str, **changes: Any) -> RunDir:
                 for label, name in [
                     ("first", "good"),
                     *((name, name) for name in names),
-                    ("last", "good_again"),
+                    *[("last", "good_again") for _ in names[:1]],
                 ]
             ],
             "inputs": inputs,
@@ -86,7 +86,6 @@ def honest(mark: str, tmp_path: Path, inputs: str) -> list[tuple[Any, ...]]:
     run = judged(tmp_path, inputs)
     assert ended(run) == "done", run.log.read_text()
     alone = of(run, "first")
-    assert alone == of(run, "last")
     assert {row[2] for row in alone} == {"ok"}
     return alone
 

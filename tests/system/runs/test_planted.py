@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from falsefloor.plugins.judging import RunJudge
 from falsefloor.store.run_dir import create_run
@@ -48,7 +49,8 @@ def falsefloor(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_no_command_imports_from_the_folder_where_it_stands(folder: Path) -> None:
     ran = falsefloor(folder, "run", *STUDY)
     assert "refuted" in ran.stdout, ran.stderr
-    assert falsefloor(folder, "doctor").returncode in (0, 1)
+    looked = falsefloor(folder, "doctor")
+    assert looked.returncode in (0, 1) and torch.__version__ in looked.stdout, looked.stderr
     shown = falsefloor(folder, "show", "last", "--json").stdout
     finding = shown.partition('"code": "FF201"')[0].rpartition('"id": "')[2].partition('"')[0]
     replayed = falsefloor(folder, "replay", "last", finding)

@@ -95,7 +95,7 @@ def ended(run: RunDir, *, limit: float = 120.0) -> str:
             return info.status
         if (now := (info.status, info.units_done)) != last:
             deadline, last = time.monotonic() + limit, now
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"in {run.id} nothing happened for {limit:g} s: {run.log.read_text()}")
 
 
