@@ -67,6 +67,21 @@ async def test_a_changed_cell_repaints_its_own_rectangle_and_no_more(monkeypatch
         assert len(painted) == 1, "the same again paints nothing"
 
 
+async def test_under_the_cursor_an_empty_cell_has_no_colour_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Host, "CSS", ".live-table--refuted { color: red; }")
+    monkeypatch.setattr(Host, "native_ansi_color", True)  # the row is reversed: the colour would be a block
+    app = Host()
+    async with app.run_test(size=(60, 12)) as pilot:
+        table = app.query_one(LiveTable)
+        table.show(COLUMNS, rows(r0_a=Cell("", "refuted", 0.0), r0_b=Cell("1", "refuted", 1.0)))
+        await pilot.pause()
+        (filled,) = (part.style for part in table.render_line(1) if part.text.strip() == "1")
+        blank = {part.style and part.style.color for part in table.render_line(1) if not part.text.strip()}
+        assert filled is not None and filled.color not in blank
+
+
 async def test_a_change_out_of_sight_paints_nothing_and_is_there_when_scrolled_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -266,7 +266,8 @@ class LiveTable(CursorView):
             fill = self._tone("cursor-row")
             for n, (column, cell) in enumerate(cells):
                 ground = Style(bgcolor=fill.bgcolor, reverse=fill.reverse)
-                styles[n] = fill if cell.tone == "dim" else styles[n] + ground
+                quiet = cell.tone == "dim" or not cell.text
+                styles[n] = fill if quiet else styles[n] + ground
                 if column.selectable and n == self.cursor_column and self.has_focus:
                     styles[n] += self._tone("cursor-cell")
         mark = self._mark if under_cursor else " "
