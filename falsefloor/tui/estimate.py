@@ -9,7 +9,7 @@ from typing import Any
 from falsefloor.observed import Located, Observed
 from falsefloor.report.detail import Detail
 from falsefloor.report.standing import lines, rests, standing
-from falsefloor.report.text import Glyphs, clean, fact, number, tone, verdict_word
+from falsefloor.report.text import Glyphs, clean, code_in, fact, number, tone, verdict_word
 from falsefloor.tui.themes import Line
 from falsefloor.tui.words import judged
 
@@ -34,11 +34,10 @@ def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:
             replay = f"falsefloor replay {run} {warning['id']}"
             yield (f"  a point{shown} replays this: {replay}", "dim")
         yield ("", "")
-    if not record["warnings"]:
-        yield ("No warnings.", "dim")
-    if record["reason"]:
-        yield (clean(record["reason"]), "dim")
-    yield ("", "")
+    rest = ["No warnings."] * (not record["warnings"])
+    if record["reason"] and code_in(record["reason"]) not in {one["code"] for one in record["warnings"]}:
+        rest.append(clean(record["reason"]))
+    yield from ((one, "dim") for one in (*rest, "") if rest)
     located = Observed.read(detail.observed).located
     if located is not None:
         yield ("Where the gradient is lost", "heading")
