@@ -77,7 +77,9 @@ def measure_whole(seconds: float = 20.0, *, size: tuple[int, int] = SIZE) -> dic
 def measure_warnings(seconds: float = 10.0) -> dict[str, Any]:
     """The page of 10,000 warnings: to open it, its longest freeze, and its CPU while the run goes on."""
     import asyncio
+    import gc
 
+    from falsefloor.tui.apart import NEVER
     from falsefloor.tui.app import Workbench
     from falsefloor.tui.widgets.live_table import LiveTable
 
@@ -88,6 +90,8 @@ def measure_warnings(seconds: float = 10.0) -> dict[str, Any]:
         )
         assert writer.stdout is not None
         writer.stdout.readline()
+        # As in a terminal (`apart.quick`): an app without one leaves garbage to Python.
+        gc.set_threshold(*gc.get_threshold()[:2], NEVER)
 
         async def measured() -> dict[str, Any]:
             app, lags, spans = Workbench(root), [0.0], [0.0]

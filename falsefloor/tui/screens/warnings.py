@@ -44,7 +44,9 @@ class Warnings(ListPage[Mapping[str, Any]]):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self._run = run
-        self._state: object = None
+        self._shown: object = None
+        """the view that is shown, or being read"""
+        self._counts: object = None
         self._series: Mapping[int, SeriesRow] = {}
         self._places: dict[int, Mapping[str, Cell]] = {}
         self._codes: Mapping[str, CodeInfo] = {}
@@ -66,20 +68,24 @@ class Warnings(ListPage[Mapping[str, Any]]):
         """Read anew what changed, not more often than that costs little."""
         snapshot = self.bench.snapshot
         counts = dict(snapshot.info.counts) if snapshot and snapshot.info else None
-        state = (counts, self._mode, self._within and (self._within["code"], self._within["series"]))
-        other_view = self._state is None or state[1:] != self._state[1:]  # type: ignore[index]
-        if self.reading or state == self._state or not (other_view or time.monotonic() >= self._next):
-            return
-        self._state = state
-        self.read(self._read, self._show, failed=self._failed)
+        view, mode, within = self._view, self._mode, self._within
+        due = view != self._shown or (counts != self._counts and time.monotonic() >= self._next)
+        if due and not self.reading:
+            self._shown, self._counts = view, counts
+            self.read(lambda: self._read(mode, within), self._show, failed=self._failed)
+
+    @property
+    def _view(self) -> tuple[object, ...]:
+        """How warnings are to stand together, and of which group."""
+        return (self._mode, self._within and (self._within["code"], self._within["series"]))
 
     def _failed(self) -> None:
         self.query_one(LiveTable).say("The warnings of this run cannot be read now.")
 
-    def _read(self) -> Found:
+    def _read(self, mode: str, within: Mapping[str, Any] | None) -> Found:
         import falsefloor.checks.catalogue  # noqa: F401  (read here, where nobody waits for it)
 
-        began, mode, within = time.monotonic(), self._mode, self._within
+        began = time.thread_time()
         with reading(self._run) as reader:
             self._codes = reader.codes()
             if within is not None:
@@ -95,16 +101,19 @@ class Warnings(ListPage[Mapping[str, Any]]):
         if mode == "codes" and within is None:
             found = _by_code(found)
         by_key = {str(one["id"]): one for one in found}
-        self._columns = self._heads(single=within is not None or mode == "single")
+        self._columns = self._heads(mode, single=within is not None or mode == "single")
         rows = self.rows(by_key)
-        self._cost = time.monotonic() - began
+        self._cost = time.thread_time() - began
         return by_key, rows, dict(counts)
 
     def _show(self, read: Found) -> None:
+        if self._view != self._shown:
+            self._look()  # another view was asked for meanwhile
+            return
         found, rows, counts = read
-        began = time.monotonic()
+        began = time.thread_time()
         self.show(found, rows)
-        self._next = time.monotonic() + SHARE * (self._cost + time.monotonic() - began)
+        self._next = time.monotonic() + SHARE * (self._cost + time.thread_time() - began)
         shown = [
             (said, "refuted" if word == "refuted" else "quiet") for word, said in tallied(counts).items()
         ]
@@ -121,10 +130,10 @@ class Warnings(ListPage[Mapping[str, Any]]):
     def columns(self) -> Sequence[Column]:
         return self._columns
 
-    def _heads(self, *, single: bool) -> tuple[Column, ...]:
+    def _heads(self, mode: str, *, single: bool) -> tuple[Column, ...]:
         rows = self._series.values()
         heads = [Column("code", "code", frozen=True), Column("severity", "severity")]
-        if single or self._mode == "cells":
+        if single or mode == "cells":
             heads += [Column("model", "model", widest=18)] * (len({row.model for row in rows}) > 1)
             heads += [Column("masker", "masker", widest=24)]
             heads += [Column("norm", "norm")] * (len({row.norm for row in rows}) > 1)
@@ -163,7 +172,7 @@ class Warnings(ListPage[Mapping[str, Any]]):
     def about(self, warning: Mapping[str, Any] | None) -> Iterator[Line]:
         if warning is None:
             none = "This run has no warnings." if not self.found else "No warning passes; escape shows all."
-            yield (none if self._state is not None and not self.reading else "Reading.", "dim")
+            yield (none if self._shown is not None and not self.reading else "Reading.", "dim")
             return
         yield from words.explained(str(warning["code"]), before=self._of(warning), others=self._codes)
 
