@@ -8,18 +8,17 @@ from typing import Any
 
 from falsefloor.observed import Located, Observed
 from falsefloor.report.detail import Detail
-from falsefloor.report.standing import lines, rests, standing
+from falsefloor.report.standing import Standing, lines, rests, standing
 from falsefloor.report.text import Glyphs, clean, code_in, fact, number, tone, verdict_word
 from falsefloor.tui.themes import Line
 from falsefloor.tui.words import judged
 
 
 def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:
-    """Why the verdict, from what, where the gradient is lost, what is proved, what the others say."""
+    """Why the verdict, from what, and what else is known of its input."""
     record = detail.record
     yield next(judged(record, g))
-    known = standing(detail.siblings, of=record, name=f"input {record['input']}")
-    if said := rests(record, known):  # the numbers and the share stand under the picture below
+    if said := rests(record, _standing(detail)):  # the numbers and the share stand under the picture below
         yield (clean(said), "dim")
     yield ("", "")
     for warning in record["warnings"]:
@@ -38,6 +37,12 @@ def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:
     if record["reason"] and code_in(record["reason"]) not in {one["code"] for one in record["warnings"]}:
         rest.append(clean(record["reason"]))
     yield from ((one, "dim") for one in (*rest, "") if rest)
+    yield from known(detail, g, width=width)
+
+
+def known(detail: Detail, g: Glyphs, *, width: int) -> Iterator[Line]:
+    """Of an estimate's input: where the gradient is lost, what is proved there, what the others say."""
+    record = detail.record
     located = Observed.read(detail.observed).located
     if located is not None:
         yield ("Where the gradient is lost", "heading")
@@ -46,7 +51,7 @@ def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:
             yield (f"  {clean(said)}", "")
         yield ("", "")
     yield ("Proved, estimated, found", "heading")
-    for said in lines([known], width=width, glyphs=g):
+    for said in lines([_standing(detail)], width=width, glyphs=g):
         yield (clean(said.rstrip()), "")
     yield ("", "")
     yield ("The same input by the other estimators", "heading")
@@ -59,6 +64,10 @@ def story(detail: Detail, run: str, g: Glyphs, *, width: int) -> Iterator[Line]:
         )
         text = f"{shown:>11}  {clean(str(other['name']))}  {verdict_word(other['verdict'])}"
         yield (text, "strong" if other["id"] == record["id"] else "")
+
+
+def _standing(detail: Detail) -> Standing:
+    return standing(detail.siblings, of=detail.record, name=f"input {detail.record['input']}")
 
 
 def _path(record: Mapping[str, Any], lost: Located, glyphs: Glyphs) -> Iterator[Line]:

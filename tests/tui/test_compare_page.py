@@ -42,6 +42,15 @@ async def test_a_wide_terminal_shows_the_reason_and_the_parameters_beside(opened
         assert "staircase:c=255" in screen
 
 
+async def test_a_huge_terminal_tells_also_what_is_known_of_the_input(opened: Any, run: RunDir) -> None:
+    for size, told in (((140, 40), False), ((200, 50), True)):
+        async with opened(run, size=size) as pilot:
+            await shows(pilot, "REFUTED")
+            await pilot.press("down")
+            screen = await shows(pilot, "FF201 the claim", *["Where the gradient is lost"] * told)
+            assert ("Where the gradient is lost" in screen) == told
+
+
 async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, store: Path) -> None:
     live = StoredRun(store, done=5)
     async with opened(live.dir) as pilot:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.widget import Widget
 
 from falsefloor.checks.verdicts import Place
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from falsefloor.report.figure import Figure
 
 
-NAME = 13
-"""Cells of an estimator's name before its strips."""
+NAME, AROUND = 13, 4
+"""Cells of an estimator's name before its strips, and lines above and below these."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ class Lines(Widget):
 
     def draw(self, strips: Strips | None) -> None:
         self.strips = strips
-        self.refresh()
+        self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """Where panes stand one below the other, what this one does not take is the curve's."""
+        return len(self.strips.strips) + AROUND if self.strips else 0
 
     def render(self) -> Content:
         glyphs: Glyphs = self.app.glyphs  # type: ignore[attr-defined]
@@ -99,7 +104,7 @@ class Lines(Widget):
         if any(strip.certified for strip in found.strips):
             signs.insert(1, f"{glyphs.certified} certified")
         yield (fit(" ".join(signs), width, "left").rstrip(" ") + "\n", "dim")
-        room = self.size.height - 4
+        room = self.size.height - AROUND
         for strip in found.strips[: max(2, room)]:
             name = "  unmasked" if strip.twin else words.short_spec(strip.estimator)
             yield (fit(name, NAME - 1, "left", more=glyphs.ellipsis) + " ", "dim" if strip.twin else "")
@@ -140,6 +145,8 @@ def _ticks(of: Strips, width: int) -> str:
 
 REST = 0.12
 """Seconds the cursor rests before the estimate under it is read."""
+MUCH = 20
+"""Lines of a story from which it tells what else is known of its input."""
 
 
 class Story(Horizontal):
@@ -185,10 +192,11 @@ class Story(Horizontal):
         def rested() -> None:
             if fresh == self._told and self.is_attached:
                 # Asked now: when the cursor came here, the pictures may not have had their room yet.
-                drawn = side.size.height > 0
+                drawn, room = side.size.height > 0, self.query_one("#story").size
+                width = room.width - 2 if room.height >= MUCH else 0
                 apart(
                     self.app,
-                    lambda: _read(snapshot, at, entry, drawn, glyphs),
+                    lambda: _read(snapshot, at, entry, drawn, width, glyphs),
                     lambda told: show(told, drawn),
                 )
 
@@ -200,24 +208,32 @@ class Story(Horizontal):
 
 
 def _read(
-    snapshot: Snapshot, at: Place, entry: Entry, drawn: bool, glyphs: Glyphs
+    snapshot: Snapshot, at: Place, entry: Entry, drawn: bool, width: int, glyphs: Glyphs
 ) -> tuple[list[Line], list[Line], Seen | None]:
+    """What is told, the facts beside it, and its pictures. width: of the sentences, where there is room for
+    what else is known of the input; 0 where there is none.
+    """
     from falsefloor.report.detail import read_detail, worst_record
     from falsefloor.store.reader import reading
+    from falsefloor.tui.estimate import known
 
     pictures: Seen | None = None
+    rest: list[Line] = []
     try:
         with reading(snapshot.run) as reader:
             record = worst_record(reader, entry.series.id, at.one)
-            if drawn and record is not None:
+            if record is not None and (drawn or width):
                 detail = read_detail(reader, entry.series.id, int(record["input"]))
-                pictures = look(detail, read_strips(reader, snapshot.comparison, at, entry))
+                if drawn:
+                    pictures = look(detail, read_strips(reader, snapshot.comparison, at, entry))
+                if width:
+                    rest = [("", ""), *known(detail, glyphs, width=width)]
     except FalsefloorError as error:
         return [(clean(str(error)), "error")], [], None
     if record is None:
         return [(words.wait(entry, ended=True), "dim")], [], None
     which = words.which(entry, record, glyphs)
-    says = [*which, (words.says(record), "strong"), *words.judged(record, glyphs)]
+    says = [*which, (words.says(record), "strong"), *words.judged(record, glyphs), *rest]
     return says, list(_facts(entry, record, glyphs)), pictures
 
 
