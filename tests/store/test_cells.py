@@ -26,8 +26,12 @@ from falsefloor.store.run_dir import RunDir
 from falsefloor.store.schema import RIGHT
 from falsefloor.store.writer import RunWriter
 
+DOUBTED = 0.7
+
 
 def saying_what_is_misclassified(facts: Facts, notes: Sequence[Finding]) -> Judgement:
+    if facts.judged.radius == DOUBTED:
+        return Judgement("suspect", (), "FF101 vanished gradient", 1)
     return Judgement("held", (), "1 check" if facts.judged.radius else MISCLASSIFIED, 1)
 
 
@@ -73,6 +77,11 @@ def test_misclassified_inputs_are_counted_beside_and_never_averaged_in(run: RunD
 def test_where_every_label_is_wrong_there_is_no_median(run: RunDir) -> None:
     found = cell(run, wrong(0), wrong(1))
     assert (found.radius, found.correct, found.judged) == (None, 0, 2)
+
+
+def test_the_reason_is_of_the_gravest_verdict_however_rare(run: RunDir) -> None:
+    found = cell(run, right(0, 0.2), right(1, 0.3), right(2, DOUBTED))
+    assert (found.reason, found.verdicts) == ("FF101 vanished gradient", {"held": 2, "suspect": 1})
 
 
 def test_what_failed_is_said_although_others_came_back(run: RunDir) -> None:
