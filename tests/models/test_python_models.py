@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -108,11 +109,17 @@ def test_modules_beside_the_file_are_found_and_belong_to_its_identity(tmp_path: 
     assert str(tmp_path) not in sys.path
 
 
-def test_an_edited_file_is_run_again(tmp_path: Path) -> None:
+def test_an_edited_file_is_run_again_even_if_neither_its_second_nor_its_size_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = write(tmp_path, NET)
     PythonModel()(file)
-    write(tmp_path, NET.replace("width=4", "width=99"))
-    assert PythonModel()(file).module(torch.rand(1, 99)).shape == (1, 3)
+    time = Path(file).stat().st_mtime
+    write(tmp_path, NET.replace("width=4", "width=5"))
+    os.utime(file, (time, time))
+    assert PythonModel()(file).module(torch.rand(1, 5)).shape == (1, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.py"], "nothing is left beside it"
 
 
 def test_a_model_from_a_file_can_be_copied(tmp_path: Path) -> None:
