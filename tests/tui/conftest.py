@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import textual._wait
 from sample_run import StoredRun
 from screens import until
 
 from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.app import Workbench
+
+textual._wait.SLEEP_GRANULARITY = 1 / 200
+textual._wait.SLEEP_IDLE = 1 / 4000
+"""How long a pilot looks whether the app is idle, twice a key: 20 ms each time otherwise. What a test waits
+for, it waits for by `until` and `shows`."""
 
 
 @pytest.fixture(autouse=True)
