@@ -154,13 +154,14 @@ async def test_what_is_typed_is_on_disk_and_there_again_possible_or_not(
         await until(pilot, lambda: isinstance(pilot.app.screen, NewRun))
         pilot.app.screen.query_one("#model", Input).value = "python:half"
         pilot.app.screen.query_one("#o-chunk", Input).value = "-3"
-        await until(pilot, lambda: (store / "draft.json").exists())
+        draft = store / "draft.json"
+        await until(pilot, lambda: draft.exists() and '"-3"' in draft.read_text(encoding="utf-8"))
     async with opened(run) as pilot:
         await pilot.press("n")
         await until(pilot, lambda: isinstance(pilot.app.screen, NewRun))
         page = pilot.app.screen
-        await until(pilot, lambda: page.query_one("#model", Input).value == "python:half")
-        assert page.query_one("#o-chunk", Input).value == "-3"
+        await until(pilot, lambda: page.query_one("#o-chunk", Input).value == "-3")
+        assert page.query_one("#model", Input).value == "python:half"
         with pytest.raises(UsageError, match="chunk"):
             page.study()
 
