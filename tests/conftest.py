@@ -26,8 +26,8 @@ settings.load_profile("seeded")
 
 HERE = Path(__file__).parent
 WAITING = ("cli", "plugins", "store", "system", "tui", "worker")
-"""Rooms whose tests wait for processes and screens come first: `make test` reads the code meanwhile, and what
-comes last keeps every core busy to the end."""
+"""Rooms whose tests wait for processes and screens come first: one worker of `make test` begins with them,
+the other with what computes, so that neither core is idle for long."""
 
 
 @pytest.hookimpl(wrapper=True)
