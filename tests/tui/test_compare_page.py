@@ -14,6 +14,7 @@ from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.widgets.live_table import LiveTable
+from falsefloor.tui.widgets.side import REST, Story
 
 
 async def test_the_table_says_at_80_columns_what_is_refuted_and_by_how_much(opened: Any, run: RunDir) -> None:
@@ -49,6 +50,22 @@ async def test_a_huge_terminal_tells_also_what_is_known_of_the_input(opened: Any
             await pilot.press("down")
             screen = await shows(pilot, "FF201 the claim", *["Where the gradient is lost"] * told)
             assert ("Where the gradient is lost" in screen) == told
+
+
+async def test_what_is_read_while_the_page_is_taken_down_is_told_to_nobody(opened: Any, run: RunDir) -> None:
+    async with opened(run, size=(140, 40)) as pilot:
+        story = pilot.app.screen.query_one(Story)
+        asked: list[object] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "falsefloor.tui.widgets.side._read", lambda *given: asked.append(given) or ([], [], None)
+            )
+            await pilot.press("down")
+            await until(pilot, lambda: bool(asked))
+            await story.remove_children()
+            await pilot.press("down")
+            await pilot.pause(2 * REST)
+        assert story.is_attached and not story.stands
 
 
 async def test_numbers_move_while_the_run_does_and_the_end_rings(opened: Any, store: Path) -> None:

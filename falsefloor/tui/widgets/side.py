@@ -161,9 +161,15 @@ class Story(Horizontal):
         with VerticalScroll(id="aside", classes="pane"):
             yield Words(id="more")
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is something to write on: not while it is put up or taken down."""
+        return self.is_attached and len(self.query(Words)) == 2
+
     def say(self, lines: Iterable[Line], more: Iterable[Line] = ()) -> None:
-        self.query_one("#says", Words).tell(lines)
-        self.query_one("#more", Words).tell(more)
+        if self.stands:
+            self.query_one("#says", Words).tell(lines)
+            self.query_one("#more", Words).tell(more)
 
     def tell_nothing(self, *lines: Line) -> None:
         """The cursor is on no estimate."""
@@ -173,7 +179,7 @@ class Story(Horizontal):
     def tell(self, snapshot: Snapshot, at: Place, entry: Entry, *, side: Side) -> None:
         """Of one estimate, or of the gravest of a cell; `side` draws it where there is room for pictures."""
         fresh = (snapshot.run.id, at, entry)
-        if fresh == self._told:
+        if fresh == self._told or not self.stands:
             return
         self._told = fresh
         if not entry.counts and not entry.cell.judged:
@@ -183,14 +189,14 @@ class Story(Horizontal):
         glyphs: Glyphs = self.app.glyphs  # type: ignore[attr-defined]
 
         def show(told: tuple[list[Line], list[Line], Seen | None], drawn: bool) -> None:
-            if fresh == self._told and self.is_attached:
+            if fresh == self._told and self.stands:
                 says, more, pictures = told
                 self.say(says, more)
                 if drawn:
                     side.show(pictures)
 
         def rested() -> None:
-            if fresh == self._told and self.is_attached:
+            if fresh == self._told and self.stands:
                 # Asked now: when the cursor came here, the pictures may not have had their room yet.
                 drawn, room = side.size.height > 0, self.query_one("#story").size
                 width = room.width - 2 if room.height >= MUCH else 0
