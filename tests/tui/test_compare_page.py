@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from falsefloor.store.run_dir import RunDir
 from falsefloor.tui.screens.compare import Compare
 from falsefloor.tui.screens.detail import DetailPage
 from falsefloor.tui.widgets.live_table import LiveTable
-from falsefloor.tui.widgets.side import REST, Story
+from falsefloor.tui.widgets.side import Story
 
 
 async def test_the_table_says_at_80_columns_what_is_refuted_and_by_how_much(opened: Any, run: RunDir) -> None:
@@ -52,19 +53,24 @@ async def test_a_huge_terminal_tells_also_what_is_known_of_the_input(opened: Any
             assert ("Where the gradient is lost" in screen) == told
 
 
-async def test_what_is_read_while_the_page_is_taken_down_is_told_to_nobody(opened: Any, run: RunDir) -> None:
+async def test_what_is_read_while_the_page_is_taken_down_is_told_to_nobody(
+    opened: Any, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(run, size=(140, 40)) as pilot:
         story = pilot.app.screen.query_one(Story)
-        asked: list[object] = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                "falsefloor.tui.widgets.side._read", lambda *given: asked.append(given) or ([], [], None)
-            )
-            await pilot.press("down")
-            await until(pilot, lambda: bool(asked))
-            await story.remove_children()
-            await pilot.press("down")
-            await pilot.pause(2 * REST)
+        asked, gone = threading.Event(), threading.Event()
+
+        def read(*_: Any) -> tuple[list[Any], list[Any], None]:
+            asked.set()
+            gone.wait(10)
+            return [], [], None
+
+        monkeypatch.setattr("falsefloor.tui.widgets.side._read", read)
+        await pilot.press("down")
+        await until(pilot, asked.is_set)
+        await story.remove_children()
+        gone.set()
+        await pilot.app.workers.wait_for_complete()
         assert story.is_attached and not story.stands
 
 
