@@ -102,9 +102,14 @@ def read_detail(reader: RunReader, series: int, number: int | None) -> Detail:
     inputs = [place[2] for place in ranked]
     asked = number if number in inputs else inputs[0]
     record = next(iter(reader.estimates(series=series, input=asked)))
-    around = _surroundings(reader, Place(record["model"], record["masker"], record["norm"], input=asked))
-    facts = reader.models().get(record["model"], {})
-    return _detail(reader, _revived(record), around, facts, tuple(sorted(inputs)))
+    return detail_of(reader, record, inputs=tuple(sorted(inputs)))
+
+
+def detail_of(reader: RunReader, record: Mapping[str, Any], *, inputs: tuple[int, ...] = ()) -> Detail:
+    """What lies around a record of this run."""
+    place = Place(record["model"], record["masker"], record["norm"], input=int(record["input"]))
+    around = _surroundings(reader, place)
+    return _detail(reader, _revived(record), around, reader.models().get(place.model, {}), inputs)
 
 
 @dataclass(frozen=True)
