@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import falsefloor
 from falsefloor.api import Facts, Record
-from falsefloor.engine.arrays import unpack_tensor
 from falsefloor.engine.context import generators
 from falsefloor.models.digits import DigitsModel, load_split
 from falsefloor.numerics.balls import sample
@@ -87,10 +86,7 @@ def raised(code: str, record: dict[str, Any]) -> dict[str, Any]:
 
 def array(results: Results, name: str) -> Tensor:
     """A stored array as a tensor."""
-    stored = results.array(name)
-    if stored is None:
-        raise LookupError(f"no stored array {name}")
-    return unpack_tensor(stored)
+    return torch.from_numpy(results.array(name).copy())
 
 
 def curve(results: Results, record: dict[str, Any], name: str) -> list[float]:
