@@ -129,7 +129,8 @@ def run_command(arguments: Sequence[str]) -> int:
                 raise
             say(f"error: {said}")
             return USAGE
-        say(f"error: {_told(error, str(describe()))}\nhelp:  {_command_of(error, arguments)} --help")
+        if message := str(describe()):  # where it is empty, the help has just been shown instead
+            say(f"error: {_told(error, message)}\nhelp:  {_command_of(error, arguments)} --help")
         return USAGE
 
 

@@ -233,3 +233,8 @@ def test_what_a_models_own_code_wrote_is_shown_where_it_cannot_be_loaded(
 @pytest.mark.parametrize("written", ["FF201", "ff201", "201", "FF201:"])
 def test_a_code_is_explained_however_it_is_copied(command: Command, written: str) -> None:
     assert command("explain", written).out.startswith("FF201 floor above ceiling")
+
+
+def test_a_group_without_a_command_is_its_help_and_no_empty_error(command: Command) -> None:
+    done = command("plugins")
+    assert done.code == 2 and "error:" not in done.err and "list" in done.out + done.err
